@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// KernelSpec -> one self-contained CUDA source string. Pure: no files, no GPU, no clock.
+#pragma once
+
+#include "generator/kernel_spec.hpp"
+
+#include <string>
+#include <vector>
+
+namespace sale {
+
+/// The readable source of one kernel: Config, the template and its device headers inlined once each, one extern "C"
+/// entry.
+std::string generate(const KernelSpec &spec);
+
+/// The kernels that one Plan of this problem and policy needs on `arch`, in launch order, the dense attend last.
+std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &policy, const Arch &arch);
+
+} // namespace sale

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// KernelSpec: everything that changes a kernel's source, and nothing else.
+#pragma once
+
+#include "generator/arch.hpp"
+#include "sale/types.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace sale {
+
+/// The steps of one attention call, in order.
+enum class Stage {
+  mean,     ///< kbar (and qbar for int4).
+  quantize, ///< K to integer codes.
+  prepare,  ///< Thresholds per row; Q to integer codes.
+  select,   ///< Estimates to mask bits.
+  attend    ///< Flash attention over the kept blocks.
+};
+
+const char *to_string(Stage stage);
+Stage parse_stage(std::string_view name);
+
+/// What tuning may choose; never changes a result but by rounding.
+struct Tile {
+  int rows_per_warp = 16; ///< Query rows one warp owns: 16 or 32.
+  int warps = 4;
+  int keys_per_step = 64; ///< Keys in shared memory per pipeline stage.
+  int stages = 2;         ///< Pipeline stages.
+  int min_ctas = 1;       ///< CTAs per SM that registers are budgeted for (__launch_bounds__).
+
+  int rows() const { return rows_per_warp * warps; }
+  int threads() const { return 32 * warps; }
+  friend bool operator==(const Tile &, const Tile &) = default;
+};
+
+struct KernelSpec {
+  Stage stage = Stage::attend;
+  Arch arch{9, 0};
+  DType dtype = DType::bf16;
+  int head_dim = 128;
+  int gqa = 1;                           ///< num_q_heads / num_kv_heads.
+  Estimator estimator = Estimator::int8; ///< Ignored by mean and attend.
+  int block_q = 64;
+  int block_k = 32;
+  bool dense = false; ///< attend only: every visible key, no mask read.
+  Tile tile;
+
+  /// One line that names every field that matters to this stage, e.g. "attend sm_90 bf16 d128 gqa4 q64 k32 tile
+  /// 32x4/64/2/2".
+  std::string describe() const;
+  /// "sale_attend".
+  std::string entry_name() const;
+  /// Bytes of dynamic shared memory of a launch.
+  int shared_memory() const;
+  /// Bytes of one row of integer codes of Q or K (0 for exact).
+  int code_row_bytes() const;
+};
+
+/// The tile libsale uses when nothing was tuned for this device.
+Tile default_tile(const KernelSpec &spec);
+
+/// Throws Error(invalid_argument) when no kernel exists for the spec, with a sentence that says what does.
+void validate(const KernelSpec &spec);
+
+} // namespace sale

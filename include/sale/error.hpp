@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every failure of libsale is one object: what was being done, where, why, and what to do about it.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace sale {
+
+/// What kind of thing failed.
+enum class ErrorKind {
+  invalid_argument, ///< The caller asked for something impossible or unsupported.
+  not_found,        ///< A library, file or device that is needed is not there.
+  generate,         ///< Writing kernel source.
+  compile,          ///< NVRTC refused the source.
+  load,             ///< The driver refused the binary.
+  launch,           ///< The driver refused a launch, or a kernel failed.
+  io,               ///< Reading or writing a file.
+  cache             ///< A cache entry (never fatal inside the library; the CLI reports it).
+};
+
+struct ErrorDetails {
+  std::string where;   ///< The operation or API call that failed, e.g. "cuModuleLoadData".
+  std::string log;     ///< Compiler or driver log, verbatim.
+  std::string options; ///< Compile options, space separated.
+  std::string spec;    ///< The kernel concerned, as text.
+  std::string advice;  ///< What would make it work.
+};
+
+class Error : public std::runtime_error {
+public:
+  /// `what` is one sentence without a trailing full stop; advice, if any, is appended after "; ".
+  Error(ErrorKind kind, const std::string &what, ErrorDetails details = {});
+
+  ErrorKind kind() const noexcept { return kind_; }
+  const ErrorDetails &details() const noexcept { return details_; }
+
+private:
+  ErrorKind kind_;
+  ErrorDetails details_;
+};
+
+const char *to_string(ErrorKind kind);
+
+} // namespace sale

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// libsale: SALE sparse attention for long-context prefill (arXiv 2505.24179) on the caller's own device pointers and
+// stream.
+//
+//   sale::Engine engine;                                  // current context, or the primary one of device 0
+//   sale::Plan plan = engine.prepare(problem, policy);    // generates, compiles or loads from the cache
+//   plan.run(args, stream);                               // asynchronous: no allocation, no synchronisation
+//
+// Nothing here includes CUDA headers: streams are the driver's own handle type, device memory is void *.
+#pragma once
+
+#include "sale/error.hpp"
+#include "sale/types.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+struct CUstream_st;
+
+namespace sale {
+
+/// One 16-bit device tensor [batch, heads, tokens, head_dim]. head_dim is contiguous; the other strides are in
+/// elements, any multiple of 8 (rows start on 16-byte boundaries).
+struct TensorView {
+  void *data = nullptr;
+  std::int64_t stride_batch = 0;
+  std::int64_t stride_head = 0;
+  std::int64_t stride_token = 0;
+};
+
+/// A view of a densely packed [batch, heads, tokens, head_dim] tensor.
+TensorView packed_view(void *data, int heads, int tokens, int head_dim);
+
+/// Arguments of one call. Null pointers mean "absent". Everything is device memory.
+struct RunArgs {
+  Shape shape;
+  TensorView q;                    ///< [batch, num_q_heads, q_len, head_dim]
+  TensorView k;                    ///< [batch, num_kv_heads, kv_len, head_dim]
+  TensorView v;                    ///< [batch, num_kv_heads, kv_len, head_dim]
+  TensorView out;                  ///< as q; must not overlap an input
+  float *lse = nullptr;            ///< [batch, num_q_heads, q_len] fp32, natural log, scale applied
+  void *workspace = nullptr;       ///< 256-byte aligned; contents need not be kept between calls
+  std::size_t workspace_bytes = 0; ///< at least Plan::workspace_bytes(shape)
+
+  const float *tau = nullptr;             ///< [num_q_heads]; null = the Plan's policy
+  const float *shift = nullptr;           ///< [num_q_heads], nats; null = the Plan's policy
+  const float *kbar = nullptr;            ///< [batch, num_kv_heads, head_dim]; null = mean of this call's keys
+  const std::uint32_t *mask_in = nullptr; ///< use this mask (docs/numerics.md, section 9) and skip selection
+  std::uint32_t *mask_out = nullptr;      ///< receives the mask: mask_words(policy, shape) words
+
+  // Reserved; anything but null is refused by name until it is supported.
+  const std::int32_t *cu_seqlens_q = nullptr;  ///< [batch + 1], packed batches
+  const std::int32_t *cu_seqlens_kv = nullptr; ///< [batch + 1]
+  const std::int32_t *block_table = nullptr;   ///< [batch, pages], paged K/V
+  const std::int32_t *q_lens = nullptr;        ///< [batch], lengths in device memory
+  const std::int32_t *kv_lens = nullptr;       ///< [batch]
+  const std::int32_t *channels = nullptr;      ///< channels that the estimate uses
+  const void *projection = nullptr;            ///< projection that the estimate uses
+};
+
+/// u32 words of a mask: batch * num_q_heads * q_blocks * W (docs/numerics.md, section 9).
+std::size_t mask_words(const Problem &problem, const Policy &policy, const Shape &shape);
+
+/// A compiled kernel and where it came from.
+struct KernelInfo {
+  std::string name; ///< KernelSpec in one line
+  std::string arch; ///< "sm_90"
+  std::string key;  ///< cache key, hexadecimal SHA-256
+  bool from_cache = false;
+  int registers = 0;     ///< per thread; 0 when PTX
+  int spill_bytes = 0;   ///< stores + loads per thread
+  int shared_memory = 0; ///< bytes per CTA, dynamic + static
+  std::size_t binary_bytes = 0;
+  double milliseconds = 0; ///< generate + compile, or cache read
+};
+
+/// Milliseconds of each stage of one profiled call; 0 for stages that did not run.
+struct StageTimes {
+  double mean = 0;
+  double quantize = 0;
+  double prepare = 0;
+  double select = 0;
+  double attend = 0;
+  double total = 0;
+};
+
+/// Kernels of one Problem and Policy on one device, ready to run. Cheap to copy; safe to use from several threads.
+class Plan {
+public:
+  /// Bytes of workspace that run needs for this shape.
+  std::size_t workspace_bytes(const Shape &shape) const;
+
+  /// Enqueues attention on `stream` of the Engine's context. Asynchronous; never allocates, compiles or synchronises.
+  /// Does nothing when batch or q_len is 0. Throws Error(invalid_argument) for bad arguments before anything is
+  /// enqueued, Error(launch) when the driver refuses a launch.
+  void run(const RunArgs &args, CUstream_st *stream) const;
+
+  /// As run with every visible block kept, whatever tau: the dense baseline from the same kernels' family.
+  void run_dense(const RunArgs &args, CUstream_st *stream) const;
+
+  /// run with events around each stage; waits for the stream.
+  StageTimes profile(const RunArgs &args, CUstream_st *stream) const;
+
+  const Problem &problem() const;
+  const Policy &policy() const;
+  const std::vector<KernelInfo> &kernels() const;
+
+private:
+  friend class Engine;
+  struct State;
+  explicit Plan(std::shared_ptr<const State> state);
+  std::shared_ptr<const State> state_;
+};
+
+/// Where libraries and the cache are, and how much to say.
+struct Options {
+  std::filesystem::path cuda_driver; ///< libcuda.so.1; empty = the loader's path
+  std::filesystem::path
+      nvrtc; ///< libnvrtc.so or its folder; empty = CUDA_HOME, loader's path, /usr/local/cuda, pip wheels
+  std::filesystem::path cache_dir; ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
+  bool use_disk_cache = true;
+  int jobs = 0;     ///< parallel compiles; 0 = one per core
+  std::string arch; ///< "sm_80"; empty = the device's own
+  std::function<void(const KernelInfo &, int done, int total)>
+      progress;                                     ///< after each kernel, from one thread at a time
+  std::function<void(const std::string &)> warning; ///< e.g. an unwritable cache; never fatal. Empty = standard error
+};
+
+/// One device: its context, compiler and kernel cache.
+class Engine {
+public:
+  /// Uses the calling thread's current context if there is one, else the primary context of `device`.
+  explicit Engine(int device = 0, Options options = {});
+
+  /// Generates, compiles or loads every kernel that the problem needs. Blocks; call it outside the serving path.
+  Plan prepare(const Problem &problem, const Policy &policy) const;
+
+  std::string device_name() const;
+  std::string arch() const; ///< the architecture that kernels are compiled for, e.g. "sm_90"
+
+private:
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
+/// Compiles every kernel of the problem for each architecture into the cache. Needs no GPU and no driver.
+std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
+                                const Options &options = {});
+
+} // namespace sale

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The vocabulary of libsale: what a model fixes (Problem), how sparse it runs (Policy), and one call's Shape.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace sale {
+
+/// Element type of Q, K, V and the output.
+enum class DType { bf16, f16 };
+
+/// How `select` estimates q·k (docs/numerics.md).
+enum class Estimator {
+  exact, ///< 16-bit products, fp32 accumulation.
+  int8,  ///< K per 32-key block, Q per row, amax/127; K smoothed by kbar, Q not.
+  int4   ///< The paper's grid, codes in [-7, 7]; K and Q smoothed (arXiv 2505.24179, section 3).
+};
+
+/// What a model fixes about its attention.
+struct Problem {
+  DType dtype = DType::bf16;
+  int head_dim = 128;
+  int num_q_heads = 32;
+  int num_kv_heads = 8;       ///< Divides num_q_heads; num_q_heads / num_kv_heads is the GQA ratio.
+  bool causal = true;         ///< Bottom-right aligned: query i sees keys j <= kv_len - q_len + i.
+  float softmax_scale = 0.0F; ///< 0 means 1 / sqrt(head_dim).
+};
+
+/// How sparse attention may be. Policy decides results; tile sizes never do (docs/numerics.md).
+struct Policy {
+  Estimator estimator = Estimator::int8;
+  int block_q = 64;                  ///< Rows of a mask tile: 64 or 128.
+  int block_k = 32;                  ///< Keys of a mask tile: 32, 64 or 128.
+  int sink = 32;                     ///< Keys at the start that are always kept.
+  int window = 128;                  ///< Keys before a query block that are always kept.
+  float tau = 0.004F;                ///< Relative-score threshold of every head, in [0, inf); 0 is dense.
+  std::vector<float> tau_per_head;   ///< [num_q_heads], overrides tau; empty = tau everywhere.
+  std::vector<float> shift_per_head; ///< [num_q_heads], nats, > 0 keeps more; empty = 0 everywhere.
+};
+
+/// Sizes of one call.
+struct Shape {
+  int batch = 1;
+  int q_len = 0;
+  int kv_len = 0; ///< >= q_len.
+};
+
+/// softmax_scale with its default filled in.
+float effective_softmax_scale(const Problem &problem);
+
+/// Throws Error(invalid_argument) with one sentence that says what is supported.
+void validate(const Problem &problem);
+void validate(const Policy &policy, const Problem &problem);
+void validate(const Shape &shape);
+
+const char *to_string(DType dtype);
+const char *to_string(Estimator estimator);
+
+} // namespace sale

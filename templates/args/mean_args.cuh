@@ -1,0 +1,15 @@
+// Arguments of the mean kernel; also compiled into the host library, so plain types only.
+#pragma once
+
+#include "common/tensor.cuh"
+
+struct MeanArgs {
+  TensorArg x;           // [batch, heads, len, head_dim]
+  float *mean;           // [batch, heads, head_dim]
+  float *partial;        // [batch, heads, splits, head_dim]
+  unsigned int *arrived; // [batch, heads], zero before the launch
+  int heads;
+  int len;
+  int splits; // grid.x; split i sums tokens [i * tokens_per_split, ...)
+  int tokens_per_split;
+};

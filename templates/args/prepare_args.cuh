@@ -1,0 +1,24 @@
+// Arguments of the prepare kernel (thresholds and quantized Q); also compiled into the host library, so plain types
+// only.
+#pragma once
+
+#include "common/tensor.cuh"
+
+struct PrepareArgs {
+  TensorArg q;            // [batch, num_q_heads, q_len, head_dim]
+  TensorArg k;            // [batch, num_kv_heads, kv_len, head_dim]
+  const float *kbar;      // int8, int4: [batch, num_kv_heads, head_dim]
+  const float *qbar;      // int4: [batch, num_q_heads, head_dim]
+  const float *tau;       // [num_q_heads]
+  const float *shift;     // [num_q_heads], nats; null = 0
+  float *threshold;       // T: [batch, num_q_heads, q_padded], q_padded = round_up(q_len, 128)
+  float *theta;           // as threshold
+  unsigned char *q_codes; // int8, int4: [batch, num_q_heads, q_padded, code_row_bytes]
+  float *q_scale;         // int8, int4: as threshold
+  int num_q_heads;
+  int q_len;
+  int kv_len;
+  int sink;
+  int window;
+  float softmax_scale;
+};
