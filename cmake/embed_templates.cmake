@@ -1,0 +1,10 @@
+# Writes OUTPUT, a C++ file with every .cuh below ROOT as a {path, text} pair. Run with cmake -P.
+file(GLOB_RECURSE FILES RELATIVE ${ROOT} ${ROOT}/*.cuh)
+list(SORT FILES)
+set(TEXT "#include \"generator/template_source.hpp\"\n\nnamespace sale {\n\nconst std::vector<TemplateFile> &embedded_templates() {\n  static const std::vector<TemplateFile> files = {\n")
+foreach(FILE ${FILES})
+  file(READ ${ROOT}/${FILE} CONTENT)
+  string(APPEND TEXT "      {\"${FILE}\", R\"__cuda__(${CONTENT})__cuda__\"},\n")
+endforeach()
+string(APPEND TEXT "  };\n  return files;\n}\n\n} // namespace sale\n")
+file(WRITE ${OUTPUT} "${TEXT}")

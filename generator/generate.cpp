@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "generator/generate.hpp"
+
+#include "generator/template_source.hpp"
+
+#include <fmt/format.h>
+
+#include <set>
+
+namespace sale {
+
+namespace {
+
+// Where a stage's template lies and what its parts are called.
+struct StageTemplate {
+  const char *path;
+  const char *function;
+  const char *args;
+  const char *layout;
+};
+
+StageTemplate template_of(Stage stage) {
+  switch (stage) {
+  case Stage::mean: return {"mean/mean.cuh", "mean", "MeanArgs", "MeanLayout"};
+  case Stage::quantize: return {"quantize/quantize.cuh", "quantize", "QuantizeArgs", "QuantizeLayout"};
+  case Stage::prepare: return {"prepare/prepare_mma_sync.cuh", "prepare", "PrepareArgs", "PrepareLayout"};
+  case Stage::select: return {"select/select_mma_sync.cuh", "select", "SelectArgs", "SelectLayout"};
+  case Stage::attend: return {"attend/attend_mma_sync.cuh", "attend", "AttendArgs", "AttendLayout"};
+  }
+  return {};
+}
+
+const char *operand_name(const KernelSpec &spec) {
+  switch (spec.estimator) {
+  case Estimator::exact: return spec.dtype == DType::bf16 ? "Bf16" : "F16";
+  case Estimator::int8: return "Signed8";
+  case Estimator::int4: return spec.arch.has_int4_mma() ? "Signed4" : "Signed8";
+  }
+  return "";
+}
+
+// Only the constants that the stage reads, so that specs which differ elsewhere give the same source.
+std::string config_text(const KernelSpec &spec) {
+  std::string text = "struct Config {\n";
+  const auto constant = [&](const char *name, int value) {
+    text += fmt::format("  static constexpr int {} = {};\n", name, value);
+  };
+  text += fmt::format("  using Element = {};\n", spec.dtype == DType::bf16 ? "Bf16" : "F16");
+  constant("head_dim", spec.head_dim);
+  if (spec.stage != Stage::mean && spec.stage != Stage::attend) {
+    text += fmt::format("  using Operand = {};\n", operand_name(spec));
+    text += fmt::format("  static constexpr Estimator estimator = Estimator::{};\n", to_string(spec.estimator));
+    constant("code_row_bytes", spec.estimator == Estimator::exact ? 2 * spec.head_dim : spec.code_row_bytes());
+  }
+  if (spec.stage == Stage::quantize) {
+    // Only int4's bias depends on the query heads.
+    constant("gqa", spec.estimator == Estimator::int4 ? spec.gqa : 1);
+  } else if (spec.stage != Stage::mean) {
+    constant("gqa", spec.gqa);
+    constant("block_q", spec.block_q);
+    constant("block_k", spec.block_k);
+  }
+  if (spec.stage == Stage::attend) {
+    text += fmt::format("  static constexpr bool dense = {};\n", spec.dense);
+  }
+  if (spec.stage != Stage::mean && spec.stage != Stage::quantize) {
+    constant("rows_per_warp", spec.tile.rows_per_warp);
+    constant("keys_per_step", spec.tile.keys_per_step);
+    constant("stages", spec.tile.stages);
+  }
+  constant("warps", spec.tile.warps);
+  text += "  static constexpr int threads = 32 * warps;\n};\n";
+  return text;
+}
+
+} // namespace
+
+std::string generate(const KernelSpec &spec) {
+  validate(spec);
+  const StageTemplate parts = template_of(spec.stage);
+  std::set<std::string, std::less<>> seen;
+  std::string source = fmt::format("// {}, written by libsale.\n", spec.describe());
+  source += flatten_template("common/estimator.cuh", seen);
+  source += "\nstruct Bf16;\nstruct F16;\nstruct Signed8;\nstruct Signed4;\n\n";
+  source += config_text(spec);
+  source += flatten_template(parts.path, seen);
+  source += fmt::format(R"(
+static_assert({layout}<Config>::shared_bytes == {shared}, "the host launches with this much dynamic shared memory");
+
+SALE_KERNEL void SALE_LAUNCH_BOUNDS(Config::threads, {ctas}) {entry}(const {args} args) {{ {function}<Config>(args); }}
+)",
+                        fmt::arg("layout", parts.layout), fmt::arg("shared", spec.shared_memory()),
+                        fmt::arg("ctas", spec.tile.min_ctas), fmt::arg("entry", spec.entry_name()),
+                        fmt::arg("args", parts.args), fmt::arg("function", parts.function));
+  return source;
+}
+
+} // namespace sale

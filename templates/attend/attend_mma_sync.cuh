@@ -1,0 +1,371 @@
+// attend for the mma.sync family: flash attention over the kept blocks (docs/numerics.md, section 8).
+// Each warp owns rows_per_warp query rows; K and V of one step are shared by the CTA through a cp.async pipeline. A CTA
+// may span two query blocks: it loads the union of their blocks, and a warp computes only what its own block keeps.
+#pragma once
+
+#include "args/attend_args.cuh"
+#include "attend/key_walk.cuh"
+#include "common/swizzle.cuh"
+#include "device/cp_async.cuh"
+#include "device/element.cuh"
+#include "device/ldmatrix.cuh"
+#include "device/math.cuh"
+#include "device/memory.cuh"
+#include "device/mma.cuh"
+#include "device/shared.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+#include "device/warp.cuh"
+
+template <class Config>
+struct AttendLayout {
+  static constexpr int row_bytes = Config::head_dim * 2;
+  static constexpr int rows = Config::rows_per_warp * Config::warps;
+  static constexpr int q_bytes = rows * row_bytes;
+  static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
+  static constexpr int shared_bytes = q_bytes + Config::stages * 2 * tile_bytes;
+};
+
+// Copies `rows` rows of a strided tensor into a swizzled shared tile; rows at or past `limit` become zero.
+template <class Config, int rows>
+SALE_DEVICE void load_rows(u32 shared, const u8 *source, s64 row_stride, s32 first_row, s32 limit) {
+  constexpr int row_bytes = AttendLayout<Config>::row_bytes;
+  constexpr int chunks = row_bytes / 16;
+#pragma unroll
+  for (int i = 0; i < rows * chunks / Config::threads; ++i) {
+    const s32 index = i * Config::threads + static_cast<s32>(thread_index());
+    const s32 row = index / chunks;
+    const s32 chunk = index % chunks;
+    const bool valid = first_row + row < limit;
+    const u8 *address = source + (valid ? (first_row + row) * row_stride + chunk * 16 : 0);
+    cp_async_16(shared + Swizzle<row_bytes>::offset(row, chunk), address, valid);
+  }
+}
+
+// Gathers one step of K or V.
+template <class Config>
+SALE_DEVICE void load_step(u32 shared, const u8 *source, s64 row_stride, const KeyStep<Config> &step, s32 kv_len) {
+  constexpr int row_bytes = AttendLayout<Config>::row_bytes;
+  constexpr int chunks = row_bytes / 16;
+  constexpr int granule = KeyStep<Config>::granule;
+#pragma unroll
+  for (int i = 0; i < Config::keys_per_step * chunks / Config::threads; ++i) {
+    const s32 index = i * Config::threads + static_cast<s32>(thread_index());
+    const s32 row = index / chunks;
+    const s32 chunk = index % chunks;
+    s32 key = 0;
+    u32 keep = 0;
+#pragma unroll
+    for (int g = 0; g < KeyStep<Config>::granules; ++g) {
+      if (row / granule == g) {
+        key = step.key[g] + row % granule;
+        keep = step.keep[g];
+      }
+    }
+    const bool valid = keep != 0 && key < kv_len;
+    const u8 *address = source + (valid ? key * row_stride + chunk * 16 : 0);
+    cp_async_16(shared + Swizzle<row_bytes>::offset(row, chunk), address, valid);
+  }
+}
+
+// The query rows of one warp: their fragments, running maximum and sum, and output.
+template <class Config>
+class WarpRows {
+  using Element = typename Config::Element;
+  using Layout = AttendLayout<Config>;
+  static constexpr int m_tiles = Config::rows_per_warp / 16;
+  static constexpr int k_steps = Config::head_dim / 16;
+  static constexpr int key_tiles = Config::keys_per_step / 8;
+  static constexpr int out_tiles = Config::head_dim / 8;
+
+public:
+  // q_shared: the warp's rows of Q; position: key position of its first row.
+  SALE_DEVICE WarpRows(u32 q_shared, s32 position, f32 softmax_scale)
+      : q_shared_(q_shared), position_(position), scale_log2_(softmax_scale * 1.4426950408889634F) {
+#pragma unroll
+    for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        max_[m][r] = -infinity();
+        sum_[m][r] = 0.0F;
+      }
+#pragma unroll
+      for (int n = 0; n < out_tiles; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          out_[m][n][i] = 0.0F;
+        }
+      }
+    }
+  }
+
+  // One step; keep_bit: which bit of KeyStep::keep speaks for these rows.
+  SALE_DEVICE void step(u32 k_shared, u32 v_shared, const KeyStep<Config> &step, u32 keep_bit) {
+    constexpr int granule = KeyStep<Config>::granule;
+    bool any = false;
+    bool partial = false;
+#pragma unroll
+    for (int g = 0; g < KeyStep<Config>::granules; ++g) {
+      const bool kept = ((step.keep[g] >> keep_bit) & 1U) != 0 && step.key[g] <= position_ + Config::rows_per_warp - 1;
+      any = any || kept;
+      partial = partial || !kept || step.key[g] + granule - 1 > position_;
+    }
+    if (!any) {
+      return;
+    }
+    f32 scores[m_tiles][key_tiles][4];
+    multiply_keys(scores, k_shared);
+    if (partial) {
+      mask_scores(scores, step, keep_bit);
+    }
+    soften(scores);
+    multiply_values(scores, v_shared);
+  }
+
+  // Writes the rows below row_limit; out and lse point at the warp's first row.
+  SALE_DEVICE void finish(u8 *out, s64 row_stride, f32 *lse, s32 row_limit, f32 softmax_scale) {
+    const u32 lane = lane_index();
+#pragma unroll
+    for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        f32 sum = sum_[m][r];
+        sum += shuffle_xor(sum, 1);
+        sum += shuffle_xor(sum, 2);
+        const u32 row = m * 16 + r * 8 + lane / 4;
+        const f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
+        if (lse != nullptr && lane % 4 == 0 && static_cast<s32>(row) < row_limit) {
+          lse[row] = sum == 0.0F ? -infinity() : max_[m][r] * softmax_scale + log2_approx(sum) * 0.6931471805599453F;
+        }
+        // Through the warp's own rows of Q, so that global stores are 16 bytes wide.
+#pragma unroll
+        for (int n = 0; n < out_tiles; ++n) {
+          store_shared_4(q_shared_ + Swizzle<Layout::row_bytes>::offset(row, n) + lane % 4 * 4,
+                         Element::pack(out_[m][n][2 * r] * inverse, out_[m][n][2 * r + 1] * inverse));
+        }
+      }
+    }
+    sync_warp();
+    constexpr int chunks = Layout::row_bytes / 16;
+#pragma unroll
+    for (int i = 0; i < Config::rows_per_warp * chunks / 32; ++i) {
+      const s32 index = i * 32 + static_cast<s32>(lane);
+      const s32 row = index / chunks;
+      const s32 chunk = index % chunks;
+      if (row < row_limit) {
+        store_global_16(out + row * row_stride + chunk * 16,
+                        load_shared_16(q_shared_ + Swizzle<Layout::row_bytes>::offset(row, chunk)));
+      }
+    }
+  }
+
+private:
+  // scores = Q · Kᵀ
+  SALE_DEVICE void multiply_keys(f32 (&scores)[m_tiles][key_tiles][4], u32 k_shared) {
+    const u32 lane = lane_index();
+#pragma unroll
+    for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < key_tiles; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          scores[m][n][i] = 0.0F;
+        }
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < k_steps; ++k) {
+      u32 a[m_tiles][4];
+#pragma unroll
+      for (int m = 0; m < m_tiles; ++m) {
+        ldmatrix_x4(a[m], q_shared_ + Swizzle<Layout::row_bytes>::offset(m * 16 + lane % 16, k * 2 + lane / 16));
+      }
+#pragma unroll
+      for (int n = 0; n < key_tiles / 2; ++n) {
+        u32 b[4];
+        ldmatrix_x4(b, k_shared +
+                           Swizzle<Layout::row_bytes>::offset(n * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
+#pragma unroll
+        for (int m = 0; m < m_tiles; ++m) {
+          mma(Element{}, scores[m][2 * n], a[m], b[0], b[1]);
+          mma(Element{}, scores[m][2 * n + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  // Scores of keys that a row does not see or that its query block does not keep become -inf.
+  SALE_DEVICE void mask_scores(f32 (&scores)[m_tiles][key_tiles][4], const KeyStep<Config> &step, u32 keep_bit) {
+    constexpr int granule = KeyStep<Config>::granule;
+    const s32 lane = static_cast<s32>(lane_index());
+#pragma unroll
+    for (int n = 0; n < key_tiles; ++n) {
+      constexpr s32 never = 0x7fffffff;
+      const int g = n * 8 / granule;
+      const bool kept = ((step.keep[g] >> keep_bit) & 1U) != 0;
+      const s32 key = kept ? step.key[g] + n * 8 % granule + lane % 4 * 2 : never - 1;
+#pragma unroll
+      for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const s32 row_position = position_ + m * 16 + i / 2 * 8 + lane / 4;
+          if (key + i % 2 > row_position) {
+            scores[m][n][i] = -infinity();
+          }
+        }
+      }
+    }
+  }
+
+  // Online softmax: scores become probabilities relative to the new maximum; sum and output are rescaled when it moved.
+  SALE_DEVICE void soften(f32 (&scores)[m_tiles][key_tiles][4]) {
+#pragma unroll
+    for (int m = 0; m < m_tiles; ++m) {
+      f32 alpha[2];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        f32 highest = max_[m][r];
+#pragma unroll
+        for (int n = 0; n < key_tiles; ++n) {
+          highest = max_f32(highest, max_f32(scores[m][n][2 * r], scores[m][n][2 * r + 1]));
+        }
+        highest = max_f32(highest, shuffle_xor(highest, 1));
+        highest = max_f32(highest, shuffle_xor(highest, 2));
+        // A row that has seen no key yet: any finite base keeps exp2(-inf) = 0 free of NaN.
+        const f32 base = highest == -infinity() ? 0.0F : highest * scale_log2_;
+        alpha[r] = exp2_approx(max_[m][r] * scale_log2_ - base);
+        max_[m][r] = highest;
+        f32 sum = 0.0F;
+#pragma unroll
+        for (int n = 0; n < key_tiles; ++n) {
+#pragma unroll
+          for (int i = 2 * r; i < 2 * r + 2; ++i) {
+            scores[m][n][i] = exp2_approx(fma_rn(scores[m][n][i], scale_log2_, -base));
+            sum += scores[m][n][i];
+          }
+        }
+        sum_[m][r] = sum_[m][r] * alpha[r] + sum;
+      }
+      if (ballot(alpha[0] != 1.0F || alpha[1] != 1.0F) != 0) {
+#pragma unroll
+        for (int n = 0; n < out_tiles; ++n) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            out_[m][n][i] *= alpha[i / 2];
+          }
+        }
+      }
+    }
+  }
+
+  // out += P · V; the accumulator fragments of the scores are the A fragments of this product.
+  SALE_DEVICE void multiply_values(const f32 (&scores)[m_tiles][key_tiles][4], u32 v_shared) {
+    const u32 lane = lane_index();
+#pragma unroll
+    for (int k = 0; k < key_tiles / 2; ++k) {
+      u32 p[m_tiles][4];
+#pragma unroll
+      for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          p[m][i] = Element::pack(scores[m][2 * k + i / 2][i % 2 * 2], scores[m][2 * k + i / 2][i % 2 * 2 + 1]);
+        }
+      }
+#pragma unroll
+      for (int n = 0; n < out_tiles / 2; ++n) {
+        u32 b[4];
+        ldmatrix_x4_trans(b, v_shared + Swizzle<Layout::row_bytes>::offset(k * 16 + lane % 16, n * 2 + lane / 16));
+#pragma unroll
+        for (int m = 0; m < m_tiles; ++m) {
+          mma(Element{}, out_[m][2 * n], p[m], b[0], b[1]);
+          mma(Element{}, out_[m][2 * n + 1], p[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  u32 q_shared_;
+  s32 position_;
+  f32 scale_log2_;
+  f32 max_[m_tiles][2];
+  f32 sum_[m_tiles][2]; // this lane's share
+  f32 out_[m_tiles][out_tiles][4];
+};
+
+template <class Config, class Walk>
+SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk, s32 first_row, s32 head, s32 batch) {
+  using Layout = AttendLayout<Config>;
+  constexpr int stages = Config::stages;
+  const s32 kv_head = head / Config::gqa;
+  const s32 position = args.kv_len - args.q_len + first_row;
+  const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * (batch * args.q.stride_batch + head * args.q.stride_head);
+  const u8 *k = static_cast<const u8 *>(args.k.data) + 2 * (batch * args.k.stride_batch + kv_head * args.k.stride_head);
+  const u8 *v = static_cast<const u8 *>(args.v.data) + 2 * (batch * args.v.stride_batch + kv_head * args.v.stride_head);
+
+  const u32 q_shared = dynamic_shared_address();
+  const u32 kv_shared = q_shared + Layout::q_bytes;
+  load_rows<Config, Layout::rows>(q_shared, q, 2 * args.q.stride_token, first_row, args.q_len);
+
+  // pending[i] is the step in pipeline stage (stage + i) % stages.
+  KeyStep<Config> pending[stages];
+#pragma unroll
+  for (int i = 0; i < stages - 1; ++i) {
+    pending[i] = walk.next();
+    const u32 k_tile = kv_shared + i * 2 * Layout::tile_bytes;
+    load_step<Config>(k_tile, k, 2 * args.k.stride_token, pending[i], args.kv_len);
+    load_step<Config>(k_tile + Layout::tile_bytes, v, 2 * args.v.stride_token, pending[i], args.kv_len);
+    cp_async_commit();
+  }
+
+  const s32 warp_row = static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
+  WarpRows<Config> rows(q_shared + warp_row * Layout::row_bytes, position + warp_row, args.softmax_scale);
+  s32 stage = 0;
+  while (!pending[0].empty()) {
+    cp_async_wait<stages - 2>();
+    sync_threads(); // this stage has landed for every thread, and every warp has left the previous one
+    pending[stages - 1] = walk.next();
+    const u32 next_tile = kv_shared + (stage == 0 ? stages - 1 : stage - 1) * 2 * Layout::tile_bytes;
+    if (!pending[stages - 1].empty()) {
+      load_step<Config>(next_tile, k, 2 * args.k.stride_token, pending[stages - 1], args.kv_len);
+      load_step<Config>(next_tile + Layout::tile_bytes, v, 2 * args.v.stride_token, pending[stages - 1], args.kv_len);
+    }
+    cp_async_commit();
+    const u32 k_tile = kv_shared + stage * 2 * Layout::tile_bytes;
+    rows.step(k_tile, k_tile + Layout::tile_bytes, pending[0], warp_row / Config::block_q);
+#pragma unroll
+    for (int i = 0; i < stages - 1; ++i) {
+      pending[i] = pending[i + 1];
+    }
+    stage = stage == stages - 1 ? 0 : stage + 1;
+  }
+  cp_async_wait<0>();
+  sync_threads(); // finish() reuses the rows of Q: no copy may still land there
+
+  u8 *out = static_cast<u8 *>(args.out.data) + 2 * (batch * args.out.stride_batch + head * args.out.stride_head +
+                                                    (first_row + warp_row) * args.out.stride_token);
+  f32 *lse = args.lse == nullptr
+                 ? nullptr
+                 : args.lse + (static_cast<s64>(batch) * args.num_q_heads + head) * args.q_len + first_row + warp_row;
+  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - first_row - warp_row, args.softmax_scale);
+}
+
+// Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
+template <class Config>
+SALE_DEVICE void attend(const AttendArgs &args) {
+  constexpr int rows = AttendLayout<Config>::rows;
+  const s32 first_row = static_cast<s32>(grid_x() - 1 - block_x()) * rows;
+  const s32 head = static_cast<s32>(block_y());
+  const s32 batch = static_cast<s32>(block_z());
+  if constexpr (Config::dense) {
+    const s32 visible_keys = imin(args.kv_len - args.q_len + first_row + rows, args.kv_len);
+    attend_tile<Config>(args, DenseWalk<Config>(visible_keys), first_row, head, batch);
+  } else {
+    constexpr int query_blocks = rows > Config::block_q ? rows / Config::block_q : 1;
+    const s32 q_blocks = ceil_div(args.q_len, Config::block_q);
+    const s32 first_block = first_row / Config::block_q;
+    const s64 row = (static_cast<s64>(batch) * args.num_q_heads + head) * q_blocks + first_block;
+    const MaskWalk<Config, query_blocks> walk(args.mask + row * args.mask_words, args.mask_words,
+                                              q_blocks - first_block);
+    attend_tile<Config>(args, walk, first_row, head, batch);
+  }
+}
