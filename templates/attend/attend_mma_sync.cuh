@@ -23,7 +23,9 @@ struct AttendLayout {
   static constexpr int rows = Config::rows_per_warp * Config::warps;
   static constexpr int q_bytes = rows * row_bytes;
   static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
-  static constexpr int shared_bytes = q_bytes + Config::stages * 2 * tile_bytes;
+  static constexpr int query_blocks = rows > Config::block_q ? rows / Config::block_q : 1;
+  static constexpr int walk_bytes = Config::dense ? 0 : MaskWalk<Config, query_blocks>::shared_bytes;
+  static constexpr int shared_bytes = q_bytes + Config::stages * 2 * tile_bytes + walk_bytes;
 };
 
 // Copies `rows` rows of a strided tensor into a swizzled shared tile; rows at or past `limit` become zero.
@@ -43,28 +45,25 @@ SALE_DEVICE void load_rows(u32 shared, const u8 *source, s64 row_stride, s32 fir
 }
 
 // Gathers one step of K or V.
-template <class Config>
-SALE_DEVICE void load_step(u32 shared, const u8 *source, s64 row_stride, const KeyStep<Config> &step, s32 kv_len) {
+template <class Config, class Step>
+SALE_DEVICE void load_step(u32 shared, const u8 *source, s64 row_stride, const Step &step, s32 kv_len) {
   constexpr int row_bytes = AttendLayout<Config>::row_bytes;
   constexpr int chunks = row_bytes / 16;
-  constexpr int granule = KeyStep<Config>::granule;
+  constexpr int per_granule = Granule<Config>::keys * chunks / Config::threads;
+  static_assert(per_granule * Config::threads == Granule<Config>::keys * chunks, "threads share a granule evenly");
 #pragma unroll
-  for (int i = 0; i < Config::keys_per_step * chunks / Config::threads; ++i) {
-    const s32 index = i * Config::threads + static_cast<s32>(thread_index());
-    const s32 row = index / chunks;
-    const s32 chunk = index % chunks;
-    s32 key = 0;
-    u32 keep = 0;
+  for (int g = 0; g < Granule<Config>::per_step; ++g) {
+    const Granule<Config> granule = step.granule(g);
 #pragma unroll
-    for (int g = 0; g < KeyStep<Config>::granules; ++g) {
-      if (row / granule == g) {
-        key = step.key[g] + row % granule;
-        keep = step.keep[g];
-      }
+    for (int i = 0; i < per_granule; ++i) {
+      const s32 index = i * Config::threads + static_cast<s32>(thread_index());
+      const s32 row = index / chunks;
+      const s32 chunk = index % chunks;
+      const s32 key = granule.key + row;
+      const bool valid = granule.keep != 0 && key < kv_len;
+      const u8 *address = source + (valid ? key * row_stride + chunk * 16 : 0);
+      cp_async_16(shared + Swizzle<row_bytes>::offset(g * Granule<Config>::keys + row, chunk), address, valid);
     }
-    const bool valid = keep != 0 && key < kv_len;
-    const u8 *address = source + (valid ? key * row_stride + chunk * 16 : 0);
-    cp_async_16(shared + Swizzle<row_bytes>::offset(row, chunk), address, valid);
   }
 }
 
@@ -99,16 +98,17 @@ public:
     }
   }
 
-  // One step; keep_bit: which bit of KeyStep::keep speaks for these rows.
-  SALE_DEVICE void step(u32 k_shared, u32 v_shared, const KeyStep<Config> &step, u32 keep_bit) {
-    constexpr int granule = KeyStep<Config>::granule;
+  // One step; keep_bit: which bit of Granule::keep speaks for these rows.
+  template <class Step>
+  SALE_DEVICE void step(u32 k_shared, u32 v_shared, const Step &step, u32 keep_bit) {
     bool any = false;
     bool partial = false;
 #pragma unroll
-    for (int g = 0; g < KeyStep<Config>::granules; ++g) {
-      const bool kept = ((step.keep[g] >> keep_bit) & 1U) != 0 && step.key[g] <= position_ + Config::rows_per_warp - 1;
+    for (int g = 0; g < Granule<Config>::per_step; ++g) {
+      const Granule<Config> granule = step.granule(g);
+      const bool kept = ((granule.keep >> keep_bit) & 1U) != 0 && granule.key <= position_ + Config::rows_per_warp - 1;
       any = any || kept;
-      partial = partial || !kept || step.key[g] + granule - 1 > position_;
+      partial = partial || !kept || granule.key + Granule<Config>::keys - 1 > position_;
     }
     if (!any) {
       return;
@@ -195,22 +195,26 @@ private:
   }
 
   // Scores of keys that a row does not see or that its query block does not keep become -inf.
-  SALE_DEVICE void mask_scores(f32 (&scores)[m_tiles][key_tiles][4], const KeyStep<Config> &step, u32 keep_bit) {
-    constexpr int granule = KeyStep<Config>::granule;
+  template <class Step>
+  SALE_DEVICE void mask_scores(f32 (&scores)[m_tiles][key_tiles][4], const Step &step, u32 keep_bit) {
+    constexpr int tiles_per_granule = Granule<Config>::keys / 8;
+    constexpr s32 never = 0x7fff0000;
     const s32 lane = static_cast<s32>(lane_index());
 #pragma unroll
-    for (int n = 0; n < key_tiles; ++n) {
-      constexpr s32 never = 0x7fffffff;
-      const int g = n * 8 / granule;
-      const bool kept = ((step.keep[g] >> keep_bit) & 1U) != 0;
-      const s32 key = kept ? step.key[g] + n * 8 % granule + lane % 4 * 2 : never - 1;
+    for (int g = 0; g < Granule<Config>::per_step; ++g) {
+      const Granule<Config> granule = step.granule(g);
+      // How far the lane's first column of the granule lies past the lane's first row.
+      const s32 ahead =
+          (((granule.keep >> keep_bit) & 1U) != 0 ? granule.key + lane % 4 * 2 : never) - position_ - lane / 4;
 #pragma unroll
-      for (int m = 0; m < m_tiles; ++m) {
+      for (int n = 0; n < tiles_per_granule; ++n) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const s32 row_position = position_ + m * 16 + i / 2 * 8 + lane / 4;
-          if (key + i % 2 > row_position) {
-            scores[m][n][i] = -infinity();
+        for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            if (ahead + n * 8 + i % 2 > m * 16 + i / 2 * 8) {
+              scores[m][g * tiles_per_granule + n][i] = -infinity();
+            }
           }
         }
       }
@@ -246,7 +250,7 @@ private:
         }
         sum_[m][r] = sum_[m][r] * alpha[r] + sum;
       }
-      if (ballot(alpha[0] != 1.0F || alpha[1] != 1.0F) != 0) {
+      if (warp_ballot(alpha[0] != 1.0F || alpha[1] != 1.0F) != 0) {
 #pragma unroll
         for (int n = 0; n < out_tiles; ++n) {
 #pragma unroll
@@ -307,13 +311,15 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk, s32 first_row, s
   load_rows<Config, Layout::rows>(q_shared, q, 2 * args.q.stride_token, first_row, args.q_len);
 
   // pending[i] is the step in pipeline stage (stage + i) % stages.
-  KeyStep<Config> pending[stages];
+  typename Walk::Step pending[stages];
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) {
     pending[i] = walk.next();
-    const u32 k_tile = kv_shared + i * 2 * Layout::tile_bytes;
-    load_step<Config>(k_tile, k, 2 * args.k.stride_token, pending[i], args.kv_len);
-    load_step<Config>(k_tile + Layout::tile_bytes, v, 2 * args.v.stride_token, pending[i], args.kv_len);
+    if (!pending[i].empty()) {
+      const u32 k_tile = kv_shared + i * 2 * Layout::tile_bytes;
+      load_step<Config>(k_tile, k, 2 * args.k.stride_token, pending[i], args.kv_len);
+      load_step<Config>(k_tile + Layout::tile_bytes, v, 2 * args.v.stride_token, pending[i], args.kv_len);
+    }
     cp_async_commit();
   }
 
@@ -360,12 +366,13 @@ SALE_DEVICE void attend(const AttendArgs &args) {
     const s32 visible_keys = imin(args.kv_len - args.q_len + first_row + rows, args.kv_len);
     attend_tile<Config>(args, DenseWalk<Config>(visible_keys), first_row, head, batch);
   } else {
-    constexpr int query_blocks = rows > Config::block_q ? rows / Config::block_q : 1;
     const s32 q_blocks = ceil_div(args.q_len, Config::block_q);
     const s32 first_block = first_row / Config::block_q;
     const s64 row = (static_cast<s64>(batch) * args.num_q_heads + head) * q_blocks + first_block;
-    const MaskWalk<Config, query_blocks> walk(args.mask + row * args.mask_words, args.mask_words,
-                                              q_blocks - first_block);
+    const u32 walk_shared =
+        dynamic_shared_address() + AttendLayout<Config>::shared_bytes - AttendLayout<Config>::walk_bytes;
+    const MaskWalk<Config, AttendLayout<Config>::query_blocks> walk(walk_shared, args.mask + row * args.mask_words,
+                                                                    args.mask_words, q_blocks - first_block);
     attend_tile<Config>(args, walk, first_row, head, batch);
   }
 }

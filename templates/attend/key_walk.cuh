@@ -1,39 +1,44 @@
-// Which keys a CTA visits: steps of keys_per_step keys, gathered from the kept blocks of its query blocks, ascending.
-// Every warp walks on its own; all state is uniform within a warp and equal across the CTA.
+// Which keys a CTA visits, in steps of keys_per_step keys, ascending. A step is a few granules: runs of consecutive
+// keys that share their mask bit. A walk's next() is called by the whole CTA at once; steps stay readable while they
+// are in the pipeline.
 #pragma once
 
-#include "common/tensor.cuh"
 #include "device/math.cuh"
+#include "device/memory.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
 
-// A step is a few granules: runs of consecutive keys that share their mask bit.
 template <class Config>
-struct KeyStep {
-  static constexpr int granule = Config::block_k < Config::keys_per_step ? Config::block_k : Config::keys_per_step;
-  static constexpr int granules = Config::keys_per_step / granule;
+struct Granule {
+  static constexpr int keys = Config::block_k < Config::keys_per_step ? Config::block_k : Config::keys_per_step;
+  static constexpr int per_step = Config::keys_per_step / keys;
 
-  s32 key[granules];  // first key of each granule
-  u32 keep[granules]; // bit b: query block b of the CTA keeps it; 0 = the granule is absent
-
-  SALE_DEVICE bool empty() const { return keep[0] == 0; }
+  s32 key;  // its first key
+  u32 keep; // bit b: query block b of the CTA keeps it; 0 = there is nothing to load
 };
 
 // Every visible key.
 template <class Config>
 class DenseWalk {
 public:
-  SALE_DEVICE DenseWalk(s32 visible_keys) : end_(visible_keys) {}
+  struct Step {
+    s32 first;
+    s32 end;
 
-  SALE_DEVICE KeyStep<Config> next() {
-    KeyStep<Config> step;
-#pragma unroll
-    for (int g = 0; g < KeyStep<Config>::granules; ++g) {
-      step.key[g] = next_;
-      step.keep[g] = next_ < end_ ? ~0U : 0U;
-      next_ += KeyStep<Config>::granule;
+    SALE_DEVICE bool empty() const { return first >= end; }
+    SALE_DEVICE Granule<Config> granule(int g) const {
+      const s32 key = first + g * Granule<Config>::keys;
+      return {key, key < end ? ~0U : 0U};
     }
+  };
+  static constexpr int shared_bytes = 0;
+
+  SALE_DEVICE explicit DenseWalk(s32 visible_keys) : end_(visible_keys) {}
+
+  SALE_DEVICE Step next() {
+    const Step step = {next_, end_};
+    next_ += Config::keys_per_step;
     return step;
   }
 
@@ -42,90 +47,114 @@ private:
   s32 next_ = 0;
 };
 
-// The union of the mask rows of the CTA's query blocks. A warp holds 32 words of each row, one per lane, and jumps from
-// one non-empty word to the next by ballot.
+// The union of the mask rows of the CTA's query blocks, gathered a batch of mask words at a time into a list in shared
+// memory. An entry is (granule index << 2) | keep; 0 pads the last step of a batch.
 template <class Config, int query_blocks>
 class MaskWalk {
+  static_assert(query_blocks <= 2, "an entry has two keep bits");
+  static constexpr int granule_keys = Granule<Config>::keys;
+  static constexpr int per_step = Granule<Config>::per_step;
+  static constexpr int per_block = Config::block_k / granule_keys;
+  static constexpr int batch_granules = 256;
+  static constexpr int batch_words = batch_granules / per_block / 32;
+  static constexpr int batch_bytes = batch_granules * 4;
+  // Each pipeline stage may hold a step of another batch, and one more is being written.
+  static constexpr int buffers = Config::stages;
+
 public:
-  // mask_row: the mask words of the first query block; blocks_in_call: how many of the query blocks exist.
-  SALE_DEVICE MaskWalk(const u32 *mask_row, s32 words, s32 blocks_in_call)
-      : row_(mask_row), words_(words), blocks_in_call_(blocks_in_call) {
-    load_words(0);
+  struct Step {
+    u32 entries; // shared address; 0 = past the end
+
+    SALE_DEVICE bool empty() const { return entries == 0; }
+    SALE_DEVICE Granule<Config> granule(int g) const {
+      const u32 entry = load_shared_4(entries + g * 4);
+      return {static_cast<s32>(entry >> 2) * granule_keys, entry & 3U};
+    }
+  };
+  static constexpr int shared_bytes = buffers * batch_bytes;
+
+  // shared: shared_bytes of the CTA's; mask_row: mask words of the first query block; blocks: how many query blocks
+  // exist.
+  SALE_DEVICE MaskWalk(u32 shared, const u32 *mask_row, s32 words, s32 blocks)
+      : shared_(shared), row_(mask_row), words_(words), blocks_(blocks) {
+    fetch_words();
   }
 
-  SALE_DEVICE KeyStep<Config> next() {
-    constexpr int granule = KeyStep<Config>::granule;
-    constexpr int granules_per_block = Config::block_k / granule;
-    KeyStep<Config> step;
-#pragma unroll
-    for (int g = 0; g < KeyStep<Config>::granules; ++g) {
-      if constexpr (granules_per_block > 1) {
-        if (sub_ == 0) {
-          next_block();
-        }
-        step.key[g] = block_ * Config::block_k + sub_ * granule;
-        sub_ = keep_ == 0 ? 0 : (sub_ + 1) & (granules_per_block - 1);
-      } else {
-        next_block();
-        step.key[g] = block_ * Config::block_k;
+  SALE_DEVICE Step next() {
+    position_ += per_step;
+    while (position_ >= count_) {
+      if (next_word_ >= words_) {
+        return {0};
       }
-      step.keep[g] = keep_;
+      build_batch();
     }
-    return step;
+    return {shared_ + buffer_ * batch_bytes + position_ * 4};
   }
 
 private:
-  SALE_DEVICE void load_words(s32 first) {
-    first_word_ = first;
-    const s32 index = first + static_cast<s32>(lane_index());
+  // Lane i takes word i of the coming batch of each row: the loads are in flight while the current batch is worked on.
+  SALE_DEVICE void fetch_words() {
+    const s32 lane = static_cast<s32>(lane_index());
+    const s32 word = next_word_ + lane;
+#pragma unroll
+    for (int b = 0; b < query_blocks; ++b) {
+      fetched_[b] = lane < batch_words && word < words_ && b < blocks_ ? row_[b * words_ + word] : 0;
+    }
+  }
+
+  SALE_DEVICE void build_batch() {
+    const u32 lane = lane_index();
+    u32 word[query_blocks];
     u32 any = 0;
 #pragma unroll
     for (int b = 0; b < query_blocks; ++b) {
-      lane_words_[b] = index < words_ && b < blocks_in_call_ ? row_[static_cast<s64>(b) * words_ + index] : 0;
-      any |= lane_words_[b];
+      word[b] = fetched_[b];
+      any |= word[b];
     }
-    pending_ = ballot(any != 0);
-  }
-
-  SALE_DEVICE void next_block() {
-    while (current_any_ == 0) {
-      if (pending_ == 0) {
-        if (first_word_ + 32 >= words_) {
-          keep_ = 0;
-          return;
-        }
-        load_words(first_word_ + 32);
-        continue;
-      }
-      const s32 source = lowest_bit(pending_);
-      pending_ &= pending_ - 1;
-      word_ = first_word_ + source;
+    s32 through = count_bits(any); // kept blocks in this lane's word and those before it
+#pragma unroll
+    for (u32 distance = 1; distance < batch_words; distance *= 2) {
+      const s32 before = static_cast<s32>(shuffle(static_cast<u32>(through), lane - distance));
+      through += lane >= distance ? before : 0;
+    }
+    const s32 total = static_cast<s32>(shuffle(static_cast<u32>(through), batch_words - 1)) * per_block;
+    buffer_ = count_ == 0 ? buffer_ : (buffer_ == buffers - 1 ? 0 : buffer_ + 1);
+    const u32 list = shared_ + buffer_ * batch_bytes;
+#pragma unroll
+    for (int i = 0; i < (batch_granules + Config::threads - 1) / Config::threads; ++i) {
+      // The 32 granules of a warp lie in one mask word.
+      const s32 granule = i * Config::threads + static_cast<s32>(thread_index());
+      const u32 source = static_cast<u32>(granule / per_block / 32) & 31U;
+      const u32 bit = static_cast<u32>(granule / per_block) & 31U;
+      const u32 any_here = shuffle(any, source);
+      const s32 before = static_cast<s32>(shuffle(static_cast<u32>(through), source)) - count_bits(any_here >> bit);
+      u32 keep = 0;
 #pragma unroll
       for (int b = 0; b < query_blocks; ++b) {
-        current_[b] = shuffle(lane_words_[b], static_cast<u32>(source));
-        current_any_ |= current_[b];
+        keep |= ((shuffle(word[b], source) >> bit) & 1U) << b;
+      }
+      if (keep != 0 && granule < batch_granules) {
+        const u32 index = static_cast<u32>(next_word_ * 32 * per_block + granule);
+        store_shared_4(list + (before * per_block + granule % per_block) * 4, index << 2 | keep);
       }
     }
-    const s32 bit = lowest_bit(current_any_);
-    current_any_ &= current_any_ - 1;
-    block_ = word_ * 32 + bit;
-    keep_ = 0;
-#pragma unroll
-    for (int b = 0; b < query_blocks; ++b) {
-      keep_ |= ((current_[b] >> bit) & 1U) << b;
+    count_ = (total + per_step - 1) / per_step * per_step;
+    if (thread_index() < static_cast<u32>(count_ - total)) {
+      store_shared_4(list + (total + thread_index()) * 4, 0);
     }
+    position_ = 0;
+    next_word_ += batch_words;
+    fetch_words();
+    sync_threads();
   }
 
+  u32 shared_;
   const u32 *row_;
   s32 words_;
-  s32 blocks_in_call_;
-  s32 first_word_ = 0;           // word index of lane 0's word
-  u32 lane_words_[query_blocks]; // this lane's word of each row
-  u32 pending_ = 0;              // lanes whose words are not empty and not yet visited
-  s32 word_ = 0;                 // the word being walked, of each row and of their union
-  u32 current_[query_blocks];
-  u32 current_any_ = 0;
-  s32 block_ = 0;
-  u32 keep_ = 0;
-  s32 sub_ = 0;
+  s32 blocks_;
+  s32 next_word_ = 0; // first word of the coming batch
+  u32 fetched_[query_blocks];
+  s32 buffer_ = 0;
+  s32 count_ = 0; // entries of the current batch
+  s32 position_ = -per_step;
 };

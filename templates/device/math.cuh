@@ -114,4 +114,10 @@ SALE_DEVICE s32 lowest_bit(u32 x) {
   return static_cast<s32>(r);
 }
 
+SALE_DEVICE s32 count_bits(u32 x) {
+  s32 r;
+  asm("popc.b32 %0, %1;" : "=r"(r) : "r"(x));
+  return r;
+}
+
 SALE_DEVICE s32 smax(s32 a, s32 b) { return a > b ? a : b; }

@@ -18,7 +18,7 @@ SALE_DEVICE u32 shuffle_xor(u32 value, u32 lane_mask) {
 
 SALE_DEVICE f32 shuffle_xor(f32 value, u32 lane_mask) { return bits_float(shuffle_xor(float_bits(value), lane_mask)); }
 
-SALE_DEVICE u32 ballot(bool predicate) {
+SALE_DEVICE u32 warp_ballot(bool predicate) {
   u32 r;
   asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %1, 0;\n\tvote.sync.ballot.b32 %0, p, 0xffffffff;\n\t}"
                : "=r"(r)
