@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "reference/attend.hpp"
+
+#include "reference/linear.hpp"
+#include "reference/parallel_for.hpp"
+#include "sale/error.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace sale::reference {
+
+namespace {
+
+/// The running softmax of one row.
+struct RowState {
+  double max = -std::numeric_limits<double>::infinity();
+  double sum = 0.0;
+};
+
+/// Where results go; out may be null.
+struct Outputs {
+  float *out = nullptr;
+  double *lse = nullptr;
+};
+
+struct Call {
+  const Tensors &tensors;
+  double scale;
+  const Mask *mask;
+  int block_q;
+  int block_k;
+};
+
+void attend_block(const Call &call, int b, int h, int query_block, const Outputs &outputs) {
+  const Tensors &tensors = call.tensors;
+  const int dim = tensors.head_dim;
+  const int g = tensors.kv_head(h);
+  const int first_row = query_block * call.block_q;
+  const int rows = std::min(call.block_q, tensors.shape.q_len - first_row);
+  const int last_position = tensors.position(first_row + rows - 1);
+  const float *q = tensors.query(b, h, first_row);
+  const std::vector<double> queries(q, q + static_cast<std::ptrdiff_t>(rows) * dim);
+  std::vector<RowState> states(rows);
+  std::vector<double> accumulators(static_cast<std::size_t>(rows) * dim);
+  std::vector<double> weights(call.block_k);
+  std::vector<double> values;
+  KeyTile keys;
+
+  for (int first_key = 0, block = 0; first_key <= last_position; first_key += call.block_k, ++block) {
+    if (call.mask != nullptr && !call.mask->test(b, h, query_block, block)) {
+      continue;
+    }
+    const int count = std::min(call.block_k, tensors.shape.kv_len - first_key);
+    keys.load(tensors.key(b, g, first_key), count, dim);
+    if (outputs.out != nullptr) {
+      const float *v = tensors.value(b, g, first_key);
+      values.assign(v, v + static_cast<std::ptrdiff_t>(count) * dim);
+    }
+    for (int r = 0; r < rows; ++r) {
+      const int seen = std::clamp(tensors.position(first_row + r) + 1 - first_key, 0, count);
+      if (seen == 0) {
+        continue;
+      }
+      keys.scores(queries.data() + static_cast<std::ptrdiff_t>(r) * dim, weights.data());
+      RowState &state = states[r];
+      double *accumulator = accumulators.data() + static_cast<std::ptrdiff_t>(r) * dim;
+      const double max = std::max(state.max, *std::max_element(weights.begin(), weights.begin() + seen));
+      if (max > state.max) {
+        const double rescale = std::exp(call.scale * (state.max - max));
+        state.max = max;
+        state.sum *= rescale;
+        std::for_each(accumulator, accumulator + dim, [=](double &x) { x *= rescale; });
+      }
+      for (int j = 0; j < seen; ++j) {
+        weights[j] = std::exp(call.scale * (weights[j] - max));
+        state.sum += weights[j];
+      }
+      if (outputs.out != nullptr) {
+        multiply_add(weights.data(), seen, values.data(), dim, accumulator);
+      }
+    }
+  }
+
+  for (int r = 0; r < rows; ++r) {
+    const std::size_t row = tensors.q_row(b, h, first_row + r);
+    const RowState &state = states[r];
+    outputs.lse[row] =
+        state.sum == 0.0 ? -std::numeric_limits<double>::infinity() : call.scale * state.max + std::log(state.sum);
+    for (int d = 0; outputs.out != nullptr && d < dim; ++d) {
+      outputs.out[row * dim + d] =
+          state.sum == 0.0 ? 0.0F : static_cast<float>(accumulators[static_cast<std::size_t>(r) * dim + d] / state.sum);
+    }
+  }
+}
+
+void attend_all(const Call &call, const Outputs &outputs) {
+  const Tensors &tensors = call.tensors;
+  validate(tensors);
+  if (call.mask != nullptr) {
+    const Mask expected(tensors.shape, tensors.num_q_heads, call.block_q, call.block_k);
+    if (call.mask->batch() != expected.batch() || call.mask->num_q_heads() != expected.num_q_heads() ||
+        call.mask->q_blocks() != expected.q_blocks() || call.mask->k_blocks() != expected.k_blocks()) {
+      throw Error(ErrorKind::invalid_argument, "the mask's sizes are not those of the tensors and block sizes");
+    }
+  }
+  const int heads = tensors.shape.batch * tensors.num_q_heads;
+  const int q_blocks = ceil_div(tensors.shape.q_len, call.block_q);
+  // Last query blocks first: they see the most keys.
+  parallel_for(static_cast<std::int64_t>(heads) * q_blocks, [&](std::int64_t item) {
+    const int head = static_cast<int>(item % heads);
+    attend_block(call, head / tensors.num_q_heads, head % tensors.num_q_heads,
+                 q_blocks - 1 - static_cast<int>(item / heads), outputs);
+  });
+}
+
+} // namespace
+
+Attention attend(const Tensors &tensors, float scale, const Mask *mask, int block_q, int block_k) {
+  Attention result;
+  result.out.resize(tensors.q.size());
+  std::vector<double> lse(tensors.q_rows());
+  attend_all({tensors, scale, mask, block_q, block_k}, {result.out.data(), lse.data()});
+  result.lse.assign(lse.begin(), lse.end());
+  return result;
+}
+
+std::vector<double> log_sum_exp(const Tensors &tensors, float scale, const Mask *mask, int block_q, int block_k) {
+  std::vector<double> lse(tensors.q_rows());
+  attend_all({tensors, scale, mask, block_q, block_k}, {nullptr, lse.data()});
+  return lse;
+}
+
+} // namespace sale::reference

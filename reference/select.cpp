@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "reference/select.hpp"
+
+#include "reference/linear.hpp"
+#include "reference/parallel_for.hpp"
+#include "reference/region.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace sale::reference {
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// What the pairs of one (query block, key block) say.
+class Verdict {
+public:
+  explicit Verdict(bool stop_when_kept) : stop_when_kept_(stop_when_kept) {}
+
+  /// One pair: its estimate, its row's theta, and the estimate minus the threshold in units of q . k.
+  void add(float estimate, float theta, double margin) {
+    if (!(estimate <= theta)) { // so written, NaN keeps
+      kept_ = true;
+      margin = std::isnan(margin) ? infinity : margin;
+    }
+    margin_ = std::max(margin_, margin);
+  }
+  bool kept() const { return kept_; }
+  bool decided() const { return kept_ && stop_when_kept_; }
+  double margin() const { return margin_; }
+
+private:
+  bool stop_when_kept_;
+  bool kept_ = false;
+  double margin_ = -infinity;
+};
+
+/// int16 copies of codes: products of two fit int32 and the compiler vectorises their sum.
+std::int32_t dot(const std::int16_t *a, const std::int16_t *b, int head_dim) {
+  std::int32_t sum = 0;
+  for (int d = 0; d < head_dim; ++d) {
+    sum += static_cast<std::int32_t>(a[d]) * b[d];
+  }
+  return sum;
+}
+
+/// Estimates of one query block against estimated key blocks, which are whole and visible to every row.
+class QueryBlock {
+public:
+  QueryBlock(const Tensors &tensors, const Policy &policy, const Estimates &estimates, int b, int h, int query_block)
+      : tensors_(tensors), policy_(policy), estimates_(estimates), b_(b), h_(h), g_(tensors.kv_head(h)),
+        first_row_(tensors.q_row(b, h, query_block * policy.block_q)),
+        rows_(std::min(policy.block_q, tensors.shape.q_len - query_block * policy.block_q)) {
+    const std::size_t first = first_row_ * tensors.head_dim;
+    const std::size_t last = first + static_cast<std::size_t>(rows_) * tensors.head_dim;
+    if (policy.estimator == Estimator::exact) {
+      queries_.assign(tensors.q.begin() + first, tensors.q.begin() + last);
+    } else {
+      query_codes_.assign(estimates.queries.codes.begin() + first, estimates.queries.codes.begin() + last);
+    }
+  }
+
+  Verdict judge(int key_block, bool stop_when_kept) {
+    Verdict verdict(stop_when_kept);
+    if (policy_.estimator == Estimator::exact) {
+      judge_exact(key_block, verdict);
+    } else {
+      judge_integer(key_block, verdict);
+    }
+    return verdict;
+  }
+
+private:
+  void judge_exact(int key_block, Verdict &verdict) {
+    tile_.load(tensors_.key(b_, g_, key_block * policy_.block_k), policy_.block_k, tensors_.head_dim);
+    scores_.resize(policy_.block_k);
+    for (int r = 0; r < rows_ && !verdict.decided(); ++r) {
+      const float theta = estimates_.rows.theta[first_row_ + r];
+      tile_.scores(queries_.data() + static_cast<std::ptrdiff_t>(r) * tensors_.head_dim, scores_.data());
+      for (const double score : scores_) {
+        verdict.add(static_cast<float>(score), theta, score - theta);
+      }
+    }
+  }
+
+  void judge_integer(int key_block, Verdict &verdict) {
+    const QuantizedKeys &keys = estimates_.keys;
+    const int dim = tensors_.head_dim;
+    const int first_key = key_block * policy_.block_k;
+    const std::int8_t *codes = keys.codes.data() + tensors_.kv_row(b_, g_, first_key) * dim;
+    key_codes_.assign(codes, codes + static_cast<std::ptrdiff_t>(policy_.block_k) * dim);
+    for (int r = 0; r < rows_ && !verdict.decided(); ++r) {
+      const std::size_t row = first_row_ + r;
+      const float sq = estimates_.queries.scales[row];
+      for (int j = 0; j < policy_.block_k; ++j) {
+        const float sk = keys.scales[keys.group(tensors_, b_, g_, first_key + j)];
+        std::int32_t sum = dot(query_codes_.data() + static_cast<std::ptrdiff_t>(r) * dim,
+                               key_codes_.data() + static_cast<std::ptrdiff_t>(j) * dim, dim);
+        if (policy_.estimator == Estimator::int4) {
+          const float bias = int4_bias(first_key + j, sq);
+          if (sk == 0.0F || std::isnan(bias)) {
+            continue; // 0/0 never selects
+          }
+          sum += static_cast<std::int32_t>(bias);
+        }
+        const float estimate = static_cast<float>(sum) * sk;
+        verdict.add(estimate, estimates_.rows.theta[row],
+                    static_cast<double>(estimate) * sq - estimates_.rows.offset[row]);
+      }
+    }
+  }
+
+  /// qbar . K'_j in units of both scales, a whole number or NaN.
+  float int4_bias(int key, float sq) const {
+    const std::size_t head = static_cast<std::size_t>(b_) * tensors_.num_q_heads + h_;
+    const float scaled = estimates_.keys.bias[head * tensors_.shape.kv_len + key] * (1.0F / sq);
+    constexpr float limit = 0x1p30F;
+    return std::nearbyint(std::clamp(scaled, -limit, limit));
+  }
+
+  const Tensors &tensors_;
+  const Policy &policy_;
+  const Estimates &estimates_;
+  int b_;
+  int h_;
+  int g_;
+  std::size_t first_row_;
+  int rows_;
+  std::vector<double> queries_;           // exact
+  std::vector<std::int16_t> query_codes_; // int8, int4
+  std::vector<std::int16_t> key_codes_;
+  std::vector<double> scores_;
+  KeyTile tile_;
+};
+
+/// Calls visit(b, h, query_block) for every query block, in parallel, last (heaviest) blocks first.
+template <class Visit>
+void for_each_query_block(const Tensors &tensors, const Policy &policy, Visit visit) {
+  const int heads = tensors.shape.batch * tensors.num_q_heads;
+  const int q_blocks = ceil_div(tensors.shape.q_len, policy.block_q);
+  parallel_for(static_cast<std::int64_t>(heads) * q_blocks, [&](std::int64_t item) {
+    const int head = static_cast<int>(item % heads);
+    visit(head / tensors.num_q_heads, head % tensors.num_q_heads, q_blocks - 1 - static_cast<int>(item / heads));
+  });
+}
+
+} // namespace
+
+Estimates prepare_estimates(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
+                            const std::vector<float> &qbar, const std::vector<float> &threshold) {
+  Estimates estimates;
+  estimates.keys = quantize_keys(tensors, policy.estimator, kbar, qbar);
+  estimates.queries = quantize_queries(tensors, policy.estimator, qbar);
+  estimates.rows = frame_thresholds(tensors, policy, scale, kbar, threshold, estimates.queries);
+  return estimates;
+}
+
+Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
+  Mask mask(tensors.shape, tensors.num_q_heads, policy.block_q, policy.block_k);
+  for_each_query_block(tensors, policy, [&](int b, int h, int query_block) {
+    const Region region = region_of(policy, tensors.shape, query_block);
+    const bool dense = tau_of(policy, h) == 0.0F;
+    QueryBlock rows(tensors, policy, estimates, b, h, query_block);
+    for (int block = 0; block < region.visible_blocks; ++block) {
+      if (dense || region.in_reference(block) || rows.judge(block, true).kept()) {
+        mask.set(b, h, query_block, block);
+      }
+    }
+  });
+  return mask;
+}
+
+Mask select(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
+            const std::vector<float> &qbar, const std::vector<float> &threshold) {
+  return select(tensors, policy, prepare_estimates(tensors, policy, scale, kbar, qbar, threshold));
+}
+
+Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
+  const int q_blocks = ceil_div(tensors.shape.q_len, policy.block_q);
+  const int k_blocks = ceil_div(tensors.shape.kv_len, policy.block_k);
+  std::vector<double> values(static_cast<std::size_t>(tensors.shape.batch) * tensors.num_q_heads * q_blocks * k_blocks,
+                             -infinity);
+  for_each_query_block(tensors, policy, [&](int b, int h, int query_block) {
+    const Region region = region_of(policy, tensors.shape, query_block);
+    const bool dense = tau_of(policy, h) == 0.0F;
+    QueryBlock rows(tensors, policy, estimates, b, h, query_block);
+    double *row =
+        values.data() + ((static_cast<std::size_t>(b) * tensors.num_q_heads + h) * q_blocks + query_block) * k_blocks;
+    for (int block = 0; block < region.visible_blocks; ++block) {
+      row[block] = dense || region.in_reference(block) ? infinity : rows.judge(block, false).margin();
+    }
+  });
+  return Margins(tensors.num_q_heads, q_blocks, k_blocks, std::move(values));
+}
+
+} // namespace sale::reference

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which key blocks a query block keeps (docs/numerics.md, sections 5 to 7), for every estimator.
+#pragma once
+
+#include "reference/mask.hpp"
+#include "reference/quantize.hpp"
+#include "reference/tensors.hpp"
+#include "reference/thresholds.hpp"
+
+#include <vector>
+
+namespace sale::reference {
+
+/// Everything that select compares.
+struct Estimates {
+  QuantizedKeys keys;       ///< Empty for exact.
+  QuantizedQueries queries; ///< Empty for exact.
+  FrameThresholds rows;
+};
+
+/// `threshold` is T, [batch, num_q_heads, q_len]. kbar may be empty for exact; qbar is read by int4 only.
+Estimates prepare_estimates(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
+                            const std::vector<float> &qbar, const std::vector<float> &threshold);
+
+/// The mask: R, the estimated blocks that some row selects, and for heads with tau 0 every visible block. Exact
+/// estimates are formed in fp64 and rounded to fp32 before the compare; integer ones are the kernels' bit for bit.
+Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates);
+/// The same from T and the means.
+Mask select(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
+            const std::vector<float> &qbar, const std::vector<float> &threshold);
+
+/// How far each block is from being dropped: the maximum over its (row, key) pairs of estimate - threshold, in units of
+/// q . k. > 0 means kept, up to rounding. A mask that differs from the oracle's is acceptable only where |margin| is
+/// within the stated bound. +infinity: kept whatever the estimates; -infinity: not visible, or no pair can select.
+class Margins {
+public:
+  Margins(int num_q_heads, int q_blocks, int k_blocks, std::vector<double> values)
+      : num_q_heads_(num_q_heads), q_blocks_(q_blocks), k_blocks_(k_blocks), values_(std::move(values)) {}
+  double at(int b, int h, int q_block, int k_block) const {
+    return values_[((static_cast<std::size_t>(b) * num_q_heads_ + h) * q_blocks_ + q_block) * k_blocks_ + k_block];
+  }
+
+private:
+  int num_q_heads_;
+  int q_blocks_;
+  int k_blocks_;
+  std::vector<double> values_; // [batch, num_q_heads, q_blocks, k_blocks]
+};
+
+Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates);
+
+} // namespace sale::reference

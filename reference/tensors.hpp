@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Q, K and V of one call on the host: floats that hold exact 16-bit values, packed [batch, heads, tokens, head_dim].
+#pragma once
+
+#include "sale/types.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace sale::reference {
+
+struct Tensors {
+  Shape shape;
+  int num_q_heads = 1;
+  int num_kv_heads = 1;
+  int head_dim = 64; ///< Any multiple of 8.
+  std::vector<float> q, k, v;
+
+  int group() const { return num_q_heads / num_kv_heads; }
+  int kv_head(int q_head) const { return q_head / group(); }
+  /// Position of row i of the call: row i sees keys j <= position(i).
+  int position(int i) const { return shape.kv_len - shape.q_len + i; }
+
+  /// Index of row i of query head h among all query rows; also of [batch, num_q_heads, q_len] arrays.
+  std::size_t q_row(int b, int h, int i) const {
+    return (static_cast<std::size_t>(b) * num_q_heads + h) * shape.q_len + i;
+  }
+  /// Index of key j of KV head g among all keys; also of [batch, num_kv_heads, kv_len] arrays.
+  std::size_t kv_row(int b, int g, int j) const {
+    return (static_cast<std::size_t>(b) * num_kv_heads + g) * shape.kv_len + j;
+  }
+  const float *query(int b, int h, int i) const { return q.data() + q_row(b, h, i) * head_dim; }
+  const float *key(int b, int g, int j) const { return k.data() + kv_row(b, g, j) * head_dim; }
+  const float *value(int b, int g, int j) const { return v.data() + kv_row(b, g, j) * head_dim; }
+  std::size_t q_rows() const { return static_cast<std::size_t>(shape.batch) * num_q_heads * shape.q_len; }
+  std::size_t kv_rows() const { return static_cast<std::size_t>(shape.batch) * num_kv_heads * shape.kv_len; }
+};
+
+/// Zero-filled tensors of the problem's sizes.
+Tensors make_tensors(const Problem &problem, const Shape &shape);
+
+/// Throws Error(invalid_argument) when sizes contradict each other.
+void validate(const Tensors &tensors);
+
+inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+} // namespace sale::reference
