@@ -1,0 +1,11 @@
+# Writes OUTPUT, a C++ file with every YAML file of ROOT as a {name, text} pair. Run with cmake -P.
+file(GLOB FILES RELATIVE ${ROOT} ${ROOT}/*.yaml)
+list(SORT FILES)
+set(TEXT "#include \"io/model.hpp\"\n\nnamespace sale::io {\n\nconst std::vector<EmbeddedModel> &embedded_models() {\n  static const std::vector<EmbeddedModel> models = {\n")
+foreach(FILE ${FILES})
+  file(READ ${ROOT}/${FILE} CONTENT)
+  string(REGEX REPLACE "\\.yaml$" "" NAME ${FILE})
+  string(APPEND TEXT "      {\"${NAME}\", R\"__yaml__(${CONTENT})__yaml__\"},\n")
+endforeach()
+string(APPEND TEXT "  };\n  return models;\n}\n\n} // namespace sale::io\n")
+file(WRITE ${OUTPUT} "${TEXT}")

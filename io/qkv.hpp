@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Q, K, V of one attention call from a safetensors file, and its results into one.
+#pragma once
+
+#include "reference/mask.hpp"
+#include "sale/types.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+namespace sale::io {
+
+/// Densely packed 16-bit tensors and what their shapes say. problem.softmax_scale stays at its default.
+struct Qkv {
+  Problem problem;
+  Shape shape;
+  std::vector<std::uint16_t> q; ///< [batch, num_q_heads, q_len, head_dim]
+  std::vector<std::uint16_t> k; ///< [batch, num_kv_heads, kv_len, head_dim]
+  std::vector<std::uint16_t> v; ///< as k
+};
+
+/// Reads tensors q, k and v, all BF16 or all F16. Throws Error(invalid_argument) when they do not fit together.
+Qkv load_qkv(const std::filesystem::path &path);
+
+/// Writes `out` (as q), `lse` F32 [batch, num_q_heads, q_len] and `mask` U8 (docs/numerics.md, section 9).
+void write_result(const std::filesystem::path &path, const Problem &problem, const Shape &shape,
+                  std::span<const std::uint16_t> out, std::span<const float> lse, const reference::Mask &mask);
+
+} // namespace sale::io

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Strict reading of YAML: unknown keys, wrong types and missing fields are one-sentence errors "FILE:LINE: ...".
+#pragma once
+
+#include <yaml-cpp/yaml.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sale::io {
+
+class YamlNode {
+public:
+  static YamlNode load(const std::filesystem::path &path);
+  static YamlNode parse(const std::string &text, const std::string &file_name);
+
+  /// Refuses anything but a map of these keys, each given once.
+  void require_map(const std::vector<std::string_view> &known_keys) const;
+
+  std::optional<YamlNode> find(const std::string &key) const;
+  YamlNode at(const std::string &key) const;
+
+  /// The entries of a sequence that is not empty; `what` names it in errors.
+  std::vector<YamlNode> items(const std::string &what) const;
+
+  int integer(const std::string &what) const;
+  float number(const std::string &what) const;
+  bool boolean(const std::string &what) const;
+  std::string text(const std::string &what) const;
+
+  [[noreturn]] void refuse(const std::string &sentence) const;
+
+private:
+  YamlNode(YAML::Node node, std::shared_ptr<const std::string> file_name)
+      : node_(std::move(node)), file_name_(std::move(file_name)) {}
+
+  template <class T>
+  T scalar(const std::string &what, const char *kind) const;
+
+  YAML::Node node_;
+  std::shared_ptr<const std::string> file_name_;
+};
+
+/// The whole of a small text file; throws Error(io).
+std::string read_text_file(const std::filesystem::path &path);
+
+} // namespace sale::io
