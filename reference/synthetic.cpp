@@ -33,7 +33,7 @@ void add(float *row, const Vector &direction, float amount) {
 Vector position_vector(int position, int head_dim) {
   Vector values(head_dim);
   for (int d = 0; d + 1 < head_dim; d += 2) {
-    const double angle = position * std::pow(0.001, static_cast<double>(d) / head_dim) * 0.5;
+    const double angle = position * std::pow(0.03, static_cast<double>(d) / head_dim) * 0.5;
     values[d] = static_cast<float>(std::cos(angle));
     values[d + 1] = static_cast<float>(std::sin(angle));
   }
@@ -88,12 +88,12 @@ Tensors structured(const Problem &problem, const Shape &shape, std::uint64_t see
       const int outlier = any_channel(random);
       for (int j = 0; j < shape.kv_len; ++j) {
         float *k = tensors.k.data() + tensors.kv_row(b, g, j) * dim;
-        add(k, normal_vector(random, dim), 0.6F);
+        add(k, normal_vector(random, dim), 0.3F);
         add(k, position_vector(j, dim), band * unit);
         add(k, k_mean, 2.0F * unit);
         k[outlier] += 6.0F;
         if (j < 4) {
-          add(k, sink, 2.6F * unit);
+          add(k, sink, 3.6F * unit);
         }
         if (random() % 401 == 0) {
           add(k, stripe, 2.6F * unit);
