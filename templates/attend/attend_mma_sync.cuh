@@ -296,10 +296,19 @@ private:
   f32 out_[m_tiles][out_tiles][4];
 };
 
+// What a CTA works on. Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
+template <class Config>
+struct AttendTile {
+  s32 first_row = static_cast<s32>(grid_x() - 1 - block_x()) * AttendLayout<Config>::rows;
+  s32 head = static_cast<s32>(block_y());
+  s32 batch = static_cast<s32>(block_z());
+};
+
 template <class Config, class Walk>
-SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk, s32 first_row, s32 head, s32 batch) {
+SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   using Layout = AttendLayout<Config>;
   constexpr int stages = Config::stages;
+  const auto [first_row, head, batch] = AttendTile<Config>();
   const s32 kv_head = head / Config::gqa;
   const s32 position = args.kv_len - args.q_len + first_row;
   const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * (batch * args.q.stride_batch + head * args.q.stride_head);
@@ -347,32 +356,30 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk, s32 first_row, s
   cp_async_wait<0>();
   sync_threads(); // finish() reuses the rows of Q: no copy may still land there
 
-  u8 *out = static_cast<u8 *>(args.out.data) + 2 * (batch * args.out.stride_batch + head * args.out.stride_head +
-                                                    (first_row + warp_row) * args.out.stride_token);
+  const AttendTile<Config> done; // read again: it need not live in registers through the loop
+  const s32 out_row = done.first_row + warp_row;
+  u8 *out = static_cast<u8 *>(args.out.data) + 2 * (done.batch * args.out.stride_batch +
+                                                    done.head * args.out.stride_head + out_row * args.out.stride_token);
   f32 *lse = args.lse == nullptr
                  ? nullptr
-                 : args.lse + (static_cast<s64>(batch) * args.num_q_heads + head) * args.q_len + first_row + warp_row;
-  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - first_row - warp_row, args.softmax_scale);
+                 : args.lse + (static_cast<s64>(done.batch) * args.num_q_heads + done.head) * args.q_len + out_row;
+  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row, args.softmax_scale);
 }
 
-// Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
 template <class Config>
 SALE_DEVICE void attend(const AttendArgs &args) {
-  constexpr int rows = AttendLayout<Config>::rows;
-  const s32 first_row = static_cast<s32>(grid_x() - 1 - block_x()) * rows;
-  const s32 head = static_cast<s32>(block_y());
-  const s32 batch = static_cast<s32>(block_z());
+  using Layout = AttendLayout<Config>;
+  const AttendTile<Config> tile;
   if constexpr (Config::dense) {
-    const s32 visible_keys = imin(args.kv_len - args.q_len + first_row + rows, args.kv_len);
-    attend_tile<Config>(args, DenseWalk<Config>(visible_keys), first_row, head, batch);
+    attend_tile<Config>(args,
+                        DenseWalk<Config>(imin(args.kv_len - args.q_len + tile.first_row + Layout::rows, args.kv_len)));
   } else {
     const s32 q_blocks = ceil_div(args.q_len, Config::block_q);
-    const s32 first_block = first_row / Config::block_q;
-    const s64 row = (static_cast<s64>(batch) * args.num_q_heads + head) * q_blocks + first_block;
-    const u32 walk_shared =
-        dynamic_shared_address() + AttendLayout<Config>::shared_bytes - AttendLayout<Config>::walk_bytes;
-    const MaskWalk<Config, AttendLayout<Config>::query_blocks> walk(walk_shared, args.mask + row * args.mask_words,
-                                                                    args.mask_words, q_blocks - first_block);
-    attend_tile<Config>(args, walk, first_row, head, batch);
+    const s32 first_block = tile.first_row / Config::block_q;
+    const s64 mask_row = (static_cast<s64>(tile.batch) * args.num_q_heads + tile.head) * q_blocks + first_block;
+    const u32 walk_shared = dynamic_shared_address() + Layout::shared_bytes - Layout::walk_bytes;
+    attend_tile<Config>(args,
+                        MaskWalk<Config, Layout::query_blocks>(walk_shared, args.mask + mask_row * args.mask_words,
+                                                               args.mask_words, q_blocks - first_block));
   }
 }

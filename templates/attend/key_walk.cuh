@@ -1,4 +1,4 @@
-// Which keys a CTA visits, in steps of keys_per_step keys, ascending. A step is a few granules: runs of consecutive
+// Which keys a CTA visits, in steps of keys_per_step keys. A step is a few granules: runs of consecutive
 // keys that share their mask bit. A walk's next() is called by the whole CTA at once; steps stay readable while they
 // are in the pipeline.
 #pragma once
@@ -23,23 +23,19 @@ template <class Config>
 class DenseWalk {
 public:
   struct Step {
-    s32 first;
-    s32 end;
+    s32 first; // negative = past the end
 
-    SALE_DEVICE bool empty() const { return first >= end; }
-    SALE_DEVICE Granule<Config> granule(int g) const {
-      const s32 key = first + g * Granule<Config>::keys;
-      return {key, key < end ? ~0U : 0U};
-    }
+    SALE_DEVICE bool empty() const { return first < 0; }
+    SALE_DEVICE Granule<Config> granule(int g) const { return {first + g * Granule<Config>::keys, ~0U}; }
   };
   static constexpr int shared_bytes = 0;
 
   SALE_DEVICE explicit DenseWalk(s32 visible_keys) : end_(visible_keys) {}
 
   SALE_DEVICE Step next() {
-    const Step step = {next_, end_};
+    const s32 first = next_;
     next_ += Config::keys_per_step;
-    return step;
+    return {first < end_ ? first : -1};
   }
 
 private:
@@ -60,6 +56,9 @@ class MaskWalk {
   static constexpr int batch_bytes = batch_granules * 4;
   // Each pipeline stage may hold a step of another batch, and one more is being written.
   static constexpr int buffers = Config::stages;
+  static constexpr int classes = query_blocks == 1 ? 1 : 3;
+  static constexpr int count_bits_each = 10; // per-class counts, at most batch_granules, travel packed in one word
+  static constexpr u32 count_mask = (1U << count_bits_each) - 1;
 
 public:
   struct Step {
@@ -104,20 +103,30 @@ private:
 
   SALE_DEVICE void build_batch() {
     const u32 lane = lane_index();
-    u32 word[query_blocks];
-    u32 any = 0;
-#pragma unroll
-    for (int b = 0; b < query_blocks; ++b) {
-      word[b] = fetched_[b];
-      any |= word[b];
+    u32 member[classes]; // blocks of this lane's word, by who keeps them
+    u32 keep[classes];
+    if constexpr (query_blocks == 1) {
+      member[0] = fetched_[0];
+      keep[0] = 1;
+    } else {
+      member[0] = fetched_[0] & fetched_[1];
+      member[1] = fetched_[0] & ~fetched_[1];
+      member[2] = fetched_[1] & ~fetched_[0];
+      keep[0] = 3;
+      keep[1] = 1;
+      keep[2] = 2;
     }
-    s32 through = count_bits(any); // kept blocks in this lane's word and those before it
+    u32 through = 0; // per class: blocks in this lane's word and those before it
+#pragma unroll
+    for (int c = 0; c < classes; ++c) {
+      through += static_cast<u32>(count_bits(member[c])) << c * count_bits_each;
+    }
 #pragma unroll
     for (u32 distance = 1; distance < batch_words; distance *= 2) {
-      const s32 before = static_cast<s32>(shuffle(static_cast<u32>(through), lane - distance));
+      const u32 before = shuffle(through, lane - distance);
       through += lane >= distance ? before : 0;
     }
-    const s32 total = static_cast<s32>(shuffle(static_cast<u32>(through), batch_words - 1)) * per_block;
+    const u32 totals = shuffle(through, batch_words - 1);
     buffer_ = count_ == 0 ? buffer_ : (buffer_ == buffers - 1 ? 0 : buffer_ + 1);
     const u32 list = shared_ + buffer_ * batch_bytes;
 #pragma unroll
@@ -126,17 +135,24 @@ private:
       const s32 granule = i * Config::threads + static_cast<s32>(thread_index());
       const u32 source = static_cast<u32>(granule / per_block / 32) & 31U;
       const u32 bit = static_cast<u32>(granule / per_block) & 31U;
-      const u32 any_here = shuffle(any, source);
-      const s32 before = static_cast<s32>(shuffle(static_cast<u32>(through), source)) - count_bits(any_here >> bit);
-      u32 keep = 0;
+      const u32 index = static_cast<u32>(next_word_ * 32 * per_block + granule);
+      const u32 through_here = shuffle(through, source);
+      s32 first = 0; // where the class begins
 #pragma unroll
-      for (int b = 0; b < query_blocks; ++b) {
-        keep |= ((shuffle(word[b], source) >> bit) & 1U) << b;
+      for (int c = 0; c < classes; ++c) {
+        const u32 from_here = shuffle(member[c], source) >> bit; // this block and later ones of its word
+        const s32 block =
+            first + static_cast<s32>(through_here >> c * count_bits_each & count_mask) - count_bits(from_here);
+        if ((from_here & 1U) != 0 && granule < batch_granules) {
+          store_shared_4(list + (block * per_block + granule % per_block) * 4, index << 2 | keep[c]);
+        }
+        first += static_cast<s32>(totals >> c * count_bits_each & count_mask);
       }
-      if (keep != 0 && granule < batch_granules) {
-        const u32 index = static_cast<u32>(next_word_ * 32 * per_block + granule);
-        store_shared_4(list + (before * per_block + granule % per_block) * 4, index << 2 | keep);
-      }
+    }
+    s32 total = 0;
+#pragma unroll
+    for (int c = 0; c < classes; ++c) {
+      total += static_cast<s32>(totals >> c * count_bits_each & count_mask) * per_block;
     }
     count_ = (total + per_step - 1) / per_step * per_step;
     if (thread_index() < static_cast<u32>(count_ - total)) {

@@ -19,6 +19,18 @@ SALE_DEVICE Vec16 load_global_16(const void *p) {
   return v;
 }
 
+SALE_DEVICE u32 load_global_4(const void *p) {
+  u32 r;
+  asm volatile("ld.global.b32 %0, [%1];" : "=r"(r) : "l"(p) : "memory");
+  return r;
+}
+
+SALE_DEVICE f32 load_global_f32(const void *p) {
+  f32 r;
+  asm volatile("ld.global.f32 %0, [%1];" : "=f"(r) : "l"(p) : "memory");
+  return r;
+}
+
 SALE_DEVICE void store_global_16(void *p, const Vec16 &v) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.word[0]), "r"(v.word[1]), "r"(v.word[2]),
                "r"(v.word[3])
@@ -27,6 +39,18 @@ SALE_DEVICE void store_global_16(void *p, const Vec16 &v) {
 
 SALE_DEVICE void store_global_8(void *p, u32 low, u32 high) {
   asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(p), "r"(low), "r"(high) : "memory");
+}
+
+SALE_DEVICE void store_global_4(void *p, u32 value) {
+  asm volatile("st.global.b32 [%0], %1;" ::"l"(p), "r"(value) : "memory");
+}
+
+SALE_DEVICE void store_global_f32(void *p, f32 value) {
+  asm volatile("st.global.f32 [%0], %1;" ::"l"(p), "f"(value) : "memory");
+}
+
+SALE_DEVICE void or_global(u32 *p, u32 bits) {
+  asm volatile("red.relaxed.gpu.global.or.b32 [%0], %1;" ::"l"(p), "r"(bits) : "memory");
 }
 
 SALE_DEVICE Vec16 load_shared_16(u32 address) {

@@ -11,27 +11,28 @@ SALE_DEVICE u32 thread_index() {
 
 SALE_DEVICE u32 lane_index() { return thread_index() & 31U; }
 
+// Volatile, so that a kernel may read them again at its end rather than hold them in registers throughout.
 SALE_DEVICE u32 block_x() {
   u32 r;
-  asm("mov.u32 %0, %%ctaid.x;" : "=r"(r));
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(r));
   return r;
 }
 
 SALE_DEVICE u32 block_y() {
   u32 r;
-  asm("mov.u32 %0, %%ctaid.y;" : "=r"(r));
+  asm volatile("mov.u32 %0, %%ctaid.y;" : "=r"(r));
   return r;
 }
 
 SALE_DEVICE u32 block_z() {
   u32 r;
-  asm("mov.u32 %0, %%ctaid.z;" : "=r"(r));
+  asm volatile("mov.u32 %0, %%ctaid.z;" : "=r"(r));
   return r;
 }
 
 SALE_DEVICE u32 grid_x() {
   u32 r;
-  asm("mov.u32 %0, %%nctaid.x;" : "=r"(r));
+  asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(r));
   return r;
 }
 
