@@ -20,11 +20,11 @@ enum class ErrorKind {
 };
 
 struct ErrorDetails {
-  std::string where;   ///< The operation or API call that failed, e.g. "cuModuleLoadData".
-  std::string log;     ///< Compiler or driver log, verbatim.
-  std::string options; ///< Compile options, space separated.
-  std::string spec;    ///< The kernel concerned, as text.
-  std::string advice;  ///< What would make it work.
+  std::string where = {};   ///< The operation or API call that failed, e.g. "cuModuleLoadData".
+  std::string log = {};     ///< Compiler or driver log, verbatim.
+  std::string options = {}; ///< Compile options, space separated.
+  std::string spec = {};    ///< The kernel concerned, as text.
+  std::string advice = {};  ///< What would make it work.
 };
 
 class Error : public std::runtime_error {

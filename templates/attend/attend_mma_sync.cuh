@@ -23,7 +23,7 @@ struct AttendLayout {
   static constexpr int rows = Config::rows_per_warp * Config::warps;
   static constexpr int q_bytes = rows * row_bytes;
   static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
-  static constexpr int query_blocks = rows > Config::block_q ? rows / Config::block_q : 1;
+  static constexpr int query_blocks = Config::dense || rows < Config::block_q ? 1 : rows / Config::block_q;
   static constexpr int walk_bytes = Config::dense ? 0 : MaskWalk<Config, query_blocks>::shared_bytes;
   static constexpr int shared_bytes = q_bytes + Config::stages * 2 * tile_bytes + walk_bytes;
 };
