@@ -1,0 +1,32 @@
+// Copies rows of global memory into a swizzled shared tile with cp.async; the caller commits and waits.
+#pragma once
+
+#include "common/swizzle.cuh"
+#include "device/cp_async.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+
+// Row i of the tile is row first + i of the source.
+struct ConsecutiveRows {
+  s32 first;
+  SALE_DEVICE s32 operator()(s32 row) const { return first + row; }
+};
+
+// row_of(i) is the source row of tile row i; source rows at or past limit become zero. row_stride is in bytes.
+template <int rows, int row_bytes, int threads, class RowOf>
+SALE_DEVICE void load_tile(u32 tile, const u8 *source, s64 row_stride, s32 limit, const RowOf &row_of) {
+  constexpr int chunks = row_bytes / 16;
+  constexpr int total = rows * chunks;
+#pragma unroll
+  for (int i = 0; i < (total + threads - 1) / threads; ++i) {
+    const s32 index = i * threads + static_cast<s32>(thread_index());
+    if (total % threads == 0 || index < total) {
+      const s32 row = index / chunks;
+      const s32 chunk = index % chunks;
+      const s32 source_row = row_of(row);
+      const bool valid = source_row < limit;
+      const u8 *address = source + (valid ? source_row * row_stride + chunk * 16 : 0);
+      cp_async_16(tile + Swizzle<row_bytes>::offset(static_cast<u32>(row), static_cast<u32>(chunk)), address, valid);
+    }
+  }
+}
