@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cache on disk: one file per kernel and compiler build below one folder. lookup and publish never throw: a corrupt
+// file is a miss, a disk error a warning, both are counted.
+#pragma once
+
+#include "cache/entry.hpp"
+
+#include <atomic>
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace sale {
+
+/// Which compiler an entry came from.
+struct CompilerId {
+  std::string version; ///< "13.0"
+  std::string build;   ///< Letters, digits and dashes.
+  friend bool operator==(const CompilerId &, const CompilerId &) = default;
+};
+
+struct StoreCounters {
+  std::size_t hits = 0;
+  std::size_t misses = 0;
+  std::size_t corrupt = 0; ///< Files found damaged and removed; each also is a miss.
+  std::size_t published = 0;
+  std::size_t errors = 0; ///< Disk errors.
+};
+
+/// One file of the store, as the `sale cache` commands show it.
+struct StoredFile {
+  std::filesystem::path path;
+  std::size_t bytes = 0;
+  std::optional<Entry> entry; ///< Without its binary.
+  std::string problem;        ///< Why there is no entry.
+};
+
+struct Cleared {
+  std::size_t files = 0;
+  std::size_t bytes = 0;
+};
+
+class Store {
+public:
+  using Warning = std::function<void(const std::string &)>;
+
+  /// Touches nothing on disk yet.
+  Store(std::filesystem::path root, Warning warning);
+
+  /// The entry that `compiler` made for this key; with no compiler, the newest of any compiler.
+  std::optional<Entry> lookup(const std::string &key, const std::optional<CompilerId> &compiler) const;
+  void publish(const Entry &entry) const;
+
+  /// Every kernel file, checked, in order of name.
+  std::vector<StoredFile> list() const;
+  /// Removes every kernel file and leftover temporary file, nothing else.
+  Cleared clear() const;
+
+  const std::filesystem::path &root() const { return root_; }
+  StoreCounters counters() const;
+
+private:
+  std::filesystem::path folder() const { return root_ / "kernels"; }
+  std::filesystem::path path_of(const std::string &key, const CompilerId &compiler) const;
+  std::vector<std::filesystem::path> newest_first(const std::string &key) const;
+  std::optional<Entry> read(const std::filesystem::path &path, const std::string &key,
+                            const std::optional<CompilerId> &compiler) const;
+  bool trusted() const;
+  void disk_error(const std::string &sentence) const;
+
+  std::filesystem::path root_;
+  Warning warning_;
+  struct Counts {
+    std::atomic<std::size_t> hits{0}, misses{0}, corrupt{0}, published{0}, errors{0};
+  };
+  mutable Counts counts_;
+  mutable std::atomic<bool> refused_{false}; ///< One warning for a folder that cannot be used, not one per kernel.
+};
+
+} // namespace sale

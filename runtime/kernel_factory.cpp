@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/kernel_factory.hpp"
+
+#include "cache/directory.hpp"
+#include "generator/generate.hpp"
+#include "runtime/parallel.hpp"
+#include "sale/error.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <chrono>
+#include <cstdio>
+#include <utility>
+
+namespace sale {
+
+namespace {
+
+std::optional<Store> open_store(const Options &options) {
+  if (!options.use_disk_cache) {
+    return std::nullopt;
+  }
+  const std::filesystem::path root = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
+  if (root.empty()) {
+    options.warning("no kernel cache: neither SALE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set");
+    return std::nullopt;
+  }
+  return std::optional<Store>(std::in_place, root, options.warning);
+}
+
+Options with_default_warning(Options options) {
+  if (!options.warning) {
+    options.warning = [](const std::string &sentence) { fmt::print(stderr, "sale: warning: {}\n", sentence); };
+  }
+  return options;
+}
+
+KernelInfo info_of(const KernelSpec &spec, const Entry &entry, bool from_cache, double milliseconds) {
+  KernelInfo info;
+  info.name = spec.describe();
+  info.arch = spec.arch.name();
+  info.key = entry.key;
+  info.from_cache = from_cache;
+  info.registers = entry.registers;
+  info.spill_bytes = entry.spill_bytes;
+  info.shared_memory = entry.static_shared_memory + entry.dynamic_shared_memory;
+  info.binary_bytes = entry.binary.size();
+  info.milliseconds = milliseconds;
+  return info;
+}
+
+} // namespace
+
+KernelFactory::KernelFactory(Options options)
+    : options_(with_default_warning(std::move(options))), store_(open_store(options_)) {}
+
+std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &requests) const {
+  std::vector<BuiltKernel> kernels(requests.size());
+  std::mutex progress;
+  const int total = static_cast<int>(requests.size());
+  int done = 0;
+  parallel_for(total, options_.jobs, [&](int i) {
+    const auto index = static_cast<std::size_t>(i);
+    kernels[index] = build_one(requests[index]);
+    const std::scoped_lock lock(progress);
+    ++done;
+    if (options_.progress) {
+      options_.progress(kernels[index].info, done, total);
+    }
+  });
+  return kernels;
+}
+
+BuiltKernel KernelFactory::build_one(const KernelRequest &request) const {
+  const auto start = std::chrono::steady_clock::now();
+  const std::string source = generate(request.spec);
+  const std::string options = fmt::format("{}", fmt::join(compile_options(request.spec.arch, request.kind), " "));
+  const std::string key = kernel_key({source, options, target_name(request.spec.arch, request.kind), request.kind});
+  std::shared_ptr<const Entry> entry = find(key);
+  const bool from_cache = entry != nullptr;
+  if (!from_cache) {
+    entry = std::make_shared<const Entry>(compile(request, source, key));
+    if (store_) {
+      store_->publish(*entry);
+    }
+  }
+  memory_.insert(entry);
+  const double milliseconds =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return {request.spec, entry, info_of(request.spec, *entry, from_cache, milliseconds)};
+}
+
+std::shared_ptr<const Entry> KernelFactory::find(const std::string &key) const {
+  if (auto entry = memory_.find(key)) {
+    return entry;
+  }
+  if (store_) {
+    if (auto entry = store_->lookup(key, compiler_id())) {
+      return std::make_shared<const Entry>(std::move(*entry));
+    }
+  }
+  return nullptr;
+}
+
+Entry KernelFactory::compile(const KernelRequest &request, const std::string &source, const std::string &key) const {
+  const Compiler &with = compiler();
+  CompiledKernel kernel = with.compile(source, request.spec.arch, request.kind, request.spec.describe());
+  Entry entry;
+  entry.key = key;
+  entry.kind = request.kind;
+  entry.target = target_name(request.spec.arch, request.kind);
+  entry.compiler_version = with.nvrtc().version();
+  entry.compiler_build = with.nvrtc().files().build;
+  entry.spec = request.spec.describe();
+  entry.entry_name = request.spec.entry_name();
+  entry.registers = kernel.resources.registers;
+  entry.spill_bytes = kernel.resources.spill_bytes;
+  entry.static_shared_memory = kernel.resources.static_shared_memory;
+  entry.dynamic_shared_memory = request.spec.shared_memory();
+  entry.binary = std::move(kernel.binary);
+  return entry;
+}
+
+const std::optional<CompilerId> &KernelFactory::compiler_id() const {
+  std::call_once(located_, [this] {
+    try {
+      nvrtc_files_ = locate_nvrtc(options_.nvrtc);
+      compiler_id_ = CompilerId{nvrtc_files_->version, nvrtc_files_->build};
+    } catch (const Error &) {
+      // Without a compiler any compiler's entry serves; a miss searches again and then says what is wrong.
+    }
+  });
+  return compiler_id_;
+}
+
+const Compiler &KernelFactory::compiler() const {
+  const std::scoped_lock lock(compiler_mutex_);
+  if (!compiler_) {
+    compiler_id();
+    const NvrtcFiles files = nvrtc_files_ ? *nvrtc_files_ : locate_nvrtc(options_.nvrtc);
+    compiler_ = std::make_unique<const Compiler>(Nvrtc::open(files));
+  }
+  return *compiler_;
+}
+
+} // namespace sale

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// KernelSpec -> binary: from memory or disk when it is there, else generated, compiled and published. Needs no GPU, and
+// no NVRTC as long as everything is cached.
+#pragma once
+
+#include "cache/memory.hpp"
+#include "cache/store.hpp"
+#include "generator/kernel_spec.hpp"
+#include "runtime/compiler.hpp"
+#include "sale/sale.hpp"
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace sale {
+
+struct KernelRequest {
+  KernelSpec spec;
+  BinaryKind kind = BinaryKind::cubin;
+};
+
+struct BuiltKernel {
+  KernelSpec spec;
+  std::shared_ptr<const Entry> entry;
+  KernelInfo info;
+};
+
+class KernelFactory {
+public:
+  explicit KernelFactory(Options options);
+
+  /// Every requested kernel, in order; Options.progress hears of each.
+  std::vector<BuiltKernel> build(const std::vector<KernelRequest> &requests) const;
+
+private:
+  BuiltKernel build_one(const KernelRequest &request) const;
+  std::shared_ptr<const Entry> find(const std::string &key) const;
+  Entry compile(const KernelRequest &request, const std::string &source, const std::string &key) const;
+  const std::optional<CompilerId> &compiler_id() const;
+  const Compiler &compiler() const;
+
+  Options options_;
+  std::optional<Store> store_;
+  mutable MemoryCache memory_;
+
+  mutable std::once_flag located_;
+  mutable std::optional<NvrtcFiles> nvrtc_files_;
+  mutable std::optional<CompilerId> compiler_id_;
+  mutable std::mutex compiler_mutex_;
+  mutable std::unique_ptr<const Compiler> compiler_;
+};
+
+} // namespace sale

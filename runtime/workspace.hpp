@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the intermediate arrays of one call lie in the caller's workspace. Shapes as in templates/args/*.cuh; pieces
+// that the estimator does not need are empty.
+#pragma once
+
+#include "sale/types.hpp"
+
+#include <cstddef>
+
+namespace sale {
+
+/// 256-byte aligned.
+struct WorkspacePiece {
+  std::size_t offset = 0;
+  std::size_t bytes = 0;
+};
+
+/// How the mean kernel divides `len` tokens; a function of the length alone, so that a mean never depends on the
+/// device.
+struct MeanSplit {
+  int splits = 0;
+  int tokens_per_split = 0;
+};
+MeanSplit split_mean(int len);
+
+struct WorkspaceLayout {
+  WorkspacePiece arrived;      ///< u32: counters of the K mean, then of the Q mean; zeroed before each call.
+  WorkspacePiece kbar_partial; ///< [batch, num_kv_heads, splits, head_dim] fp32
+  WorkspacePiece qbar_partial; ///< [batch, num_q_heads, splits, head_dim] fp32
+  WorkspacePiece kbar;         ///< [batch, num_kv_heads, head_dim] fp32
+  WorkspacePiece qbar;         ///< [batch, num_q_heads, head_dim] fp32
+  WorkspacePiece k_codes;      ///< [batch, num_kv_heads, kv_len, code_row_bytes]
+  WorkspacePiece k_scales;     ///< [batch, num_kv_heads, ceil(kv_len/32)], int4: times 4
+  WorkspacePiece bias;         ///< int4: [batch, num_q_heads, round_up(kv_len, 32)] fp32
+  WorkspacePiece threshold;    ///< T: [batch, num_q_heads, q_padded] fp32
+  WorkspacePiece theta;        ///< as threshold
+  WorkspacePiece q_codes;      ///< [batch, num_q_heads, q_padded, code_row_bytes]
+  WorkspacePiece q_scales;     ///< as threshold
+  WorkspacePiece mask;         ///< mask_words u32
+  std::size_t total = 0;       ///< bytes, a multiple of 256
+};
+
+inline constexpr std::size_t workspace_alignment = 256;
+
+/// Rows per head of everything that is indexed by query row: round_up(q_len, 128).
+int padded_q_len(int q_len);
+
+/// u32 words of one row of the mask (docs/numerics.md, section 9).
+int mask_row_words(const Policy &policy, int kv_len);
+
+/// `code_row_bytes` is KernelSpec::code_row_bytes() of the plan's kernels.
+WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, const Shape &shape, int code_row_bytes);
+
+} // namespace sale
