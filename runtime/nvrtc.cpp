@@ -14,7 +14,7 @@ namespace sale {
 namespace {
 
 constexpr const char *how_to_get_one = "install it with `pip install nvidia-cuda-nvrtc` or a CUDA 12 or 13 toolkit, or "
-                                       "name its folder (Options.nvrtc, --nvrtc or CUDA_HOME)";
+                                       "name its folder (Options.nvrtc, --nvrtc or SALE_NVRTC)";
 
 [[noreturn]] void unusable(const NvrtcFiles &files, const char *where, const std::string &why) {
   throw Error(ErrorKind::not_found, fmt::format("{} is not a usable NVRTC: {}", files.library.string(), why),

@@ -123,6 +123,10 @@ std::vector<NvrtcPlace> nvrtc_places(const fs::path &requested, const SearchEnvi
     places.push_back({requested, "as requested"});
     return places;
   }
+  if (const std::string named = environment.variable("SALE_NVRTC"); !named.empty()) {
+    places.push_back({named, "SALE_NVRTC"});
+    return places;
+  }
   for (const char *name : {"CUDA_HOME", "CUDA_PATH"}) {
     if (const std::string home = environment.variable(name); !home.empty()) {
       places.push_back({fs::path(home) / "lib64", name});

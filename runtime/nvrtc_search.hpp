@@ -38,8 +38,8 @@ struct NvrtcSearchResult {
   std::vector<std::string> searched; ///< One line per place: what was there or not.
 };
 
-/// Every place in order: `requested` alone if given, else CUDA_HOME, CUDA_PATH, LD_LIBRARY_PATH, /usr/local/cuda, the
-/// system's library folders, pip wheels.
+/// Every place in order: `requested` alone if given, else SALE_NVRTC (a file or folder) alone if set, else CUDA_HOME,
+/// CUDA_PATH, LD_LIBRARY_PATH, /usr/local/cuda, the system's library folders, pip wheels.
 std::vector<NvrtcPlace> nvrtc_places(const std::filesystem::path &requested, const SearchEnvironment &environment);
 
 /// The first usable NVRTC 12 or 13 among the places; in one folder the newest.
