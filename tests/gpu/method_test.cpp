@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole method on a GPU against the CPU oracle: every head_dim, element type, GQA ratio and estimator over ragged
+// lengths.
+#include "reference/attend.hpp"
+#include "reference/means.hpp"
+#include "reference/region.hpp"
+#include "reference/select.hpp"
+#include "reference/synthetic.hpp"
+#include "reference/thresholds.hpp"
+#include "tests/gpu/device_run.hpp"
+#include "tests/gpu/gpu_fixture.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace sale::test {
+namespace {
+
+// Largest |q| · |k| that a product of this case can have: errors of fp32 accumulation scale with it.
+double product_size(const reference::Tensors &t) {
+  const auto largest_norm = [&](const std::vector<float> &values) {
+    double largest = 0;
+    for (std::size_t row = 0; row < values.size(); row += t.head_dim) {
+      double sum = 0;
+      for (int d = 0; d < t.head_dim; ++d) {
+        sum += static_cast<double>(values[row + d]) * values[row + d];
+      }
+      largest = std::max(largest, sum);
+    }
+    return std::sqrt(largest);
+  };
+  return largest_norm(t.q) * largest_norm(t.k);
+}
+
+double largest_magnitude(const std::vector<float> &values) {
+  double largest = 0;
+  for (const float value : values) {
+    largest = std::max(largest, std::abs(static_cast<double>(value)));
+  }
+  return largest;
+}
+
+// What end-to-end comparisons may differ by, in units of q · k. Stated in docs/testing.md.
+struct Bounds {
+  double product;   // one q · k accumulated in fp32: head_dim/8 additions of relative error 2^-23
+  double threshold; // T: two products, and l to 1e-5
+  double estimate;  // how far an estimate may move when kbar differs in its last bit and flips codes
+
+  Bounds(const reference::Tensors &t, Estimator estimator, float scale) {
+    product = t.head_dim / 8.0 * std::ldexp(1.0, -23) * product_size(t);
+    threshold = 2 * product + 2e-5 / scale;
+    // Two codes of the largest group flip by one, each against the largest query element.
+    const double code = estimator == Estimator::exact ? 0 : 2.0 / (estimator == Estimator::int8 ? 127 : 7);
+    estimate = threshold + product + 2 * code * largest_magnitude(t.k) * largest_magnitude(t.q);
+  }
+};
+
+void expect_output(const DeviceResult &result, const reference::Attention &expected, const reference::Tensors &tensors,
+                   const Problem &problem, double scale_of_product) {
+  const double unit = problem.dtype == DType::bf16 ? std::ldexp(1.0, -8) : std::ldexp(1.0, -11);
+  const double value_size = largest_magnitude(tensors.v);
+  double error = 0;
+  double size = 0;
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < expected.out.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(result.out[i]) - expected.out[i]);
+    wrong += difference <= unit * (value_size + std::abs(expected.out[i])) ? 0U : 1U; // NaN is wrong
+    error += difference * difference;
+    size += static_cast<double>(expected.out[i]) * expected.out[i];
+  }
+  EXPECT_EQ(wrong, 0U) << "of " << expected.out.size() << " output elements";
+  EXPECT_LE(std::sqrt(error), (problem.dtype == DType::bf16 ? 4e-3 : 1e-3) * std::sqrt(size));
+  std::size_t wrong_lse = 0;
+  for (std::size_t i = 0; i < expected.lse.size(); ++i) {
+    wrong_lse += std::abs(static_cast<double>(result.lse[i]) - expected.lse[i]) <= 1e-4 + scale_of_product ? 0U : 1U;
+  }
+  EXPECT_EQ(wrong_lse, 0U) << "of " << expected.lse.size() << " lse values";
+}
+
+// Compares one run, stage by stage: thresholds, then the mask given the device's own means and thresholds, then the
+// mask end to end, then the output given the device's mask.
+void expect_method(const DeviceRun &run, const reference::Tensors &tensors) {
+  const float scale = effective_softmax_scale(run.problem);
+  const DeviceResult result = run_on_device(run, tensors);
+  EXPECT_TRUE(result.guards_intact) << "something was written outside its buffer";
+  const Bounds bounds(tensors, run.policy.estimator, scale);
+
+  const auto thresholds = reference::thresholds(tensors, run.policy, scale);
+  std::size_t wrong_thresholds = 0;
+  for (std::size_t i = 0; i < thresholds.value.size(); ++i) {
+    const bool same = result.threshold[i] == thresholds.value[i]; // infinities
+    wrong_thresholds +=
+        same || std::abs(static_cast<double>(result.threshold[i]) - thresholds.value[i]) <= bounds.threshold ? 0U : 1U;
+  }
+  EXPECT_EQ(wrong_thresholds, 0U) << "of " << thresholds.value.size() << " thresholds";
+
+  const auto estimates =
+      reference::prepare_estimates(tensors, run.policy, scale, result.kbar, result.qbar, result.threshold);
+  const reference::Mask same_inputs = reference::select(tensors, run.policy, estimates);
+  const auto kbar = reference::mean_keys(tensors);
+  const auto qbar = reference::mean_queries(tensors);
+  const auto own = reference::prepare_estimates(tensors, run.policy, scale, kbar, qbar, thresholds.value);
+  const reference::Mask end_to_end = reference::select(tensors, run.policy, own);
+  if (run.policy.estimator != Estimator::exact) {
+    EXPECT_TRUE(result.mask == same_inputs) << "the mask must be the oracle's, bit for bit, given kbar, qbar and T";
+  }
+  if (!(result.mask == end_to_end)) {
+    const auto margins = reference::estimate_margins(tensors, run.policy, own);
+    int beyond = 0;
+    for (int b = 0; b < tensors.shape.batch; ++b) {
+      for (int h = 0; h < run.problem.num_q_heads; ++h) {
+        for (int m = 0; m < result.mask.q_blocks(); ++m) {
+          for (int j = 0; j < result.mask.k_blocks(); ++j) {
+            const bool differs = result.mask.test(b, h, m, j) != end_to_end.test(b, h, m, j);
+            beyond += differs && !(std::abs(margins.at(b, h, m, j)) <= bounds.estimate) ? 1 : 0;
+          }
+        }
+      }
+    }
+    EXPECT_EQ(beyond, 0) << "blocks differ from the oracle's mask by more than the stated bound " << bounds.estimate;
+  }
+
+  const auto expected = reference::attend(tensors, scale, &result.mask, run.policy.block_q, run.policy.block_k);
+  expect_output(result, expected, tensors, run.problem, 2 * bounds.product * scale);
+}
+
+struct Lengths {
+  int q_len, kv_len;
+};
+constexpr std::array ragged = {Lengths{1, 1},       Lengths{31, 31},   Lengths{33, 33},     Lengths{63, 63},
+                               Lengths{65, 65},     Lengths{127, 127}, Lengths{1000, 1000}, Lengths{1025, 1025},
+                               Lengths{4097, 4097}, Lengths{1, 1000},  Lengths{77, 1025},   Lengths{129, 2050},
+                               Lengths{1000, 4097}};
+constexpr std::array estimators = {Estimator::int8, Estimator::int4, Estimator::exact};
+constexpr std::array block_ks = {32, 64, 128};
+
+// Everything that is not swept is cycled through, so that all values of all options meet.
+DeviceRun make_run(DType dtype, int head_dim, int gqa, std::size_t round) {
+  DeviceRun run;
+  run.problem.dtype = dtype;
+  run.problem.head_dim = head_dim;
+  run.problem.num_kv_heads = gqa == 1 ? 2 : 1;
+  run.problem.num_q_heads = gqa * run.problem.num_kv_heads;
+  run.policy.estimator = estimators[round % estimators.size()];
+  run.policy.block_q = round / 3 % 2 == 0 ? 64 : 128;
+  run.policy.block_k = block_ks[round / 2 % block_ks.size()];
+  run.policy.sink = round % 5 == 0 ? 0 : 32;
+  run.policy.window = round % 4 == 0 ? 200 : 128;
+  run.policy.tau = round % 7 == 0 ? 0.03F : 0.004F;
+  run.policy.tau_per_head.assign(static_cast<std::size_t>(run.problem.num_q_heads), run.policy.tau);
+  if (round % 3 == 1) {
+    run.policy.tau_per_head.back() = 0.0F;
+    run.policy.shift_per_head.assign(static_cast<std::size_t>(run.problem.num_q_heads), 0.25F);
+  }
+  run.strided = round % 2 == 1;
+  return run;
+}
+
+reference::Tensors make_data(const DeviceRun &run, const Shape &shape, std::size_t round) {
+  if (round % 3 == 0) {
+    return reference::gaussian(run.problem, shape,
+                               {.seed = 100 + round, .q_mean = 1.0F, .k_mean = 2.0F, .q_size = 2.0F});
+  }
+  return reference::structured(run.problem, shape, 200 + round);
+}
+
+struct Combination {
+  DType dtype;
+  int head_dim;
+  int gqa;
+  std::string arch;
+};
+
+std::string name_of(const ::testing::TestParamInfo<Combination> &info) {
+  return fmt::format("{}_d{}_gqa{}{}", to_string(info.param.dtype), info.param.head_dim, info.param.gqa,
+                     info.param.arch.empty() ? "" : "_" + info.param.arch);
+}
+
+std::vector<Combination> combinations(const std::vector<int> &gqas, const std::vector<std::string> &archs) {
+  std::vector<Combination> all;
+  for (const std::string &arch : archs) {
+    for (const DType dtype : {DType::bf16, DType::f16}) {
+      for (const int head_dim : {64, 96, 128, 256}) {
+        for (const int gqa : gqas) {
+          all.push_back({dtype, head_dim, gqa, arch});
+        }
+      }
+    }
+  }
+  return all;
+}
+
+void sweep(const Combination &c, std::size_t first_round, const std::vector<Lengths> &lengths,
+           std::size_t rounds_each) {
+  std::size_t round = first_round;
+  for (const Lengths &length : lengths) {
+    for (std::size_t i = 0; i < rounds_each; ++i, ++round) {
+      DeviceRun run = make_run(c.dtype, c.head_dim, c.gqa, round);
+      run.arch = c.arch;
+      const Shape shape{length.kv_len <= 130 ? 2 : 1, length.q_len, length.kv_len};
+      SCOPED_TRACE(fmt::format("q_len {} kv_len {} {} q{} k{} sink {} window {} round {}", length.q_len, length.kv_len,
+                               to_string(run.policy.estimator), run.policy.block_q, run.policy.block_k, run.policy.sink,
+                               run.policy.window, round));
+      expect_method(run, make_data(run, shape, round));
+    }
+  }
+}
+
+class Method : public GpuTest, public ::testing::WithParamInterface<Combination> {};
+
+TEST_P(Method, EqualsTheOracleOverRaggedLengths) {
+  const Combination &c = GetParam();
+  const auto first = static_cast<std::size_t>(c.head_dim / 32 + c.gqa * 5 + (c.dtype == DType::bf16 ? 0 : 1));
+  sweep(c, first, {ragged.begin(), ragged.end()}, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Native, Method, ::testing::ValuesIn(combinations({1, 3, 4, 7}, {""})), name_of);
+
+// Other architectures' kernels, as PTX compiled by the driver: numerics, not speed. int4 is packed on 8.x.
+class MethodThroughPtx : public GpuTest, public ::testing::WithParamInterface<Combination> {};
+
+TEST_P(MethodThroughPtx, EqualsTheOracleWithEveryEstimator) {
+  sweep(GetParam(), 0, {{65, 65}, {1025, 1025}, {77, 1000}}, 3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ptx, MethodThroughPtx, ::testing::ValuesIn(combinations({3}, {"sm_80", "sm_89"})), name_of);
+
+class DenseAttention : public GpuTest, public ::testing::WithParamInterface<Combination> {};
+
+TEST_P(DenseAttention, IsWhatTauZeroAndTheDenseKernelCompute) {
+  const Combination &c = GetParam();
+  for (const Lengths length : {Lengths{63, 63}, Lengths{1025, 1025}, Lengths{130, 1000}}) {
+    SCOPED_TRACE(fmt::format("q_len {} kv_len {}", length.q_len, length.kv_len));
+    DeviceRun run = make_run(c.dtype, c.head_dim, c.gqa, 2);
+    run.policy.tau_per_head.clear();
+    run.policy.tau = 0.0F;
+    const Shape shape{2, length.q_len, length.kv_len};
+    const auto tensors = make_data(run, shape, 1);
+    const float scale = effective_softmax_scale(run.problem);
+    const auto expected = reference::attend(tensors, scale, nullptr);
+    const double product = 2 * Bounds(tensors, run.policy.estimator, scale).product * scale;
+    const DeviceResult sparse = run_on_device(run, tensors);
+    expect_output(sparse, expected, tensors, run.problem, product);
+    for (int m = 0; m < sparse.mask.q_blocks(); ++m) {
+      const auto region = reference::region_of(run.policy, shape, m);
+      for (int j = 0; j < sparse.mask.k_blocks(); ++j) {
+        EXPECT_EQ(sparse.mask.test(0, 0, m, j), region.visible(j)) << "query block " << m << " key block " << j;
+      }
+    }
+    run.dense = true;
+    expect_output(run_on_device(run, tensors), expected, tensors, run.problem, product);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Native, DenseAttention, ::testing::ValuesIn(combinations({1, 3}, {""})), name_of);
+
+} // namespace
+} // namespace sale::test

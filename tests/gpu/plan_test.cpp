@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a Plan promises beyond numbers: determinism, masks in, batches, and that nothing depends on what the workspace
+// held.
+#include "reference/attend.hpp"
+#include "reference/synthetic.hpp"
+#include "tests/gpu/device_run.hpp"
+#include "tests/gpu/gpu_fixture.hpp"
+
+#include <cmath>
+#include <cstring>
+
+namespace sale::test {
+namespace {
+
+DeviceRun small_run(Estimator estimator) {
+  DeviceRun run;
+  run.problem.num_q_heads = 4;
+  run.problem.num_kv_heads = 2;
+  run.policy.estimator = estimator;
+  return run;
+}
+
+bool same_bits(const std::vector<float> &a, const std::vector<float> &b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * 4) == 0;
+}
+
+class PlanTest : public GpuTest {};
+
+TEST_F(PlanTest, GivesTheSameBitsInTwentyRuns) {
+  for (const Estimator estimator : {Estimator::int8, Estimator::int4, Estimator::exact}) {
+    const DeviceRun run = small_run(estimator);
+    const auto tensors = reference::structured(run.problem, {1, 1025, 1025}, 3);
+    const DeviceResult first = run_on_device(run, tensors);
+    for (int i = 1; i < 20; ++i) {
+      const DeviceResult again = run_on_device(run, tensors);
+      ASSERT_TRUE(again.mask == first.mask) << to_string(estimator) << " run " << i;
+      ASSERT_TRUE(same_bits(again.out, first.out) && same_bits(again.lse, first.lse))
+          << to_string(estimator) << " run " << i;
+    }
+  }
+}
+
+TEST_F(PlanTest, EveryBatchEntryEqualsItsOwnRun) {
+  const DeviceRun run = small_run(Estimator::int8);
+  const auto both = reference::structured(run.problem, {2, 300, 700}, 4);
+  const DeviceResult together = run_on_device(run, both);
+  for (int b = 0; b < 2; ++b) {
+    auto one = reference::make_tensors(run.problem, {1, 300, 700});
+    std::memcpy(one.q.data(), both.query(b, 0, 0), one.q.size() * 4);
+    std::memcpy(one.k.data(), both.key(b, 0, 0), one.k.size() * 4);
+    std::memcpy(one.v.data(), both.value(b, 0, 0), one.v.size() * 4);
+    const DeviceResult alone = run_on_device(run, one);
+    EXPECT_EQ(0, std::memcmp(alone.out.data(), together.out.data() + b * alone.out.size(), alone.out.size() * 4));
+    EXPECT_EQ(0, std::memcmp(alone.mask.words().data(), together.mask.words().data() + b * alone.mask.words().size(),
+                             alone.mask.words().size() * 4));
+  }
+}
+
+TEST_F(PlanTest, AttendsExactlyOverAMaskThatIsGiven) {
+  for (const int block_k : {32, 64, 128}) {
+    for (const int block_q : {64, 128}) {
+      DeviceRun run = small_run(Estimator::int8);
+      run.policy.block_k = block_k;
+      run.policy.block_q = block_q;
+      const Shape shape{1, 20000, 20000};
+      run.problem.num_q_heads = 2;
+      run.problem.num_kv_heads = 1;
+      const auto tensors = reference::gaussian(run.problem, shape);
+      // Sparse and irregular, over several batches of mask words; every row keeps its diagonal block.
+      reference::Mask mask(shape, run.problem.num_q_heads, block_q, block_k);
+      std::uint32_t state = 12345;
+      for (int h = 0; h < 2; ++h) {
+        for (int m = 0; m < mask.q_blocks(); ++m) {
+          for (int j = 0; j * block_k < std::min((m + 1) * block_q, shape.kv_len); ++j) {
+            state = state * 1664525U + 1013904223U;
+            mask.set(0, h, m, j, (state >> 16) % 97 == 0 || (j + 1) * block_k > m * block_q);
+          }
+        }
+      }
+      run.mask_in = &mask;
+      const DeviceResult result = run_on_device(run, tensors);
+      EXPECT_TRUE(result.guards_intact);
+      const auto expected = reference::attend(tensors, effective_softmax_scale(run.problem), &mask, block_q, block_k);
+      double error = 0;
+      double size = 0;
+      for (std::size_t i = 0; i < expected.out.size(); ++i) {
+        error += std::pow(static_cast<double>(result.out[i]) - expected.out[i], 2);
+        size += std::pow(static_cast<double>(expected.out[i]), 2);
+      }
+      EXPECT_LE(std::sqrt(error), 4e-3 * std::sqrt(size)) << "block_q " << block_q << " block_k " << block_k;
+    }
+  }
+}
+
+TEST_F(PlanTest, ARowWithoutKeysGivesZeroAndMinusInfinity) {
+  DeviceRun run = small_run(Estimator::int8);
+  const Shape shape{1, 200, 200};
+  const auto tensors = reference::gaussian(run.problem, shape);
+  reference::Mask mask(shape, run.problem.num_q_heads, run.policy.block_q, run.policy.block_k);
+  mask.set(0, 1, 1, 0);
+  run.mask_in = &mask;
+  const DeviceResult result = run_on_device(run, tensors);
+  for (int h = 0; h < run.problem.num_q_heads; ++h) {
+    for (int i = 0; i < shape.q_len; ++i) {
+      const std::size_t row = tensors.q_row(0, h, i);
+      const bool sees = h == 1 && i >= 64 && i < 128;
+      EXPECT_EQ(std::isinf(result.lse[row]), !sees) << "head " << h << " row " << i;
+      EXPECT_EQ(result.out[row * run.problem.head_dim] == 0.0F, !sees) << "head " << h << " row " << i;
+    }
+  }
+}
+
+TEST_F(PlanTest, ABatchWithNothingInItDoesNothing) {
+  const DeviceRun run = small_run(Estimator::int8);
+  const Engine engine(0, test_options());
+  const Plan plan = engine.prepare(run.problem, run.policy);
+  RunArgs args;
+  args.shape = {0, 16, 16};
+  EXPECT_NO_THROW(plan.run(args, nullptr));
+  args.shape = {1, 0, 16};
+  EXPECT_NO_THROW(plan.run(args, nullptr));
+}
+
+} // namespace
+} // namespace sale::test
