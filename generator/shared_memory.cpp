@@ -4,15 +4,15 @@
 namespace sale {
 
 int shared_memory_bytes(const KernelSpec &spec) {
+  const Tile &tile = spec.tile;
+  const int row_bytes = spec.head_dim * 2;
   switch (spec.stage) {
-  case Stage::mean:
-  case Stage::quantize:
-  case Stage::prepare:
+  case Stage::mean: return tile.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
+  case Stage::quantize: return 32;                                                        // amax of each half warp
+  case Stage::prepare: return (spec.block_q + tile.stages * tile.keys_per_step) * row_bytes + spec.block_q * 4;
   case Stage::select: return 0;
-  case Stage::attend: {
-    const int tiles = (spec.tile.rows() + 2 * spec.tile.stages * spec.tile.keys_per_step) * spec.head_dim * 2;
-    return tiles + (spec.dense ? 0 : spec.tile.stages * 1024);
-  }
+  case Stage::attend:
+    return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * row_bytes + (spec.dense ? 0 : tile.stages * 1024);
   }
   return 0;
 }
