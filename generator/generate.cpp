@@ -84,14 +84,16 @@ std::string generate(const KernelSpec &spec) {
   source += "\nstruct Bf16;\nstruct F16;\nstruct Signed8;\nstruct Signed4;\n\n";
   source += config_text(spec);
   source += flatten_template(parts.path, seen);
-  source += fmt::format(R"(
-static_assert({layout}<Config>::shared_bytes == {shared}, "the host launches with this much dynamic shared memory");
-
-SALE_KERNEL void SALE_LAUNCH_BOUNDS(Config::threads, {ctas}) {entry}(const {args} args) {{ {function}<Config>(args); }}
-)",
-                        fmt::arg("layout", parts.layout), fmt::arg("shared", spec.shared_memory()),
-                        fmt::arg("ctas", spec.tile.min_ctas), fmt::arg("entry", spec.entry_name()),
-                        fmt::arg("args", parts.args), fmt::arg("function", parts.function));
+  source +=
+      fmt::format("\nstatic_assert({}<Config>::shared_bytes == {}, \"the host launches with this much dynamic shared "
+                  "memory\");\n\n",
+                  parts.layout, spec.shared_memory());
+  const std::string head = fmt::format("SALE_KERNEL void SALE_LAUNCH_BOUNDS(Config::threads, {}) {}(const {} args) {{",
+                                       spec.tile.min_ctas, spec.entry_name(), parts.args);
+  const std::string body = fmt::format("{}<Config>(args);", parts.function);
+  // On one line where clang-format would put it there.
+  const bool short_enough = head.size() + body.size() + 3 <= 120;
+  source += short_enough ? fmt::format("{} {} }}\n", head, body) : fmt::format("{}\n  {}\n}}\n", head, body);
   return source;
 }
 
