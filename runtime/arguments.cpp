@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/arguments.hpp"
+
+#include "runtime/workspace.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <string>
+
+namespace sale {
+
+namespace {
+
+constexpr std::uintptr_t row_alignment = 16;
+constexpr int stride_multiple = 8;
+
+[[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
+
+bool misaligned(const void *pointer, std::uintptr_t alignment) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % alignment != 0;
+}
+
+void check_stride(const char *tensor, const char *stride, std::int64_t value) {
+  if (value % stride_multiple != 0) {
+    refuse(fmt::format("{}.{} {} is not a multiple of {} elements; rows must start on 16-byte boundaries", tensor,
+                       stride, value, stride_multiple));
+  }
+}
+
+void check_tensor(const char *name, const TensorView &view, int tokens) {
+  if (view.data == nullptr) {
+    refuse(fmt::format("{}.data is null; it must be device memory", name));
+  }
+  if (misaligned(view.data, row_alignment)) {
+    refuse(fmt::format("{}.data is not 16-byte aligned", name));
+  }
+  check_stride(name, "stride_batch", view.stride_batch);
+  check_stride(name, "stride_head", view.stride_head);
+  check_stride(name, "stride_token", view.stride_token);
+  if (view.stride_token == 0 && tokens > 1) {
+    refuse(fmt::format("{}.stride_token is 0 with {} tokens; strides are in elements (packed_view fills them in)", name,
+                       tokens));
+  }
+}
+
+// Writing one row twice is a race, never a layout.
+void check_distinct_rows(const TensorView &out, int batch, int heads) {
+  if ((out.stride_batch == 0 && batch > 1) || (out.stride_head == 0 && heads > 1)) {
+    refuse(
+        fmt::format("out has stride_batch {} and stride_head {} for {} sequences of {} heads; a stride of 0 would make "
+                    "rows overwrite each other",
+                    out.stride_batch, out.stride_head, batch, heads));
+  }
+}
+
+void check_reserved(const RunArgs &args) {
+  const auto reserved = [](const char *name, const void *pointer, const char *instead) {
+    if (pointer != nullptr) {
+      refuse(fmt::format("{} is not supported yet; set it to null and {}", name, instead));
+    }
+  };
+  reserved("cu_seqlens_q", args.cu_seqlens_q, "call run once per sequence");
+  reserved("cu_seqlens_kv", args.cu_seqlens_kv, "call run once per sequence");
+  reserved("block_table", args.block_table, "pass contiguous K and V");
+  reserved("q_lens", args.q_lens, "give the lengths in shape");
+  reserved("kv_lens", args.kv_lens, "give the lengths in shape");
+  reserved("channels", args.channels, "estimate with all channels");
+  reserved("projection", args.projection, "estimate without a projection");
+}
+
+void check_aligned(const char *name, const void *pointer, std::uintptr_t alignment) {
+  if (misaligned(pointer, alignment)) {
+    refuse(fmt::format("{} is not {}-byte aligned", name, alignment));
+  }
+}
+
+void check_masks(const RunArgs &args, RunMode mode) {
+  if (mode == RunMode::dense && (args.mask_in != nullptr || args.mask_out != nullptr)) {
+    refuse("run_dense neither reads nor writes a mask; set mask_in and mask_out to null");
+  }
+  if (args.mask_in != nullptr && args.mask_out != nullptr) {
+    refuse("mask_in and mask_out are both given; with mask_in nothing is selected, so set one of them to null");
+  }
+  check_aligned("mask_in", args.mask_in, row_alignment);
+  check_aligned("mask_out", args.mask_out, row_alignment);
+}
+
+void check_workspace(const RunArgs &args, std::size_t needed) {
+  if (args.workspace == nullptr) {
+    refuse(
+        fmt::format("workspace is null; this shape needs {} bytes of device memory (Plan::workspace_bytes)", needed));
+  }
+  check_aligned("workspace", args.workspace, workspace_alignment);
+  if (args.workspace_bytes < needed) {
+    refuse(fmt::format("workspace_bytes {} is too small; this shape needs {} (Plan::workspace_bytes)",
+                       args.workspace_bytes, needed));
+  }
+}
+
+} // namespace
+
+void validate(const RunArgs &args, const Problem &problem, std::size_t workspace_bytes, RunMode mode) {
+  validate(args.shape);
+  check_reserved(args);
+  check_masks(args, mode);
+  const Shape &shape = args.shape;
+  if (shape.batch == 0 || shape.q_len == 0) {
+    return;
+  }
+  check_tensor("q", args.q, shape.q_len);
+  check_tensor("k", args.k, shape.kv_len);
+  check_tensor("v", args.v, shape.kv_len);
+  check_tensor("out", args.out, shape.q_len);
+  check_distinct_rows(args.out, shape.batch, problem.num_q_heads);
+  for (const void *input : {args.q.data, args.k.data, args.v.data}) {
+    if (args.out.data == input) {
+      refuse("out must not overlap q, k or v");
+    }
+  }
+  check_aligned("lse", args.lse, alignof(float));
+  check_aligned("tau", args.tau, alignof(float));
+  check_aligned("shift", args.shift, alignof(float));
+  check_aligned("kbar", args.kbar, row_alignment);
+  if (mode == RunMode::sparse && args.mask_in == nullptr) {
+    check_workspace(args, workspace_bytes);
+  }
+}
+
+TensorView packed_view(void *data, int heads, int tokens, int head_dim) {
+  const std::int64_t token = head_dim;
+  const std::int64_t head = token * tokens;
+  return {data, head * heads, head, token};
+}
+
+} // namespace sale

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// What RunArgs must be, checked before anything is enqueued. Pure: needs no driver, looks at no device memory.
+#pragma once
+
+#include "sale/sale.hpp"
+
+#include <cstddef>
+
+namespace sale {
+
+enum class RunMode {
+  sparse, ///< Plan::run and profile.
+  dense   ///< Plan::run_dense: no workspace, no mask.
+};
+
+/// Throws Error(invalid_argument) with one sentence. Shapes without work (batch or q_len 0) need no pointers.
+void validate(const RunArgs &args, const Problem &problem, std::size_t workspace_bytes, RunMode mode);
+
+} // namespace sale

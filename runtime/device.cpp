@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/device.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+namespace sale {
+
+Device::Device(std::shared_ptr<const Driver> driver, int ordinal) : driver_(std::move(driver)) {
+  const cu::Api &api = driver_->api;
+  driver_->check(api.context_current(&context_), "cuCtxGetCurrent", ErrorKind::not_found);
+  if (context_ != nullptr) {
+    driver_->check(api.context_device(&device_), "cuCtxGetDevice", ErrorKind::not_found);
+  } else {
+    int count = 0;
+    driver_->check(api.device_count(&count), "cuDeviceGetCount", ErrorKind::not_found);
+    if (ordinal < 0 || ordinal >= count) {
+      throw Error(ErrorKind::not_found,
+                  fmt::format("there is no GPU {}; this machine has {} (numbered from 0)", ordinal, count),
+                  {.where = "cuDeviceGetCount"});
+    }
+    driver_->check(api.device_get(&device_, ordinal), "cuDeviceGet", ErrorKind::not_found);
+  }
+  std::array<char, 256> name{};
+  driver_->check(api.device_name(name.data(), static_cast<int>(name.size()) - 1, device_), "cuDeviceGetName",
+                 ErrorKind::not_found);
+  name_ = name.data();
+  driver_->check(api.device_attribute(&major_, cu::compute_capability_major, device_), "cuDeviceGetAttribute",
+                 ErrorKind::not_found);
+  driver_->check(api.device_attribute(&minor_, cu::compute_capability_minor, device_), "cuDeviceGetAttribute",
+                 ErrorKind::not_found);
+  if (context_ == nullptr) {
+    driver_->check(api.primary_retain(&context_, device_), "cuDevicePrimaryCtxRetain", ErrorKind::not_found);
+    retained_ = true;
+  }
+}
+
+Device::~Device() {
+  if (retained_) {
+    driver_->api.primary_release(device_);
+  }
+}
+
+CurrentContext::CurrentContext(const Device &device) : driver_(device.driver()) {
+  cu::Context current = nullptr;
+  driver_.check(driver_.api.context_current(&current), "cuCtxGetCurrent");
+  if (current != device.context()) {
+    driver_.check(driver_.api.context_push(device.context()), "cuCtxPushCurrent");
+    pushed_ = true;
+  }
+}
+
+CurrentContext::~CurrentContext() {
+  if (pushed_) {
+    cu::Context popped = nullptr;
+    driver_.api.context_pop(&popped);
+  }
+}
+
+DeviceArray::DeviceArray(std::shared_ptr<const Device> device, const void *data, std::size_t bytes)
+    : device_(std::move(device)) {
+  const Driver &driver = device_->driver();
+  const CurrentContext scope(*device_);
+  driver.check(driver.api.memory_allocate(&address_, bytes), "cuMemAlloc", ErrorKind::load);
+  if (const cu::Result result = driver.api.copy_to_device(address_, data, bytes); result != cu::success) {
+    driver.api.memory_free(std::exchange(address_, 0));
+    driver.check(result, "cuMemcpyHtoD", ErrorKind::load);
+  }
+}
+
+DeviceArray::~DeviceArray() {
+  if (address_ == 0) {
+    return;
+  }
+  try {
+    const CurrentContext scope(*device_);
+    device_->driver().api.memory_free(address_);
+  } catch (const Error &) {
+    // The application destroyed the context, and the memory with it.
+  }
+}
+
+DeviceArray::DeviceArray(DeviceArray &&other) noexcept
+    : device_(std::move(other.device_)), address_(std::exchange(other.address_, 0)) {}
+
+DeviceArray &DeviceArray::operator=(DeviceArray &&other) noexcept {
+  std::swap(device_, other.device_);
+  std::swap(address_, other.address_);
+  return *this;
+}
+
+} // namespace sale

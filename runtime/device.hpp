@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// One GPU and the context that work on it runs in: the thread's current context, else the primary one, held as long as
+// the object lives.
+#pragma once
+
+#include "runtime/driver.hpp"
+
+#include <memory>
+#include <string>
+
+namespace sale {
+
+class Device {
+public:
+  /// `ordinal` counts only when no context is current.
+  Device(std::shared_ptr<const Driver> driver, int ordinal);
+  ~Device();
+  Device(const Device &) = delete;
+  Device &operator=(const Device &) = delete;
+
+  const Driver &driver() const { return *driver_; }
+  cu::Context context() const { return context_; }
+  const std::string &name() const { return name_; }
+  int major() const { return major_; }
+  int minor() const { return minor_; }
+
+private:
+  std::shared_ptr<const Driver> driver_;
+  cu::Device device_ = 0;
+  cu::Context context_ = nullptr;
+  bool retained_ = false;
+  std::string name_;
+  int major_ = 0;
+  int minor_ = 0;
+};
+
+/// Makes a device's context the calling thread's, and puts back what was there. Costs one driver call when it is
+/// current already.
+class CurrentContext {
+public:
+  explicit CurrentContext(const Device &device);
+  ~CurrentContext();
+  CurrentContext(const CurrentContext &) = delete;
+  CurrentContext &operator=(const CurrentContext &) = delete;
+
+private:
+  const Driver &driver_;
+  bool pushed_ = false;
+};
+
+/// Device memory. Freed in its context; if that context is gone, so is the memory.
+class DeviceArray {
+public:
+  DeviceArray() = default;
+  /// Allocates and copies; blocks.
+  DeviceArray(std::shared_ptr<const Device> device, const void *data, std::size_t bytes);
+  ~DeviceArray();
+  DeviceArray(DeviceArray &&other) noexcept;
+  DeviceArray &operator=(DeviceArray &&other) noexcept;
+
+  /// Null when empty.
+  void *data() const { return reinterpret_cast<void *>(address_); }
+
+private:
+  std::shared_ptr<const Device> device_;
+  cu::Address address_ = 0;
+};
+
+} // namespace sale

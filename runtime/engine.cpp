@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "generator/generate.hpp"
+#include "runtime/arch_choice.hpp"
+#include "runtime/kernel_factory.hpp"
+#include "runtime/plan_state.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace sale {
+
+namespace {
+
+Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
+  switch (spec.stage) {
+  case Stage::mean: return kernels.mean;
+  case Stage::quantize: return kernels.quantize;
+  case Stage::prepare: return kernels.prepare;
+  case Stage::select: return kernels.select;
+  case Stage::attend: break;
+  }
+  return spec.dense ? kernels.attend_dense : kernels.attend;
+}
+
+Kernel load(const std::shared_ptr<const Device> &device, const BuiltKernel &built) {
+  Kernel kernel;
+  kernel.spec = built.spec;
+  kernel.module = std::make_unique<const Module>(device, *built.entry);
+  kernel.threads = static_cast<unsigned>(built.spec.tile.threads());
+  kernel.shared_memory = static_cast<unsigned>(built.spec.shared_memory());
+  return kernel;
+}
+
+DeviceArray upload(const std::shared_ptr<const Device> &device, const std::vector<float> &values) {
+  return {device, values.data(), values.size() * sizeof(float)};
+}
+
+} // namespace
+
+struct Engine::State {
+  State(int ordinal, const Options &options)
+      : device(std::make_shared<const Device>(Driver::open(options.cuda_driver), ordinal)),
+        arch(choose_arch(options.arch, device->major(), device->minor())), factory(options) {}
+
+  std::shared_ptr<const Device> device;
+  DeviceArch arch;
+  KernelFactory factory;
+};
+
+Engine::Engine(int device, Options options) : state_(std::make_shared<const State>(device, std::move(options))) {}
+
+Plan Engine::prepare(const Problem &problem, const Policy &policy) const {
+  const auto [arch, as_ptx] = state_->arch;
+  std::vector<KernelRequest> requests;
+  for (const KernelSpec &spec : plan_kernels(problem, policy, arch)) {
+    requests.push_back({spec, as_ptx ? BinaryKind::ptx : BinaryKind::cubin});
+  }
+  const std::vector<BuiltKernel> built = state_->factory.build(requests);
+
+  auto state = std::make_shared<Plan::State>();
+  PlanKernels &kernels = state->kernels;
+  kernels.problem = problem;
+  kernels.policy = policy;
+  kernels.device = state_->device;
+  for (const BuiltKernel &kernel : built) {
+    slot(kernels, kernel.spec) = load(state_->device, kernel);
+    state->infos.push_back(kernel.info);
+  }
+  kernels.code_row_bytes = kernels.select.spec.code_row_bytes();
+
+  std::vector<float> tau = policy.tau_per_head;
+  tau.resize(static_cast<std::size_t>(problem.num_q_heads), policy.tau);
+  kernels.tau = upload(state_->device, tau);
+  const std::vector<float> &shift = policy.shift_per_head;
+  if (std::any_of(shift.begin(), shift.end(), [](float value) { return value != 0.0F; })) {
+    kernels.shift = upload(state_->device, shift);
+  }
+  return Plan(std::move(state));
+}
+
+std::string Engine::device_name() const { return state_->device->name(); }
+std::string Engine::arch() const { return state_->arch.arch.name(); }
+
+} // namespace sale

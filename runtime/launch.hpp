@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of a Plan and the order in which one call enqueues them. Nothing here allocates, locks or synchronises.
+#pragma once
+
+#include "generator/kernel_spec.hpp"
+#include "runtime/arguments.hpp"
+#include "runtime/device.hpp"
+#include "runtime/module.hpp"
+#include "runtime/timeline.hpp"
+#include "sale/sale.hpp"
+
+#include <memory>
+
+namespace sale {
+
+/// A loaded kernel and what a launch of it needs.
+struct Kernel {
+  KernelSpec spec;
+  std::unique_ptr<const Module> module; ///< Null when the plan has no such stage.
+  unsigned threads = 0;
+  unsigned shared_memory = 0;
+};
+
+struct PlanKernels {
+  Problem problem;
+  Policy policy;
+  std::shared_ptr<const Device> device;
+  Kernel mean;
+  Kernel quantize;
+  Kernel prepare;
+  Kernel select;
+  Kernel attend;
+  Kernel attend_dense;
+  DeviceArray tau;
+  DeviceArray shift; ///< Empty when the policy shifts nothing.
+  int code_row_bytes = 0;
+};
+
+/// Enqueues one validated call that has work; the device's context is current. `timeline` may be null.
+void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, RunMode mode, Timeline *timeline);
+
+} // namespace sale

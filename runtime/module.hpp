@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A kernel loaded into a device's context, ready to launch.
+#pragma once
+
+#include "cache/entry.hpp"
+#include "runtime/device.hpp"
+
+#include <memory>
+
+namespace sale {
+
+class Module {
+public:
+  /// Loads the binary (the driver compiles PTX here) and allows its dynamic shared memory. Throws Error(load).
+  Module(std::shared_ptr<const Device> device, const Entry &entry);
+  ~Module();
+  Module(const Module &) = delete;
+  Module &operator=(const Module &) = delete;
+
+  cu::Function function() const { return function_; }
+
+private:
+  std::shared_ptr<const Device> device_;
+  cu::Module module_ = nullptr;
+  cu::Function function_ = nullptr;
+};
+
+} // namespace sale

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/plan_state.hpp"
+#include "runtime/workspace.hpp"
+
+#include <utility>
+
+namespace sale {
+
+namespace {
+
+std::size_t needed_workspace(const PlanKernels &kernels, const Shape &shape) {
+  return workspace_layout(kernels.problem, kernels.policy, shape, kernels.code_row_bytes).total;
+}
+
+// False when the call has no work. The shape is checked before sizes are formed from it.
+bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
+  validate(args.shape);
+  validate(args, kernels.problem, needed_workspace(kernels, args.shape), mode);
+  return args.shape.batch > 0 && args.shape.q_len > 0;
+}
+
+} // namespace
+
+Plan::Plan(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+
+std::size_t Plan::workspace_bytes(const Shape &shape) const {
+  validate(shape);
+  return needed_workspace(state_->kernels, shape);
+}
+
+void Plan::run(const RunArgs &args, CUstream_st *stream) const {
+  if (accept(state_->kernels, args, RunMode::sparse)) {
+    const CurrentContext scope(*state_->kernels.device);
+    enqueue(state_->kernels, args, stream, RunMode::sparse, nullptr);
+  }
+}
+
+void Plan::run_dense(const RunArgs &args, CUstream_st *stream) const {
+  if (accept(state_->kernels, args, RunMode::dense)) {
+    const CurrentContext scope(*state_->kernels.device);
+    enqueue(state_->kernels, args, stream, RunMode::dense, nullptr);
+  }
+}
+
+StageTimes Plan::profile(const RunArgs &args, CUstream_st *stream) const {
+  if (!accept(state_->kernels, args, RunMode::sparse)) {
+    return {};
+  }
+  const CurrentContext scope(*state_->kernels.device);
+  Timeline timeline(state_->kernels.device->driver(), stream);
+  enqueue(state_->kernels, args, stream, RunMode::sparse, &timeline);
+  return timeline.times();
+}
+
+const Problem &Plan::problem() const { return state_->kernels.problem; }
+const Policy &Plan::policy() const { return state_->kernels.policy; }
+const std::vector<KernelInfo> &Plan::kernels() const { return state_->infos; }
+
+} // namespace sale
