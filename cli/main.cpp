@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The `sale` command. Exit codes: 0 ok, 1 failed, 2 bad usage or input, 3 a check not met.
+#include "cli/command.hpp"
+#include "sale/error.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+
+namespace {
+
+using sale::Error;
+using sale::ErrorKind;
+
+// Errors are one line, so that scripts can show or search them.
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  while (!text.empty() && text.back() == ' ') {
+    text.pop_back();
+  }
+  return text;
+}
+
+void report(const Error &error, bool verbose) {
+  fmt::print(stderr, "sale: {}\n", one_line(error.what()));
+  if (!verbose) {
+    return;
+  }
+  const auto &details = error.details();
+  const auto section = [](const char *name, const std::string &text) {
+    if (!text.empty()) {
+      fmt::print(stderr, "{}: {}\n", name, text);
+    }
+  };
+  section("kind", to_string(error.kind()));
+  section("where", details.where);
+  section("kernel", details.spec);
+  section("options", details.options);
+  section("log", details.log);
+}
+
+int exit_code(const Error &error) {
+  const bool input = error.kind() == ErrorKind::invalid_argument || error.kind() == ErrorKind::io;
+  return input ? sale::cli::exit_bad_input : sale::cli::exit_failed;
+}
+
+int execute(const sale::cli::Command &command, bool verbose) {
+  try {
+    return command();
+  } catch (const Error &error) {
+    report(error, verbose);
+    return exit_code(error);
+  } catch (const std::bad_alloc &) {
+    fmt::print(stderr, "sale: this machine has not enough memory for the input\n");
+  } catch (const std::exception &error) {
+    fmt::print(stderr, "sale: {}\n", one_line(error.what()));
+  }
+  return sale::cli::exit_failed;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("Sparse attention for long-context LLM prefill: generates, compiles, caches and runs SALE kernels.",
+               "sale");
+  app.set_version_flag("--version", "sale " SALE_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  bool verbose = false;
+  app.add_flag("--verbose", verbose, "After an error, print the log, options and kernel concerned");
+
+  sale::cli::Command command;
+  sale::cli::add_info(app, command);
+  sale::cli::add_generate(app, command);
+  sale::cli::add_prewarm(app, command);
+  sale::cli::add_run(app, command);
+  sale::cli::add_cache(app, command);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success &request) { // --help, --version
+    return app.exit(request);
+  } catch (const CLI::ParseError &error) {
+    fmt::print(stderr, "sale: {}; see sale --help\n", one_line(error.what()));
+    return sale::cli::exit_bad_input;
+  }
+  return execute(command, verbose);
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Policy options that run and prewarm share: a tau file's policy, then what the command line says.
+#pragma once
+
+#include "sale/types.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <optional>
+#include <string>
+
+namespace sale::cli {
+
+struct PolicyOptions {
+  std::optional<float> tau;
+  std::string tau_file;
+  std::optional<int> layer;
+  std::optional<std::string> estimator;
+  std::optional<int> block_q;
+  std::optional<int> block_k;
+  std::optional<int> sink;
+  std::optional<int> window;
+
+  void add_to(CLI::App &app);
+
+  /// Validated against the problem.
+  Policy resolve(const Problem &problem) const;
+};
+
+} // namespace sale::cli

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// sale run: SALE attention on Q, K, V from a file, on the GPU if there is one, else by the CPU oracle.
+#include "cli/backend.hpp"
+#include "cli/command.hpp"
+#include "cli/engine_options.hpp"
+#include "cli/policy_options.hpp"
+#include "cli/report.hpp"
+
+#include "io/mask_image.hpp"
+#include "runtime/driver.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <numeric>
+
+namespace sale::cli {
+
+namespace {
+
+struct RunOptions {
+  std::string qkv;
+  std::optional<float> softmax_scale;
+  PolicyOptions policy;
+  std::string device = "auto";
+  std::string arch;
+  bool compare = false;
+  std::optional<double> max_rel_l1;
+  std::string mask;
+  std::optional<int> mask_head;
+  std::string out;
+  std::string json;
+  CLI::Option *json_option = nullptr;
+  EngineOptions engine;
+
+  bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
+};
+
+/// The GPU to use, or nothing for the CPU.
+std::optional<int> choose_device(const RunOptions &options) {
+  if (options.device == "cpu") {
+    return std::nullopt;
+  }
+  if (options.device != "auto") {
+    int ordinal = 0;
+    const char *end = options.device.data() + options.device.size();
+    const auto [stop, code] = std::from_chars(options.device.data(), end, ordinal);
+    if (code != std::errc() || stop != end || ordinal < 0) {
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("unknown device {:?}; give auto, cpu or the number of a GPU", options.device));
+    }
+    return ordinal;
+  }
+  try {
+    Driver::open(options.engine.cuda_driver);
+    return 0;
+  } catch (const Error &error) {
+    fmt::print(stderr, "sale: running on the CPU: {}\n", error.what());
+    return std::nullopt;
+  }
+}
+
+void check(const RunOptions &options, const io::Qkv &qkv) {
+  if (options.max_rel_l1 && !(*options.max_rel_l1 >= 0.0)) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("--max-rel-l1 {} must be a number >= 0", *options.max_rel_l1));
+  }
+  const int heads = qkv.problem.num_q_heads;
+  if (options.mask_head && (*options.mask_head < 0 || *options.mask_head >= heads)) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("--mask-head {} must be between 0 and {}", *options.mask_head, heads - 1));
+  }
+}
+
+void write_mask(const RunOptions &options, const io::Qkv &qkv, const Policy &policy, const reference::Mask &mask) {
+  std::vector<int> heads;
+  if (options.mask_head) {
+    heads = {*options.mask_head};
+  } else {
+    constexpr int most = 64;
+    heads.resize(static_cast<std::size_t>(std::min(most, qkv.problem.num_q_heads)));
+    std::iota(heads.begin(), heads.end(), 0);
+  }
+  io::write_png(options.mask, io::draw_mask(mask, policy, qkv.shape, heads));
+}
+
+void print_report(const RunOptions &options, const Report &report) {
+  if (options.json_option->count() > 0) {
+    write_text(options.json, report_json(report));
+  }
+  if (options.json_to_stdout()) {
+    return;
+  }
+  std::string text = report_text(report);
+  const auto add_file = [&](const char *label, const std::string &file) {
+    text += file.empty() ? "" : fmt::format("{:<9}{}\n", label, file);
+  };
+  add_file("mask", options.mask);
+  add_file("output", options.out);
+  write_text("", text);
+}
+
+int run_run(const RunOptions &options) {
+  io::Qkv qkv = io::load_qkv(options.qkv);
+  qkv.problem.softmax_scale = options.softmax_scale.value_or(0.0F);
+  validate(qkv.problem);
+  const Policy policy = options.policy.resolve(qkv.problem);
+  check(options, qkv);
+  const bool compare = options.compare || options.max_rel_l1;
+
+  const std::optional<int> device = choose_device(options);
+  Options engine = options.engine.resolve();
+  engine.arch = options.arch;
+  const Outcome outcome = device ? run_on_gpu(qkv, policy, compare, *device, engine) : run_on_cpu(qkv, policy, compare);
+
+  if (!options.mask.empty()) {
+    write_mask(options, qkv, policy, outcome.mask);
+  }
+  if (!options.out.empty()) {
+    io::write_result(options.out, qkv.problem, qkv.shape, outcome.out, outcome.lse, outcome.mask);
+  }
+  Report report = make_report(options.qkv, qkv, policy, outcome);
+  report.max_rel_l1 = options.max_rel_l1;
+  print_report(options, report);
+  if (!report.check_met()) {
+    fmt::print(stderr, "sale: rel-L1 {:.3e} is above --max-rel-l1 {:.3e}\n", report.quality->rel_l1,
+               *options.max_rel_l1);
+    return exit_check_not_met;
+  }
+  return exit_ok;
+}
+
+} // namespace
+
+void add_run(CLI::App &app, Command &command) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App *sub = app.add_subcommand("run", "Run SALE attention on Q, K, V from a safetensors file");
+  sub->add_option("--qkv", options->qkv, "Safetensors with q, k and v, BF16 or F16")->required();
+  sub->add_option("--softmax-scale", options->softmax_scale, "Scale of q.k (default 1/sqrt(head_dim))");
+  options->policy.add_to(*sub);
+  sub->add_option("--device", options->device, "auto, cpu or the number of a GPU")->capture_default_str();
+  sub->add_option("--arch", options->arch, "Compile for this architecture instead of the device's own");
+  sub->add_flag("--compare", options->compare, "Also run dense attention and say how close the result is");
+  sub->add_option("--max-rel-l1", options->max_rel_l1, "Compare, and exit with 3 when rel-L1 is above this");
+  auto *mask = sub->add_option("--mask", options->mask, "PNG to draw the mask into");
+  sub->add_option("--mask-head", options->mask_head, "Draw this head only (default: all of the first batch element)")
+      ->needs(mask);
+  sub->add_option("--out", options->out, "Safetensors to write out, lse and mask into");
+  options->json_option =
+      sub->add_option("--json", options->json, "Machine-readable report, to a file or standard output")
+          ->expected(0, 1)
+          ->type_name("[FILE]");
+  options->engine.add_to(*sub);
+  sub->callback([&command, options] { command = [options] { return run_run(*options); }; });
+}
+
+} // namespace sale::cli

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small things that make output easy to read: aligned tables and sizes.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace sale::cli {
+
+/// A table with columns as wide as their widest cell; numbers right-aligned.
+class Table {
+public:
+  explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  std::string text() const;
+
+private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// "1.5 MiB".
+std::string bytes_text(std::size_t bytes);
+
+} // namespace sale::cli
