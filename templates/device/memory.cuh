@@ -80,6 +80,10 @@ SALE_DEVICE f32 load_shared_f32(u32 address) {
   return r;
 }
 
+SALE_DEVICE void load_shared_f32x2(f32 (&v)[2], u32 address) {
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v[0]), "=f"(v[1]) : "r"(address) : "memory");
+}
+
 SALE_DEVICE void store_shared_4(u32 address, u32 value) {
   asm volatile("st.shared.b32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
 }

@@ -1,0 +1,84 @@
+// The pipeline stages of select: tiles of K (codes, or 16-bit keys for exact), and beside them the keys' scales and
+// int4 biases.
+#pragma once
+
+#include "args/select_args.cuh"
+#include "common/estimator.cuh"
+#include "common/load_tile.cuh"
+#include "device/cp_async.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+
+template <class Config>
+struct SelectLayout {
+  static constexpr int row_bytes = Config::code_row_bytes;
+  static constexpr int sub_blocks = Config::keys_per_step / 32;
+  static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
+  static constexpr int scales_per_sub_block = Config::estimator == Estimator::int4 ? 4 : 1;
+  static constexpr int scale_bytes =
+      Config::estimator == Estimator::exact ? 0 : RoundUp<sub_blocks * scales_per_sub_block * 4, 16>::result;
+  static constexpr int bias_bytes = Config::estimator == Estimator::int4 ? Config::keys_per_step * 4 : 0;
+  static constexpr int stage_bytes = tile_bytes + scale_bytes + bias_bytes;
+  static constexpr int shared_bytes = Config::stages * stage_bytes;
+};
+
+template <class Config>
+class KeyTiles {
+  using Layout = SelectLayout<Config>;
+
+public:
+  SALE_DEVICE KeyTiles(const SelectArgs &args, s32 head, s64 batch) : kv_len_(args.kv_len) {
+    const s32 kv_head = head / Config::gqa;
+    if constexpr (Config::estimator == Estimator::exact) {
+      keys_ = static_cast<const u8 *>(args.k.data) + 2 * (batch * args.k.stride_batch + kv_head * args.k.stride_head);
+      row_stride_ = 2 * args.k.stride_token;
+    } else {
+      const s64 groups = ceil_div(args.kv_len, 32);
+      const s64 kv_index = batch * (args.num_q_heads / Config::gqa) + kv_head;
+      keys_ = args.k_codes + kv_index * args.kv_len * Layout::row_bytes;
+      row_stride_ = Layout::row_bytes;
+      scales_ = args.k_scales + kv_index * groups * Layout::scales_per_sub_block;
+      if constexpr (Config::estimator == Estimator::int4) {
+        bias_ = args.bias + (batch * args.num_q_heads + head) * groups * 32;
+      }
+    }
+  }
+
+  // Issues the copies of keys [key, key + keys_per_step), if key < end; what lies past kv_len becomes zero.
+  SALE_DEVICE void load(u32 stage, s32 key, s32 end) const {
+    if (key >= end) {
+      return;
+    }
+    load_tile<Config::keys_per_step, Layout::row_bytes, Config::threads>(stage, keys_, row_stride_, kv_len_,
+                                                                         ConsecutiveRows{key});
+    const s32 thread = static_cast<s32>(thread_index());
+    const u32 scales = stage + Layout::tile_bytes;
+    static_assert(Layout::sub_blocks <= 32 && Config::keys_per_step / 4 <= Config::threads, "one copy a thread");
+    if constexpr (Config::estimator != Estimator::exact) {
+      if (thread < Layout::sub_blocks) {
+        const bool valid = key + thread * 32 < kv_len_;
+        const f32 *source =
+            scales_ + (valid ? (key / 32 + thread) * static_cast<s64>(Layout::scales_per_sub_block) : 0);
+        if constexpr (Config::estimator == Estimator::int4) {
+          cp_async_16(scales + static_cast<u32>(thread) * 16, source, valid);
+        } else {
+          cp_async_4(scales + static_cast<u32>(thread) * 4, source, valid);
+        }
+      }
+    }
+    if constexpr (Config::estimator == Estimator::int4) {
+      if (thread < Config::keys_per_step / 4) {
+        const bool valid = key + thread * 4 < kv_len_;
+        cp_async_16(scales + Layout::scale_bytes + static_cast<u32>(thread) * 16,
+                    bias_ + (valid ? key + thread * 4 : 0), valid);
+      }
+    }
+  }
+
+private:
+  const u8 *keys_;
+  s64 row_stride_; // bytes
+  const f32 *scales_;
+  const f32 *bias_;
+  s32 kv_len_;
+};

@@ -1,0 +1,106 @@
+// select for the mma.sync family: estimates every (query row, key) outside the reference region and sets the bit of
+// each key block where some row's estimate exceeds its θ (docs/numerics.md, section 7). The warps of a CTA own its
+// query rows and share the K tiles of a cp.async pipeline; no score leaves the registers.
+#pragma once
+
+#include "args/select_args.cuh"
+#include "common/estimator.cuh"
+#include "common/mask_bits.cuh"
+#include "common/region.cuh"
+#include "device/cp_async.cuh"
+#include "device/memory.cuh"
+#include "device/shared.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+#include "device/warp.cuh"
+#include "select/key_tiles.cuh"
+#include "select/warp_estimate.cuh"
+
+// Writes every mask word of one query block: the bits of R, or of all visible blocks.
+template <class Config>
+SALE_DEVICE void write_reference_bits(u32 *row, s32 words, const Region<Config::block_q, Config::block_k> &region,
+                                      bool all_visible) {
+  for (s32 word = static_cast<s32>(thread_index()) * 4; word < words; word += Config::threads * 4) {
+    Vec16 bits;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const u32 estimated = bits_between(region.first_estimated, region.end_estimated, word + i);
+      bits.word[i] = bits_below(region.visible, word + i) & (all_visible ? ~0U : ~estimated);
+    }
+    store_global_16(row + word, bits);
+  }
+}
+
+// Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
+template <class Config>
+SALE_DEVICE void select(const SelectArgs &args) {
+  using Layout = SelectLayout<Config>;
+  using BlockRegion = Region<Config::block_q, Config::block_k>;
+  constexpr int rows = Config::rows_per_warp * Config::warps;
+  constexpr int stages = Config::stages;
+  constexpr int keys_per_word = 32 * Config::block_k;
+  static_assert(rows % Config::block_q == 0 && Config::block_q % Config::rows_per_warp == 0, "whole query blocks");
+  static_assert(keys_per_word % Config::keys_per_step == 0, "a step lies within one mask word");
+
+  const s32 first_row = static_cast<s32>(grid_x() - 1 - block_x()) * rows;
+  const s32 first_block = first_row / Config::block_q;
+  const s32 q_blocks = ceil_div(args.q_len, Config::block_q);
+  const s32 end_block = imin(first_block + rows / Config::block_q, q_blocks);
+  const s32 head = static_cast<s32>(block_y());
+  const s64 query_head = static_cast<s64>(block_z()) * args.num_q_heads + head;
+  u32 *mask = args.mask + query_head * q_blocks * args.mask_words;
+
+  const bool dense = load_global_f32(args.tau + head) == 0.0F;
+  for (s32 block = first_block; block < end_block; ++block) {
+    const BlockRegion region(block, args.q_len, args.kv_len, args.sink, args.window);
+    write_reference_bits<Config>(mask + static_cast<s64>(block) * args.mask_words, args.mask_words, region, dense);
+  }
+  // Later query blocks estimate more keys: the first block's range starts first and the last block's ends last.
+  const BlockRegion first_region(first_block, args.q_len, args.kv_len, args.sink, args.window);
+  const BlockRegion last_region(end_block - 1, args.q_len, args.kv_len, args.sink, args.window);
+  const s32 begin = first_region.first_estimated * Config::block_k / Config::keys_per_step * Config::keys_per_step;
+  const s32 end = last_region.end_estimated * Config::block_k;
+  if (dense || begin >= end) {
+    return;
+  }
+  sync_threads(); // the words above come before the bits below
+
+  const KeyTiles<Config> tiles(args, head, block_z());
+  const u32 shared = dynamic_shared_address();
+#pragma unroll
+  for (int i = 0; i < stages - 1; ++i) {
+    tiles.load(shared + i * Layout::stage_bytes, begin + i * Config::keys_per_step, end);
+    cp_async_commit();
+  }
+
+  const s32 warp_row = first_row + static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
+  const s32 block = warp_row / Config::block_q; // the query block of this warp
+  const BlockRegion region(block, args.q_len, args.kv_len, args.sink, args.window);
+  // A warp past the last query block sees no key.
+  const s32 end_key = block < end_block ? region.end_estimated * Config::block_k : 0;
+  u32 *const row = mask + static_cast<s64>(block) * args.mask_words;
+  WarpEstimate<Config> estimate(args, warp_row, head, block_z());
+
+  s32 stage = 0;
+  u32 bits = 0; // of the current mask word, this lane's rows and keys
+  for (s32 key = begin; key < end; key += Config::keys_per_step) {
+    cp_async_wait<stages - 2>();
+    sync_threads(); // this stage has landed for every thread, and every warp has left the previous one
+    const s32 ahead = stage == 0 ? stages - 1 : stage - 1;
+    tiles.load(shared + static_cast<u32>(ahead * Layout::stage_bytes), key + (stages - 1) * Config::keys_per_step, end);
+    cp_async_commit();
+    if (key < end_key) {
+      bits |= estimate.step(shared + static_cast<u32>(stage * Layout::stage_bytes)) << (key / Config::block_k % 32);
+      const s32 next = key + Config::keys_per_step;
+      if (next % keys_per_word == 0 || next >= end_key) {
+        const s32 word = key / keys_per_word;
+        bits = reduce_or(bits) & bits_between(region.first_estimated, region.end_estimated, word);
+        if (bits != 0 && lane_index() == 0) {
+          or_global(row + word, bits);
+        }
+        bits = 0;
+      }
+    }
+    stage = stage == stages - 1 ? 0 : stage + 1;
+  }
+}
