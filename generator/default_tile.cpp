@@ -6,8 +6,8 @@ namespace sale {
 
 namespace {
 
-// 32 rows per warp halve the shared-memory reads per product, as long as output and scores fit 255 registers. Measured on an H100
-// with all blocks kept and with structured masks (bench/README.md).
+// 32 rows per warp halve the shared-memory reads per product, as long as output and scores fit 255 registers. Measured
+// on an H100 with all blocks kept and with structured masks (bench/README.md).
 Tile attend_tile(const KernelSpec &spec) {
   if (spec.head_dim <= 64) {
     return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 128, .stages = 2, .min_ctas = 2};
