@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/arguments.hpp"
+#include "tests/runtime/fakes.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+namespace sale {
+namespace {
+
+constexpr std::size_t needed = 4096;
+
+template <class T>
+T *address(std::uintptr_t value) {
+  return reinterpret_cast<T *>(value);
+}
+
+RunArgs good_args() {
+  RunArgs args;
+  args.shape = {2, 100, 200};
+  args.q = packed_view(address<void>(0x1000), 32, 100, 128);
+  args.k = packed_view(address<void>(0x2000), 8, 200, 128);
+  args.v = packed_view(address<void>(0x3000), 8, 200, 128);
+  args.out = packed_view(address<void>(0x4000), 32, 100, 128);
+  args.workspace = address<void>(0x10000);
+  args.workspace_bytes = needed;
+  return args;
+}
+
+struct BadArgs {
+  const char *name;
+  std::function<void(RunArgs &)> spoil;
+  const char *sentence;
+  RunMode mode = RunMode::sparse;
+};
+
+void PrintTo(const BadArgs &bad, std::ostream *out) { *out << bad.name; }
+
+class BadArguments : public testing::TestWithParam<BadArgs> {};
+
+TEST_P(BadArguments, AreRefusedWithASentence) {
+  RunArgs args = good_args();
+  GetParam().spoil(args);
+  const Error error = error_of([&] { validate(args, Problem(), needed, GetParam().mode); });
+  EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+  EXPECT_STREQ(error.what(), GetParam().sentence);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Every, BadArguments,
+    testing::Values(
+        BadArgs{"NegativeBatch", [](RunArgs &a) { a.shape.batch = -1; }, "batch -1 must be between 0 and 65535"},
+        BadArgs{"MoreQueriesThanKeys", [](RunArgs &a) { a.shape.q_len = 201; },
+                "q_len 201 is greater than kv_len 200; queries are the last q_len positions of the keys"},
+        BadArgs{"NullQ", [](RunArgs &a) { a.q.data = nullptr; }, "q.data is null; it must be device memory"},
+        BadArgs{"NullK", [](RunArgs &a) { a.k.data = nullptr; }, "k.data is null; it must be device memory"},
+        BadArgs{"NullV", [](RunArgs &a) { a.v.data = nullptr; }, "v.data is null; it must be device memory"},
+        BadArgs{"NullOut", [](RunArgs &a) { a.out.data = nullptr; }, "out.data is null; it must be device memory"},
+        BadArgs{"MisalignedK", [](RunArgs &a) { a.k.data = address<void>(0x2008); }, "k.data is not 16-byte aligned"},
+        BadArgs{"OddTokenStride", [](RunArgs &a) { a.v.stride_token = 132; },
+                "v.stride_token 132 is not a multiple of 8 elements; rows must start on 16-byte boundaries"},
+        BadArgs{"OddHeadStride", [](RunArgs &a) { a.q.stride_head = 1; },
+                "q.stride_head 1 is not a multiple of 8 elements; rows must start on 16-byte boundaries"},
+        BadArgs{"OddBatchStride", [](RunArgs &a) { a.out.stride_batch = 7; },
+                "out.stride_batch 7 is not a multiple of 8 elements; rows must start on 16-byte boundaries"},
+        BadArgs{"ForgottenStrides", [](RunArgs &a) { a.q = {a.q.data, 0, 0, 0}; },
+                "q.stride_token is 0 with 100 tokens; strides are in elements (packed_view fills them in)"},
+        BadArgs{
+            "OutHeadsOnTopOfEachOther", [](RunArgs &a) { a.out.stride_head = 0; },
+            "out has stride_batch 409600 and stride_head 0 for 2 sequences of 32 heads; a stride of 0 would make rows "
+            "overwrite each other"},
+        BadArgs{"OutIsAnInput", [](RunArgs &a) { a.out.data = a.q.data; }, "out must not overlap q, k or v"},
+        BadArgs{"MisalignedLse", [](RunArgs &a) { a.lse = address<float>(0x5001); }, "lse is not 4-byte aligned"},
+        BadArgs{"MisalignedKbar", [](RunArgs &a) { a.kbar = address<float>(0x5004); }, "kbar is not 16-byte aligned"},
+        BadArgs{"NoWorkspace", [](RunArgs &a) { a.workspace = nullptr; },
+                "workspace is null; this shape needs 4096 bytes of device memory (Plan::workspace_bytes)"},
+        BadArgs{"MisalignedWorkspace", [](RunArgs &a) { a.workspace = address<void>(0x10080); },
+                "workspace is not 256-byte aligned"},
+        BadArgs{"SmallWorkspace", [](RunArgs &a) { a.workspace_bytes = 4095; },
+                "workspace_bytes 4095 is too small; this shape needs 4096 (Plan::workspace_bytes)"},
+        BadArgs{"TwoMasks",
+                [](RunArgs &a) {
+                  a.mask_in = address<std::uint32_t>(0x5000);
+                  a.mask_out = address<std::uint32_t>(0x6000);
+                },
+                "mask_in and mask_out are both given; with mask_in nothing is selected, so set one of them to null"},
+        BadArgs{"MisalignedMask", [](RunArgs &a) { a.mask_in = address<std::uint32_t>(0x5004); },
+                "mask_in is not 16-byte aligned"},
+        BadArgs{"MaskOfADenseRun", [](RunArgs &a) { a.mask_out = address<std::uint32_t>(0x5000); },
+                "run_dense neither reads nor writes a mask; set mask_in and mask_out to null", RunMode::dense},
+        BadArgs{"CuSeqlensQ", [](RunArgs &a) { a.cu_seqlens_q = address<std::int32_t>(16); },
+                "cu_seqlens_q is not supported yet; set it to null and call run once per sequence"},
+        BadArgs{"CuSeqlensKv", [](RunArgs &a) { a.cu_seqlens_kv = address<std::int32_t>(16); },
+                "cu_seqlens_kv is not supported yet; set it to null and call run once per sequence"},
+        BadArgs{"BlockTable", [](RunArgs &a) { a.block_table = address<std::int32_t>(16); },
+                "block_table is not supported yet; set it to null and pass contiguous K and V"},
+        BadArgs{"QLens", [](RunArgs &a) { a.q_lens = address<std::int32_t>(16); },
+                "q_lens is not supported yet; set it to null and give the lengths in shape"},
+        BadArgs{"KvLens", [](RunArgs &a) { a.kv_lens = address<std::int32_t>(16); },
+                "kv_lens is not supported yet; set it to null and give the lengths in shape"},
+        BadArgs{"Channels", [](RunArgs &a) { a.channels = address<std::int32_t>(16); },
+                "channels is not supported yet; set it to null and estimate with all channels"},
+        BadArgs{"Projection", [](RunArgs &a) { a.projection = address<void>(16); },
+                "projection is not supported yet; set it to null and estimate without a projection"}),
+    [](const auto &bad) { return std::string(bad.param.name); });
+
+TEST(Arguments, AreAcceptedWhenTheyAreRight) {
+  EXPECT_NO_THROW(validate(good_args(), Problem(), needed, RunMode::sparse));
+}
+
+TEST(Arguments, MayBeViewsIntoOnePackedTensor) {
+  RunArgs args = good_args();
+  for (TensorView *view : {&args.q, &args.k, &args.v}) {
+    view->stride_token = 48 * 128;
+    view->stride_head = 128;
+    view->stride_batch = 48 * 128 * 200;
+  }
+  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::sparse));
+}
+
+TEST(Arguments, NeedNoPointersWhenThereIsNoWork) {
+  RunArgs args;
+  args.shape = {0, 100, 100};
+  EXPECT_NO_THROW(validate(args, Problem(), 0, RunMode::sparse));
+  args.shape = {1, 0, 100};
+  EXPECT_NO_THROW(validate(args, Problem(), 0, RunMode::sparse));
+}
+
+TEST(Arguments, NeedNoWorkspaceWithAMaskOrADenseRun) {
+  RunArgs args = good_args();
+  args.workspace = nullptr;
+  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::dense));
+  args.mask_in = address<std::uint32_t>(0x5000);
+  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::sparse));
+}
+
+TEST(Arguments, OfOneTokenMayHaveATokenStrideOfZero) {
+  RunArgs args = good_args();
+  args.shape.q_len = 1;
+  args.q.stride_token = 0;
+  args.out.stride_token = 0;
+  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::sparse));
+}
+
+TEST(PackedView, CountsStridesInElements) {
+  const TensorView view = packed_view(nullptr, 4, 10, 64);
+  EXPECT_EQ(view.stride_token, 64);
+  EXPECT_EQ(view.stride_head, 640);
+  EXPECT_EQ(view.stride_batch, 2560);
+}
+
+} // namespace
+} // namespace sale

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/driver.hpp"
+#include "tests/runtime/fakes.hpp"
+
+#include <gtest/gtest.h>
+
+namespace sale {
+namespace {
+
+class DriverTest : public FakeMachine {};
+
+TEST_F(DriverTest, SaysWhenThereIsNone) {
+  const Error error = error_of([] { Driver::open("/nonexistent/libcuda.so.1"); });
+  EXPECT_EQ(error.kind(), ErrorKind::not_found);
+  EXPECT_STREQ(error.what(),
+               "no NVIDIA driver found (/nonexistent/libcuda.so.1); kernels run on machines with an NVIDIA "
+               "GPU and its driver; generating, compiling and prewarming need neither");
+  EXPECT_FALSE(error.details().log.empty());
+}
+
+TEST_F(DriverTest, SaysWhichFunctionALibraryLacks) {
+  const Error error = error_of([] { Driver::open(FAKE_NVRTC); });
+  EXPECT_EQ(error.kind(), ErrorKind::not_found);
+  EXPECT_NE(std::string(error.what()).find("has no cuInit"), std::string::npos);
+}
+
+TEST_F(DriverTest, SaysWhenTheDriverFindsNoDevice) {
+  fake_cuda().fail_call = "cuInit";
+  fake_cuda().fail_result = cu::error_no_device;
+  const Error error = error_of([] { Driver::open(FAKE_CUDA); });
+  EXPECT_EQ(error.kind(), ErrorKind::not_found);
+  EXPECT_NE(std::string(error.what()).find("CUDA_ERROR_NO_DEVICE (no CUDA-capable device is detected)"),
+            std::string::npos);
+}
+
+TEST_F(DriverTest, ReportsItsFileAndVersion) {
+  const auto driver = Driver::open(FAKE_CUDA);
+  EXPECT_EQ(driver->file(), FAKE_CUDA);
+  EXPECT_EQ(driver->version(), "13.0");
+}
+
+TEST_F(DriverTest, TurnsARefusalIntoAnErrorWithTheCallAndItsMeaning) {
+  const auto driver = Driver::open(FAKE_CUDA);
+  const Error error = error_of([&] { driver->check(2, "cuMemAlloc"); });
+  EXPECT_EQ(error.kind(), ErrorKind::launch);
+  EXPECT_EQ(error.details().where, "cuMemAlloc");
+  EXPECT_STREQ(error.what(), "cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY (out of memory)");
+}
+
+} // namespace
+} // namespace sale

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// A libnvrtc.so that "compiles" at once: the binary is the options in text. A source that contains FAKE_ERROR is
+// refused. Built as libnvrtc.so.13 of version 13.0, and as one of version 13.9 whose builtins do not match.
+#include <atomic>
+#include <cstring>
+#include <string>
+
+struct _nvrtcProgram {
+  std::string source;
+  std::string log;
+  std::string binary;
+};
+
+namespace {
+
+std::atomic<int> compiles{0};
+
+constexpr const char *resources = "ptxas info    : Used 40 registers, used 1 barriers, 16 bytes smem\n"
+                                  "    0 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads\n";
+
+} // namespace
+
+extern "C" {
+
+int fake_nvrtc_compiles() { return compiles; }
+
+int nvrtcVersion(int *major, int *minor) {
+  *major = 13;
+  *minor = FAKE_NVRTC_MINOR;
+  return 0;
+}
+int nvrtcGetNumSupportedArchs(int *count) {
+  *count = 3;
+  return 0;
+}
+int nvrtcGetSupportedArchs(int *archs) {
+  archs[0] = 80;
+  archs[1] = 89;
+  archs[2] = 90;
+  return 0;
+}
+int nvrtcCreateProgram(_nvrtcProgram **program, const char *source, const char *, int, const char *const *,
+                       const char *const *) {
+  *program = new _nvrtcProgram{source, {}, {}};
+  return 0;
+}
+int nvrtcDestroyProgram(_nvrtcProgram **program) {
+  delete *program;
+  *program = nullptr;
+  return 0;
+}
+int nvrtcCompileProgram(_nvrtcProgram *program, int count, const char *const *options) {
+  ++compiles;
+  if (program->source.find("FAKE_ERROR") != std::string::npos) {
+    program->log = "sale_kernel.cu(1): error: FAKE_ERROR\n";
+    return 6;
+  }
+  program->log = resources;
+  program->binary = "FAKE";
+  for (int i = 0; i < count; ++i) {
+    program->binary += std::string(" ") + options[i];
+  }
+  return 0;
+}
+int nvrtcGetProgramLogSize(_nvrtcProgram *program, std::size_t *bytes) {
+  *bytes = program->log.size() + 1;
+  return 0;
+}
+int nvrtcGetProgramLog(_nvrtcProgram *program, char *text) {
+  std::strcpy(text, program->log.c_str());
+  return 0;
+}
+int nvrtcGetCUBINSize(_nvrtcProgram *program, std::size_t *bytes) {
+  *bytes = program->binary.size() + 1;
+  return 0;
+}
+int nvrtcGetCUBIN(_nvrtcProgram *program, char *bytes) {
+  std::strcpy(bytes, program->binary.c_str());
+  return 0;
+}
+int nvrtcGetPTXSize(_nvrtcProgram *program, std::size_t *bytes) { return nvrtcGetCUBINSize(program, bytes); }
+int nvrtcGetPTX(_nvrtcProgram *program, char *bytes) { return nvrtcGetCUBIN(program, bytes); }
+const char *nvrtcGetErrorString(int result) { return result == 6 ? "NVRTC_ERROR_COMPILATION" : "NVRTC_ERROR_FAKE"; }
+
+} // extern "C"

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a Plan asks of the driver: order, sizes and arguments of launches, and that nothing else happens.
+#include "args/attend_args.cuh"
+#include "args/mean_args.cuh"
+#include "args/prepare_args.cuh"
+#include "args/quantize_args.cuh"
+#include "args/select_args.cuh"
+#include "generator/kernel_spec.hpp"
+#include "runtime/workspace.hpp"
+#include "tests/runtime/count_allocations.hpp"
+#include "tests/runtime/fakes.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <set>
+
+namespace sale {
+namespace {
+
+constexpr const char *memset_call = "cuMemsetD32Async";
+
+class PlanTest : public FakeMachine {
+protected:
+  Plan prepare(const Policy &policy, const Problem &problem = {}) {
+    return Engine(0, options()).prepare(problem, policy);
+  }
+
+  /// Arguments of a call; the fake never looks at q, k, v and out.
+  RunArgs args_for(const Plan &plan, const Shape &shape) {
+    const Problem &p = plan.problem();
+    RunArgs args;
+    args.shape = shape;
+    args.q = packed_view(reinterpret_cast<void *>(0x1000), p.num_q_heads, shape.q_len, p.head_dim);
+    args.k = packed_view(reinterpret_cast<void *>(0x2000), p.num_kv_heads, shape.kv_len, p.head_dim);
+    args.v = packed_view(reinterpret_cast<void *>(0x3000), p.num_kv_heads, shape.kv_len, p.head_dim);
+    args.out = packed_view(reinterpret_cast<void *>(0x4000), p.num_q_heads, shape.q_len, p.head_dim);
+    args.workspace_bytes = plan.workspace_bytes(shape);
+    workspace_.reset(std::aligned_alloc(256, args.workspace_bytes + 256));
+    args.workspace = workspace_.get();
+    return args;
+  }
+
+  /// Runs and returns what was enqueued: kernel names, and the memset.
+  std::vector<std::string> enqueued(const Plan &plan, const RunArgs &args) {
+    fake_cuda().calls.clear();
+    plan.run(args, stream_);
+    return enqueued();
+  }
+  std::vector<std::string> enqueued() {
+    std::vector<std::string> names;
+    for (const FakeCall &call : fake_cuda().calls) {
+      if (call.name == "cuLaunchKernel") {
+        names.push_back(call.kernel);
+      } else if (call.name == memset_call) {
+        names.push_back(call.name);
+      }
+    }
+    return names;
+  }
+  const FakeCall &launch(const std::string &kernel) {
+    for (const FakeCall &call : fake_cuda().calls) {
+      if (call.kernel == kernel) {
+        return call;
+      }
+    }
+    ADD_FAILURE() << "no launch of " << kernel;
+    return fake_cuda().calls.at(0);
+  }
+
+  struct Free {
+    void operator()(void *memory) const { std::free(memory); }
+  };
+  std::unique_ptr<void, Free> workspace_;
+  CUstream_st *stream_ = reinterpret_cast<CUstream_st *>(0x77);
+};
+
+Policy policy_with(Estimator estimator) {
+  Policy policy;
+  policy.estimator = estimator;
+  return policy;
+}
+
+using Names = std::vector<std::string>;
+
+TEST_F(PlanTest, LaunchesTheStagesOfEachEstimatorInOrder) {
+  const Shape shape{1, 1000, 1000};
+  const Plan int8 = prepare(policy_with(Estimator::int8));
+  EXPECT_EQ(enqueued(int8, args_for(int8, shape)),
+            (Names{memset_call, "sale_mean", "sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
+  const Plan int4 = prepare(policy_with(Estimator::int4));
+  EXPECT_EQ(enqueued(int4, args_for(int4, shape)), (Names{memset_call, "sale_mean", "sale_mean", "sale_quantize",
+                                                          "sale_prepare", "sale_select", "sale_attend"}));
+  const Plan exact = prepare(policy_with(Estimator::exact));
+  EXPECT_EQ(enqueued(exact, args_for(exact, shape)), (Names{"sale_prepare", "sale_select", "sale_attend"}));
+}
+
+TEST_F(PlanTest, SkipsTheMeanOfKeysWhenKbarIsGiven) {
+  const float *kbar = reinterpret_cast<const float *>(0x9000);
+  const Plan int8 = prepare(policy_with(Estimator::int8));
+  RunArgs args = args_for(int8, {1, 1000, 1000});
+  args.kbar = kbar;
+  EXPECT_EQ(enqueued(int8, args), (Names{"sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
+  EXPECT_EQ(arguments_of<QuantizeArgs>(launch("sale_quantize")).kbar, kbar);
+  EXPECT_EQ(arguments_of<PrepareArgs>(launch("sale_prepare")).kbar, kbar);
+
+  const Plan int4 = prepare(policy_with(Estimator::int4));
+  args = args_for(int4, {1, 1000, 1000});
+  args.kbar = kbar;
+  EXPECT_EQ(enqueued(int4, args),
+            (Names{memset_call, "sale_mean", "sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
+  EXPECT_EQ(arguments_of<MeanArgs>(launch("sale_mean")).x.data, args.q.data);
+}
+
+TEST_F(PlanTest, SkipsSelectionWhenAMaskIsGiven) {
+  const Plan plan = prepare({});
+  RunArgs args = args_for(plan, {1, 1000, 1000});
+  args.mask_in = reinterpret_cast<const std::uint32_t *>(0x9000);
+  EXPECT_EQ(enqueued(plan, args), Names{"sale_attend"});
+  EXPECT_EQ(arguments_of<AttendArgs>(launch("sale_attend")).mask, args.mask_in);
+}
+
+TEST_F(PlanTest, WritesAndReadsTheCallersMask) {
+  const Plan plan = prepare({});
+  RunArgs args = args_for(plan, {1, 1000, 1000});
+  args.mask_out = reinterpret_cast<std::uint32_t *>(0x9000);
+  enqueued(plan, args);
+  EXPECT_EQ(arguments_of<SelectArgs>(launch("sale_select")).mask, args.mask_out);
+  EXPECT_EQ(arguments_of<AttendArgs>(launch("sale_attend")).mask, args.mask_out);
+}
+
+TEST_F(PlanTest, RunsTheDenseKernelAloneForTheBaseline) {
+  const Plan plan = prepare({});
+  RunArgs args = args_for(plan, {1, 1000, 1000});
+  args.workspace = nullptr;
+  fake_cuda().calls.clear();
+  plan.run_dense(args, stream_);
+  EXPECT_EQ(enqueued(), Names{"sale_attend"});
+}
+
+TEST_F(PlanTest, PutsEveryLaunchOnTheCallersStreamWithTheRightGrid) {
+  const Plan plan = prepare({});
+  const RunArgs args = args_for(plan, {3, 130, 1001});
+  enqueued(plan, args);
+  for (const FakeCall &call : fake_cuda().calls) {
+    if (call.name == "cuLaunchKernel" || call.name == memset_call) {
+      EXPECT_EQ(call.stream, stream_);
+    }
+  }
+  const auto grid = [this](const char *kernel) {
+    const FakeCall &call = launch(kernel);
+    return std::vector<unsigned>{call.grid[0], call.grid[1], call.grid[2]};
+  };
+  EXPECT_EQ(grid("sale_mean"), (std::vector<unsigned>{4, 8, 3}));
+  EXPECT_EQ(grid("sale_quantize"), (std::vector<unsigned>{32, 8, 3}));
+  EXPECT_EQ(grid("sale_prepare"), (std::vector<unsigned>{3, 32, 3}));
+  for (const char *kernel : {"sale_select", "sale_attend"}) {
+    KernelSpec spec;
+    spec.stage = std::string(kernel) == "sale_select" ? Stage::select : Stage::attend;
+    spec.gqa = 4;
+    spec.tile = default_tile(spec);
+    const auto rows = static_cast<unsigned>(spec.tile.rows());
+    EXPECT_EQ(grid(kernel), (std::vector<unsigned>{(130 + rows - 1) / rows, 32, 3}));
+    EXPECT_EQ(launch(kernel).threads, static_cast<unsigned>(spec.tile.threads()));
+    EXPECT_EQ(launch(kernel).shared, static_cast<unsigned>(spec.shared_memory()));
+  }
+}
+
+TEST_F(PlanTest, HandsKernelsTheWorkspaceAndTheCallsNumbers) {
+  Policy policy = policy_with(Estimator::int4);
+  policy.sink = 48;
+  policy.window = 200;
+  const Plan plan = prepare(policy);
+  RunArgs args = args_for(plan, {2, 130, 1001});
+  args.lse = reinterpret_cast<float *>(0x8000);
+  enqueued(plan, args);
+
+  KernelSpec spec;
+  spec.estimator = Estimator::int4;
+  const WorkspaceLayout layout = workspace_layout(plan.problem(), policy, args.shape, spec.code_row_bytes());
+  const auto offset = [&](const void *pointer) {
+    return static_cast<std::size_t>(static_cast<const char *>(pointer) - static_cast<const char *>(args.workspace));
+  };
+  const auto mean = arguments_of<MeanArgs>(launch("sale_mean"));
+  EXPECT_EQ(mean.x.data, args.k.data);
+  EXPECT_EQ(offset(mean.mean), layout.kbar.offset);
+  EXPECT_EQ(offset(mean.partial), layout.kbar_partial.offset);
+  EXPECT_EQ(offset(mean.arrived), layout.arrived.offset);
+  EXPECT_EQ(mean.heads, 8);
+  EXPECT_EQ(mean.len, 1001);
+  const auto quantize = arguments_of<QuantizeArgs>(launch("sale_quantize"));
+  EXPECT_EQ(offset(quantize.codes), layout.k_codes.offset);
+  EXPECT_EQ(offset(quantize.scales), layout.k_scales.offset);
+  EXPECT_EQ(offset(quantize.bias), layout.bias.offset);
+  EXPECT_EQ(offset(quantize.qbar), layout.qbar.offset);
+  EXPECT_EQ(quantize.kv_len, 1001);
+  const auto prepare_args = arguments_of<PrepareArgs>(launch("sale_prepare"));
+  EXPECT_EQ(offset(prepare_args.threshold), layout.threshold.offset);
+  EXPECT_EQ(offset(prepare_args.theta), layout.theta.offset);
+  EXPECT_EQ(offset(prepare_args.q_codes), layout.q_codes.offset);
+  EXPECT_EQ(offset(prepare_args.q_scale), layout.q_scales.offset);
+  EXPECT_EQ(prepare_args.sink, 48);
+  EXPECT_EQ(prepare_args.window, 200);
+  EXPECT_FLOAT_EQ(prepare_args.softmax_scale, 0.088388346F);
+  EXPECT_EQ(prepare_args.shift, nullptr);
+  const auto select = arguments_of<SelectArgs>(launch("sale_select"));
+  EXPECT_EQ(offset(select.mask), layout.mask.offset);
+  EXPECT_EQ(offset(select.theta), layout.theta.offset);
+  EXPECT_EQ(select.mask_words, 4);
+  EXPECT_EQ(select.q_len, 130);
+  const auto attend = arguments_of<AttendArgs>(launch("sale_attend"));
+  EXPECT_EQ(offset(attend.mask), layout.mask.offset);
+  EXPECT_EQ(attend.lse, args.lse);
+  EXPECT_EQ(attend.v.data, args.v.data);
+  EXPECT_EQ(attend.k.stride_head, args.k.stride_head);
+}
+
+TEST_F(PlanTest, GivesTheTwoMeansOfInt4CountersOfTheirOwn) {
+  const Plan plan = prepare(policy_with(Estimator::int4));
+  enqueued(plan, args_for(plan, {3, 500, 500}));
+  std::vector<MeanArgs> means;
+  for (const FakeCall &call : fake_cuda().calls) {
+    if (call.kernel == "sale_mean") {
+      means.push_back(arguments_of<MeanArgs>(call));
+    }
+  }
+  ASSERT_EQ(means.size(), 2U);
+  EXPECT_EQ(means[1].arrived - means[0].arrived, 3 * 8);
+  EXPECT_EQ(means[1].heads, 32);
+}
+
+TEST_F(PlanTest, UploadsThePolicysThresholdsAndShiftsOnce) {
+  Problem problem;
+  problem.num_q_heads = 2;
+  problem.num_kv_heads = 1;
+  Policy policy;
+  policy.tau_per_head = {0.5F, 0.25F};
+  policy.shift_per_head = {0.0F, -1.5F};
+  const Plan plan = prepare(policy, problem);
+  RunArgs args = args_for(plan, {1, 100, 100});
+  enqueued(plan, args);
+  auto sent = arguments_of<PrepareArgs>(launch("sale_prepare"));
+  EXPECT_EQ(sent.tau[1], 0.25F);
+  EXPECT_EQ(sent.shift[1], -1.5F);
+  EXPECT_EQ(arguments_of<SelectArgs>(launch("sale_select")).tau, sent.tau);
+
+  args.tau = reinterpret_cast<const float *>(0x9000);
+  args.shift = reinterpret_cast<const float *>(0xa000);
+  enqueued(plan, args);
+  sent = arguments_of<PrepareArgs>(launch("sale_prepare"));
+  EXPECT_EQ(sent.tau, args.tau);
+  EXPECT_EQ(sent.shift, args.shift);
+  EXPECT_EQ(arguments_of<SelectArgs>(launch("sale_select")).tau, args.tau);
+}
+
+TEST_F(PlanTest, MakesOnlyCallsThatAStreamCaptureAllows) {
+  const Plan plan = prepare(policy_with(Estimator::int4));
+  enqueued(plan, args_for(plan, {1, 1000, 1000}));
+  const std::set<std::string> allowed = {"cuCtxGetCurrent", "cuCtxPushCurrent_v2", "cuCtxPopCurrent_v2", memset_call,
+                                         "cuLaunchKernel"};
+  for (const FakeCall &call : fake_cuda().calls) {
+    EXPECT_TRUE(allowed.contains(call.name)) << call.name;
+  }
+}
+
+TEST_F(PlanTest, AllocatesNothingOnTheHost) {
+  const Plan plan = prepare(policy_with(Estimator::int4));
+  const RunArgs args = args_for(plan, {1, 1000, 1000});
+  plan.run(args, stream_);
+  fake_cuda().recording = false;
+  const long before = allocations();
+  plan.run(args, stream_);
+  plan.run_dense(args, stream_);
+  EXPECT_EQ(allocations() - before, 0);
+}
+
+TEST_F(PlanTest, LeavesTheCallersContextCurrent) {
+  const Plan plan = prepare({});
+  int other = 0;
+  const auto context = reinterpret_cast<cu::Context>(&other);
+  make_current(context);
+  plan.run(args_for(plan, {1, 100, 100}), stream_);
+  cu::Context current = nullptr;
+  fake_symbol<cu::Result (*)(cu::Context *)>(FAKE_CUDA, "cuCtxGetCurrent")(&current);
+  EXPECT_EQ(current, context);
+}
+
+TEST_F(PlanTest, DoesNothingWhenThereIsNoWork) {
+  const Plan plan = prepare({});
+  RunArgs args;
+  for (const Shape shape : {Shape{0, 10, 10}, Shape{1, 0, 10}, Shape{1, 0, 0}}) {
+    args.shape = shape;
+    EXPECT_TRUE(enqueued(plan, args).empty());
+    EXPECT_EQ(plan.profile(args, stream_).total, 0.0);
+  }
+}
+
+TEST_F(PlanTest, RefusesBadArgumentsBeforeAnythingIsEnqueued) {
+  const Plan plan = prepare({});
+  RunArgs args = args_for(plan, {1, 100, 100});
+  args.workspace_bytes -= 1;
+  fake_cuda().calls.clear();
+  EXPECT_EQ(error_of([&] { plan.run(args, stream_); }).kind(), ErrorKind::invalid_argument);
+  EXPECT_TRUE(fake_cuda().calls.empty());
+  EXPECT_THROW(plan.workspace_bytes({1, 5, 4}), Error);
+}
+
+TEST_F(PlanTest, NamesTheKernelWhoseLaunchFails) {
+  const Plan plan = prepare({});
+  const RunArgs args = args_for(plan, {1, 100, 100});
+  fake_cuda().fail_call = "cuLaunchKernel";
+  fake_cuda().fail_result = 2;
+  fake_cuda().fail_after = 3;
+  const Error error = error_of([&] { plan.run(args, stream_); });
+  EXPECT_EQ(error.kind(), ErrorKind::launch);
+  EXPECT_EQ(error.details().where, "cuLaunchKernel");
+  EXPECT_EQ(error.details().spec.rfind("select", 0), 0U);
+}
+
+TEST_F(PlanTest, ProfilesEachStageAndLeavesNoEvents) {
+  const Plan plan = prepare({});
+  const StageTimes times = plan.profile(args_for(plan, {1, 100, 100}), stream_);
+  EXPECT_EQ(times.mean, 1.0);
+  EXPECT_EQ(times.quantize, 1.0);
+  EXPECT_EQ(times.prepare, 1.0);
+  EXPECT_EQ(times.select, 1.0);
+  EXPECT_EQ(times.attend, 1.0);
+  EXPECT_EQ(times.total, 5.0);
+  EXPECT_EQ(fake_cuda().live_events, 0);
+}
+
+TEST_F(PlanTest, LeavesNoEventsWhenProfilingFails) {
+  const Plan plan = prepare({});
+  const RunArgs args = args_for(plan, {1, 100, 100});
+  for (const char *call : {"cuEventCreate", "cuEventRecord", "cuLaunchKernel", "cuEventSynchronize"}) {
+    fake_cuda().fail_call = call;
+    fake_cuda().fail_result = 2;
+    fake_cuda().fail_after = 2;
+    EXPECT_THROW(plan.profile(args, stream_), Error) << call;
+    EXPECT_EQ(fake_cuda().live_events, 0) << call;
+  }
+}
+
+TEST_F(PlanTest, ReportsItsKernelsInLaunchOrder) {
+  const Plan plan = prepare({});
+  ASSERT_EQ(plan.kernels().size(), 6U);
+  EXPECT_EQ(plan.kernels()[0].name.rfind("mean", 0), 0U);
+  EXPECT_EQ(plan.kernels()[5].name.rfind("attend", 0), 0U);
+  EXPECT_NE(plan.kernels()[5].name.find("dense"), std::string::npos);
+  EXPECT_EQ(plan.kernels()[0].arch, "sm_90");
+}
+
+} // namespace
+} // namespace sale

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/workspace.hpp"
+#include "sale/sale.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace sale {
+namespace {
+
+std::vector<WorkspacePiece> pieces(const WorkspaceLayout &layout) {
+  return {layout.arrived, layout.kbar_partial, layout.qbar_partial, layout.kbar,  layout.qbar,
+          layout.k_codes, layout.k_scales,     layout.bias,         layout.theta, layout.threshold,
+          layout.q_codes, layout.q_scales,     layout.mask};
+}
+
+Policy policy_with(Estimator estimator) {
+  Policy policy;
+  policy.estimator = estimator;
+  return policy;
+}
+
+TEST(Workspace, HasAlignedPiecesThatDoNotOverlap) {
+  Problem problem;
+  problem.num_q_heads = 7;
+  problem.num_kv_heads = 7;
+  for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::int4}) {
+    for (const int kv_len : {1, 31, 33, 1000, 4097}) {
+      const WorkspaceLayout layout =
+          workspace_layout(problem, policy_with(estimator), {3, kv_len / 2 + 1, kv_len}, 128);
+      std::vector<WorkspacePiece> all = pieces(layout);
+      std::erase_if(all, [](const WorkspacePiece &piece) { return piece.bytes == 0; });
+      std::sort(all.begin(), all.end(), [](const auto &a, const auto &b) { return a.offset < b.offset; });
+      std::size_t end = 0;
+      for (const WorkspacePiece &piece : all) {
+        EXPECT_EQ(piece.offset % workspace_alignment, 0U);
+        EXPECT_GE(piece.offset, end);
+        end = piece.offset + piece.bytes;
+      }
+      EXPECT_GE(layout.total, end);
+      EXPECT_EQ(layout.total % workspace_alignment, 0U);
+    }
+  }
+}
+
+TEST(Workspace, HasTheSizesThatTheKernelsWrite) {
+  Problem problem;
+  problem.num_q_heads = 8;
+  problem.num_kv_heads = 2;
+  const Shape shape{3, 130, 1001};
+  const WorkspaceLayout int8 = workspace_layout(problem, policy_with(Estimator::int8), shape, 128);
+  EXPECT_EQ(int8.arrived.bytes, 4U * 3 * 2);
+  EXPECT_EQ(int8.kbar_partial.bytes, 4U * 3 * 2 * 4 * 128);
+  EXPECT_EQ(int8.kbar.bytes, 4U * 3 * 2 * 128);
+  EXPECT_EQ(int8.k_codes.bytes, 3U * 2 * 1001 * 128);
+  EXPECT_EQ(int8.k_scales.bytes, 4U * 3 * 2 * 32);
+  EXPECT_EQ(int8.q_codes.bytes, 3U * 8 * 256 * 128);
+  EXPECT_EQ(int8.q_scales.bytes, 4U * 3 * 8 * 256);
+  EXPECT_EQ(int8.threshold.bytes, 4U * 3 * 8 * 256);
+  EXPECT_EQ(int8.theta.bytes, 4U * 3 * 8 * 256);
+  EXPECT_EQ(int8.mask.bytes, 4U * 3 * 8 * 3 * 4);
+  EXPECT_EQ(int8.bias.bytes + int8.qbar.bytes + int8.qbar_partial.bytes, 0U);
+
+  const WorkspaceLayout int4 = workspace_layout(problem, policy_with(Estimator::int4), shape, 64);
+  EXPECT_EQ(int4.arrived.bytes, 4U * 3 * (2 + 8));
+  EXPECT_EQ(int4.k_codes.bytes, 3U * 2 * 1001 * 64);
+  EXPECT_EQ(int4.k_scales.bytes, 4U * 3 * 2 * 32 * 4);
+  EXPECT_EQ(int4.qbar.bytes, 4U * 3 * 8 * 128);
+  EXPECT_EQ(int4.bias.bytes, 4U * 3 * 8 * 1024);
+}
+
+TEST(Workspace, OfTheExactEstimatorHoldsThresholdsAndMaskOnly) {
+  const WorkspaceLayout layout = workspace_layout({}, policy_with(Estimator::exact), {1, 100, 100}, 0);
+  EXPECT_EQ(layout.total, 2 * (4U * 32 * 128) + 4U * 32 * 2 * 4);
+}
+
+TEST(Workspace, OfNoWorkIsEmpty) {
+  EXPECT_EQ(workspace_layout({}, {}, {0, 100, 100}, 128).total, 0U);
+  EXPECT_EQ(mask_words({}, {}, {1, 0, 100}), 0U);
+}
+
+TEST(Workspace, DoesNotOverflowAtTheLargestSizes) {
+  Problem problem;
+  problem.num_q_heads = 1024;
+  problem.num_kv_heads = 1024;
+  const WorkspaceLayout layout = workspace_layout(problem, {}, {64, 1 << 20, 1 << 20}, 128);
+  EXPECT_EQ(layout.k_codes.bytes, std::size_t{64} * 1024 * (1 << 20) * 128);
+}
+
+TEST(MaskWords, RoundsRowsUpToSixteenBytes) {
+  Problem problem;
+  problem.num_q_heads = 1;
+  problem.num_kv_heads = 1;
+  EXPECT_EQ(mask_words(problem, {}, {1, 64, 32}), 4U);
+  EXPECT_EQ(mask_words(problem, {}, {1, 65, 32 * 128}), 2U * 4);
+  EXPECT_EQ(mask_words(problem, {}, {1, 64, 32 * 128 + 1}), 8U);
+  // 128K keys and 32 heads are 34 MB.
+  EXPECT_EQ(4 * mask_words({}, {}, {1, 1 << 17, 1 << 17}), std::size_t{1} << 25);
+}
+
+TEST(MeanSplit, CoversEveryTokenWithNoEmptySplit) {
+  for (int len = 1; len < 400000; len = len * 5 / 4 + 1) {
+    const MeanSplit split = split_mean(len);
+    EXPECT_GE(split.splits * split.tokens_per_split, len);
+    EXPECT_LT((split.splits - 1) * split.tokens_per_split, len);
+    EXPECT_LE(split.splits, 128);
+  }
+}
+
+} // namespace
+} // namespace sale
