@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// An entry and a folder to test with.
+// An entry to test with.
 #pragma once
 
 #include "cache/entry.hpp"
+#include "tests/support/temporary_folder.hpp"
 
-#include <filesystem>
 #include <string>
-#include <unistd.h>
 
 namespace sale {
 
@@ -27,24 +26,5 @@ inline Entry sample_entry(const std::string &key = std::string(64, 'a')) {
   }
   return entry;
 }
-
-/// A new empty folder, removed with everything in it.
-class TemporaryFolder {
-public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "sale-test-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder &) = delete;
-  TemporaryFolder &operator=(const TemporaryFolder &) = delete;
-  const std::filesystem::path &path() const { return path_; }
-
-private:
-  std::filesystem::path path_;
-};
 
 } // namespace sale
