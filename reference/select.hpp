@@ -7,6 +7,8 @@
 #include "reference/tensors.hpp"
 #include "reference/thresholds.hpp"
 
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 namespace sale::reference {

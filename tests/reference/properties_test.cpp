@@ -22,8 +22,6 @@ using testing::estimates_of;
 using testing::for_each_block;
 using testing::mask_of;
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
 class Properties : public ::testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Long, Properties, ::testing::ValuesIn(testing::long_cases()),
                          [](const auto &test) { return testing::name_of(test.param); });

@@ -160,8 +160,7 @@ TEST(Select, TauPerHeadDecidesEachHeadAlone) {
 
 TEST(Select, AHeadWithTauZeroKeepsEveryVisibleBlockWhateverTheEstimates) {
   Tensors t = one_head.tensors();
-  std::fill(t.k.begin() + t.kv_row(0, 0, 64) * 64, t.k.begin() + t.kv_row(0, 0, 128) * 64, 0.0F);
-  std::fill(t.q.begin() + t.q_row(0, 0, 512) * 64, t.q.end(), 0.0F); // int4 never selects for these rows
+  std::fill(t.q.begin(), t.q.end(), 0.0F); // int4 never selects for rows of zeros
   for (const Estimator estimator : all_estimators) {
     const Policy policy = one_head.policy(estimator, 0.0F);
     EXPECT_EQ(mask_of(t, policy, one_head.scale()), testing::visible_mask(policy, one_head.shape(), 1));
@@ -205,7 +204,7 @@ TEST(Select, MarginsArePositiveExactlyWhereTheMaskKeeps) {
 TEST(Select, P9TheQueryMeanBiasOfInt4MattersAndTheKeyMeanDoesNot) {
   const Case c{.num_q_heads = 2, .q_len = 1000, .kv_len = 1000};
   Tensors t = gaussian(c.problem(), c.shape(), {.q_mean = 2.0F, .k_mean = 2.0F});
-  const Policy policy = c.policy(Estimator::int4, 1.0F);
+  const Policy policy = c.policy(Estimator::int4, 0.3F);
   const std::vector<float> threshold = thresholds(t, policy, c.scale()).value;
   const std::vector<float> kbar = mean_keys(t);
   const std::vector<float> qbar = mean_queries(t);
@@ -225,7 +224,7 @@ TEST(Select, P9TheQueryMeanBiasOfInt4MattersAndTheKeyMeanDoesNot) {
   testing::expect_equal_but_for_ties(mask, in_their_frame, margins, 1e-3);
 
   std::fill(estimates.keys.bias.begin(), estimates.keys.bias.end(), 0.0F);
-  EXPECT_GT(mask.count() - (mask & select(t, policy, estimates)).count(), 50U)
+  EXPECT_GT(mask.count() - (mask & select(t, policy, estimates)).count(), 100U)
       << "qbar . K' is not constant along a row";
 }
 
