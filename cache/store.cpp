@@ -62,6 +62,7 @@ std::vector<fs::path> Store::newest_first(const std::string &key) const {
   });
   std::sort(found.begin(), found.end(), std::greater<>());
   std::vector<fs::path> paths;
+  paths.reserve(found.size());
   for (auto &[time, path] : found) {
     paths.push_back(std::move(path));
   }

@@ -35,8 +35,8 @@ public:
   [[noreturn]] void refuse(const std::string &sentence) const;
 
 private:
-  YamlNode(YAML::Node node, std::shared_ptr<const std::string> file_name)
-      : node_(std::move(node)), file_name_(std::move(file_name)) {}
+  YamlNode(const YAML::Node &node, std::shared_ptr<const std::string> file_name)
+      : node_(node), file_name_(std::move(file_name)) {}
 
   template <class T>
   T scalar(const std::string &what, const char *kind) const;

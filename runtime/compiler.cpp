@@ -93,6 +93,7 @@ CompiledKernel Compiler::compile(const std::string &source, const Arch &arch, Bi
   Program program(api);
   check(api.create(&program.handle, source.c_str(), program_name, 0, nullptr, nullptr), "nvrtcCreateProgram");
   std::vector<const char *> arguments;
+  arguments.reserve(options.size());
   for (const std::string &option : options) {
     arguments.push_back(option.c_str());
   }

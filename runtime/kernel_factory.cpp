@@ -129,6 +129,7 @@ const std::optional<CompilerId> &KernelFactory::compiler_id() const {
       compiler_id_ = CompilerId{nvrtc_files_->version, nvrtc_files_->build};
     } catch (const Error &) {
       // Without a compiler any compiler's entry serves; a miss searches again and then says what is wrong.
+      nvrtc_files_.reset();
     }
   });
   return compiler_id_;

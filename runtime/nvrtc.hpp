@@ -10,15 +10,13 @@
 #include <string>
 #include <vector>
 
-struct _nvrtcProgram;
-
 namespace sale {
 
 namespace nvrtc {
 
 using Result = int;
 inline constexpr Result success = 0;
-using Program = _nvrtcProgram *;
+using Program = struct OpaqueProgram *;
 
 /// SALE_NVRTC_CALL(name here, exported symbol, parameters)
 #define SALE_NVRTC_CALLS(SALE_NVRTC_CALL)                                                                              \
