@@ -98,10 +98,20 @@ Json describe_cache(const EngineOptions &engine) {
   }
 }
 
+// What was tested how, best first; every release says it anew.
+constexpr std::array grades = {"run on hardware", "numerics checked through PTX JIT", "compiled only"};
+
+const char *grade_of(const Arch &arch) {
+  if (arch == Arch{9, 0}) {
+    return grades[0];
+  }
+  return arch == Arch{8, 0} || arch == Arch{8, 9} ? grades[1] : grades[2];
+}
+
 Json describe_support() {
-  std::vector<std::string> archs;
+  Json archs = Json::object();
   for (const Arch &arch : supported_archs()) {
-    archs.push_back(arch.name());
+    archs[arch.name()] = grade_of(arch);
   }
   return {{"archs", archs},
           {"dtypes", {"bf16", "f16"}},
@@ -139,6 +149,20 @@ void print_devices(const Json &driver) {
   }
 }
 
+void print_archs(const Json &archs) {
+  const char *label = "archs";
+  for (const std::string grade : grades) {
+    Json names = Json::array();
+    for (const auto &[arch, its_grade] : archs.items()) {
+      if (its_grade == grade) {
+        names.push_back(arch);
+      }
+    }
+    line(label, fmt::format("{}: {}", grade, joined(names)));
+    label = "";
+  }
+}
+
 void print_text(const Json &info) {
   line("sale", info["version"].get<std::string>());
   print_devices(info["driver"]);
@@ -158,7 +182,7 @@ void print_text(const Json &info) {
                     : fmt::format("{}: {} kernels, {}", cache["folder"].get<std::string>(),
                                   cache["kernels"].get<std::size_t>(), bytes_text(cache["bytes"].get<std::size_t>())));
   const Json &support = info["supported"];
-  line("archs", joined(support["archs"]));
+  print_archs(support["archs"]);
   line("dtypes", joined(support["dtypes"]));
   line("head_dims", joined(support["head_dims"]));
   line("estimators", joined(support["estimators"]));

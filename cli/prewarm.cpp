@@ -14,7 +14,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
+#include <system_error>
+
+#include <unistd.h>
 
 namespace sale::cli {
 
@@ -44,16 +48,31 @@ io::Model load(const PrewarmOptions &options) {
               "say what to compile for: --model NAME, --model config.json or --problem FILE");
 }
 
-// Disk errors are only warnings inside the library; here the files are the purpose.
+[[noreturn]] void refuse_folder(const std::filesystem::path &folder, const std::string &reason) {
+  throw Error(ErrorKind::cache, fmt::format("the cache {} cannot be filled: {}", folder.string(), reason),
+              {.advice = "name a folder that is writable and yours with --cache-dir or SALE_CACHE_DIR"});
+}
+
+// Disk errors are only warnings inside the library; here the files are the purpose, so they are looked at before the
+// work and after it.
+void require_writable(const std::filesystem::path &folder) {
+  std::error_code code;
+  std::filesystem::create_directories(folder, code);
+  if (code) {
+    refuse_folder(folder, code.message());
+  }
+  if (::access(folder.c_str(), W_OK) != 0) {
+    refuse_folder(folder, std::generic_category().message(errno));
+  }
+}
+
 void require_on_disk(const std::vector<KernelInfo> &kernels, const std::filesystem::path &folder) {
   const Store store(folder, [](const std::string &) {});
   const auto missing = std::count_if(kernels.begin(), kernels.end(), [&](const KernelInfo &kernel) {
     return !kernel.from_cache && !store.lookup(kernel.key, std::nullopt);
   });
   if (missing > 0) {
-    throw Error(ErrorKind::cache,
-                fmt::format("{} of {} kernels could not be stored in {}; check that the folder is writable and yours",
-                            missing, kernels.size(), folder.string()));
+    refuse_folder(folder, fmt::format("{} of {} kernels are not in it", missing, kernels.size()));
   }
 }
 
@@ -67,6 +86,13 @@ std::string table_text(const std::vector<KernelInfo> &kernels) {
   return table.text();
 }
 
+std::vector<KernelInfo> compile(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
+                                Options engine) {
+  Progress progress;
+  engine.progress = [&](const KernelInfo &kernel, int done, int total) { progress.show(kernel, done, total); };
+  return prewarm(archs, problem, policy, engine);
+}
+
 int run_prewarm(const PrewarmOptions &options) {
   for (const std::string &arch : options.archs) {
     parse_arch(arch);
@@ -74,15 +100,14 @@ int run_prewarm(const PrewarmOptions &options) {
   const io::Model model = load(options);
   const Policy policy = options.policy.resolve(model.problem);
   const std::filesystem::path folder = options.engine.cache_folder();
+  require_writable(folder);
   Options engine = options.engine.resolve();
-  Progress progress;
-  engine.progress = [&](const KernelInfo &kernel, int done, int total) { progress.show(kernel, done, total); };
 
   const Problem &problem = model.problem;
   fmt::print("{}: {}, {} query heads over {} KV heads, head_dim {}\n", model.name, to_string(problem.dtype),
              problem.num_q_heads, problem.num_kv_heads, problem.head_dim);
   std::fflush(stdout);
-  const std::vector<KernelInfo> kernels = prewarm(options.archs, problem, policy, engine);
+  const std::vector<KernelInfo> kernels = compile(options.archs, problem, policy, engine);
   const auto hits = std::count_if(kernels.begin(), kernels.end(), [](const KernelInfo &k) { return k.from_cache; });
   fmt::print("{}{} kernels: {} compiled, {} from the cache in {}\n", table_text(kernels), kernels.size(),
              kernels.size() - hits, hits, folder.string());

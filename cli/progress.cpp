@@ -10,7 +10,20 @@
 
 namespace sale::cli {
 
+namespace {
+
+constexpr const char *erase_line = "\r\x1b[K";
+
+} // namespace
+
 Progress::Progress() : terminal_(isatty(fileno(stderr)) == 1) {}
+
+// Also after an error: the message then stands on a line of its own.
+Progress::~Progress() {
+  if (bar_shown_) {
+    fmt::print(stderr, "{}", erase_line);
+  }
+}
 
 void Progress::show(const KernelInfo &kernel, int done, int total) {
   const char *how = kernel.from_cache ? "hit" : "compiled";
@@ -21,12 +34,9 @@ void Progress::show(const KernelInfo &kernel, int done, int total) {
   constexpr int width = 30;
   const int filled = total > 0 ? width * done / total : width;
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  // \r and "erase to the end of the line" redraw in place.
-  fmt::print(stderr, "\r[{}{}] {}/{} {:.1f} s  {}\x1b[K", std::string(filled, '#'), std::string(width - filled, '.'),
-             done, total, seconds, kernel.name.substr(0, 60));
-  if (done == total) {
-    fmt::print(stderr, "\r\x1b[K");
-  }
+  fmt::print(stderr, "{}[{}{}] {}/{} {:.1f} s  {}", erase_line, std::string(filled, '#'),
+             std::string(width - filled, '.'), done, total, seconds, kernel.name.substr(0, 60));
+  bar_shown_ = true;
   std::fflush(stderr);
 }
 

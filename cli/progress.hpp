@@ -11,10 +11,15 @@ namespace sale::cli {
 class Progress {
 public:
   Progress();
+  ~Progress();
+  Progress(const Progress &) = delete;
+  Progress &operator=(const Progress &) = delete;
+
   void show(const KernelInfo &kernel, int done, int total);
 
 private:
   bool terminal_;
+  bool bar_shown_ = false;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
