@@ -19,14 +19,20 @@ SALE_DEVICE void load_tile(u32 tile, const u8 *source, s64 row_stride, s32 limit
   constexpr int total = rows * chunks;
 #pragma unroll
   for (int i = 0; i < (total + threads - 1) / threads; ++i) {
-    const s32 index = i * threads + static_cast<s32>(thread_index());
-    if (total % threads == 0 || index < total) {
-      const s32 row = index / chunks;
-      const s32 chunk = index % chunks;
-      const s32 source_row = row_of(row);
+    u32 row = 0;
+    u32 chunk = 0;
+    if constexpr (threads % chunks == 0) { // a thread keeps its chunk, so that addresses advance by constants
+      row = thread_index() / chunks + i * (threads / chunks);
+      chunk = thread_index() % chunks;
+    } else {
+      row = (thread_index() + i * threads) / chunks;
+      chunk = (thread_index() + i * threads) % chunks;
+    }
+    if (total % threads == 0 || row < rows) {
+      const s32 source_row = row_of(static_cast<s32>(row));
       const bool valid = source_row < limit;
       const u8 *address = source + (valid ? source_row * row_stride + chunk * 16 : 0);
-      cp_async_16(tile + Swizzle<row_bytes>::offset(static_cast<u32>(row), static_cast<u32>(chunk)), address, valid);
+      cp_async_16(tile + Swizzle<row_bytes>::offset(row, chunk), address, valid);
     }
   }
 }

@@ -5,8 +5,8 @@
 #include "device/types.cuh"
 
 // An integer n with |n| < 2^22 is carried as the bits of the float 1.5·2^23 + n, which order like n and add like
-// integers: rounding to an integer is one addition and turning the maximum into a float one subtraction. int8 stays
-// within 127² · 256 < 2^22.
+// integers, so rounding is one addition and conversion one subtraction, at full rate where cvt runs at a quarter or
+// less. int8 stays within 127² · 256 < 2^22.
 struct IntegerFrame {
   static constexpr s32 zero = 0x4b400000; // 1.5·2^23
   static constexpr f32 base = 12582912.0F;
@@ -14,7 +14,10 @@ struct IntegerFrame {
 
   // Nearest integer, ties to even; |x| <= narrow_limit.
   static SALE_DEVICE s32 round(f32 x) { return static_cast<s32>(float_bits(add_rn(x, base))); }
+  // The integer that `carried` stands for, as a float.
   static SALE_DEVICE f32 value(s32 carried) { return sub_rn(bits_float(static_cast<u32>(carried)), base); }
+  // float(n), |n| < 2^22.
+  static SALE_DEVICE f32 to_float(s32 n) { return value(n + zero); }
 };
 
 // Plain integers, for int4 biases outside the frame: clamped to ±2^30; NaN, which never selects, lies far below.

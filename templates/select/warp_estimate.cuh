@@ -27,7 +27,12 @@ class WarpEstimate {
   static constexpr Estimator estimator = Config::estimator;
   static constexpr int m_tiles = Config::rows_per_warp / 16;
   static constexpr int k_steps = Layout::row_bytes / 32;
-  static constexpr int key_tiles = 4;
+  // Accumulator tiles of eight keys per pass over a 32-key sub-block: with many rows two passes, to hold fewer
+  // registers.
+  static constexpr int key_tiles = m_tiles > 2 ? 2 : 4;
+  static constexpr int q_registers = m_tiles * k_steps * 4;
+  // Sub-blocks in flight at once, as many as fit beside the fragments of Q.
+  static constexpr int unrolled = q_registers >= 96 ? 1 : (q_registers >= 48 ? 2 : 4);
 
 public:
   // Loads the fragments of Q and θ of rows [first_row, first_row + rows_per_warp). Rows past q_len repeat the last row,
@@ -67,7 +72,7 @@ public:
   // Bit b of the result: this lane saw an estimate above θ in the step's key block b.
   SALE_DEVICE u32 step(u32 stage) const {
     u32 bits = 0;
-#pragma unroll
+#pragma unroll unrolled
     for (int sub = 0; sub < Layout::sub_blocks; ++sub) {
       if (exceeds(stage, sub)) {
         bits |= 1U << (sub * 32 / Config::block_k);
@@ -77,107 +82,102 @@ public:
   }
 
 private:
+  // The K scale of the lane's keys is the same in all passes over a sub-block, so the maximum may run through them.
+  struct RowMax {
+    Value best[m_tiles][2];
+  };
+
   SALE_DEVICE bool exceeds(u32 stage, int sub) const {
     const u32 lane = lane_index();
     const u32 scales = stage + Layout::tile_bytes;
-    Value d[m_tiles][key_tiles][4];
     if constexpr (estimator == Estimator::exact) {
-      fill(d, 0.0F);
-      multiply(d, stage, sub);
-      return any_row([&](int m, int r) { return row_max(d[m], r); });
+      const RowMax max = estimate(stage, sub, [](int, int, int) { return 0.0F; });
+      return any_row([&](int m, int r) { return max.best[m][r]; });
     } else if constexpr (estimator == Estimator::int8) {
       const f32 scale = load_shared_f32(scales + static_cast<u32>(sub) * 4);
-      fill(d, IntegerFrame::zero);
-      multiply(d, stage, sub);
-      return any_row([&](int m, int r) { return mul_rn(IntegerFrame::value(row_max(d[m], r)), scale); });
+      const RowMax max = estimate(stage, sub, [](int, int, int) { return 0; });
+      return any_row([&](int m, int r) { return mul_rn(IntegerFrame::to_float(max.best[m][r]), scale); });
     } else {
       const f32 scale = load_shared_f32(scales + static_cast<u32>(sub) * 16 + lane % 4 * 4);
-      f32 bias[key_tiles][2];
+      f32 bias[4][2];
       f32 largest_bias = 0.0F;
 #pragma unroll
-      for (int n = 0; n < key_tiles; ++n) {
+      for (int n = 0; n < 4; ++n) {
         load_shared_f32x2(bias[n], scales + Layout::scale_bytes + static_cast<u32>(sub) * 128 + n * 32 + lane % 4 * 8);
         largest_bias = max_nan(largest_bias, max_nan(abs_f32(bias[n][0]), abs_f32(bias[n][1])));
       }
       const bool narrow = mul_rn(largest_bias, largest_inverse_) <= IntegerFrame::narrow_limit; // false for NaN
-      if (warp_ballot(!narrow) == 0) {
-        add_bias(d, bias, [](f32 x) { return IntegerFrame::round(x); });
-        multiply(d, stage, sub);
-        const bool keep = any_row([&](int m, int r) { return mul_rn(IntegerFrame::value(row_max(d[m], r)), scale); });
-        return keep && scale != 0.0F;
-      }
-      add_bias(d, bias, [](f32 x) { return WideInteger::round(x); });
-      multiply(d, stage, sub);
       bool keep = false;
+      if (warp_ballot(!narrow) == 0) {
+        const RowMax max = estimate(stage, sub, [&](int m, int n, int i) {
+          return IntegerFrame::round(mul_rn(bias[n][i % 2], inverse_[m][i / 2]));
+        });
+        keep = any_row([&](int m, int r) { return mul_rn(IntegerFrame::value(max.best[m][r]), scale); });
+      } else {
+        const RowMax max = estimate(stage, sub, [&](int m, int n, int i) {
+          return WideInteger::round(mul_rn(bias[n][i % 2], inverse_[m][i / 2]));
+        });
 #pragma unroll
-      for (int m = 0; m < m_tiles; ++m) {
+        for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          const s32 best = row_max(d[m], r);
-          keep |= WideInteger::exists(best) && !(mul_rn(to_float_rn(best), scale) <= theta_[m][r]);
+          for (int r = 0; r < 2; ++r) {
+            const s32 best = max.best[m][r];
+            keep |= WideInteger::exists(best) && !(mul_rn(to_float_rn(best), scale) <= theta_[m][r]);
+          }
         }
       }
       return keep && scale != 0.0F;
     }
   }
 
-  // d += the warp's rows of Q · the sub-block's keys.
-  SALE_DEVICE void multiply(Value (&d)[m_tiles][key_tiles][4], u32 stage, int sub) const {
+  // The maximum over the lane's eight keys of start(m, n, i) + Q · K, for each of its rows; (m, n, i) is element i of
+  // accumulator tile m, n.
+  template <class Start>
+  SALE_DEVICE RowMax estimate(u32 stage, int sub, const Start &start) const {
     const u32 lane = lane_index();
+    RowMax max;
 #pragma unroll
-    for (int k = 0; k < k_steps; ++k) {
+    for (int pass = 0; pass < 4 / key_tiles; ++pass) {
+      Value d[m_tiles][key_tiles][4];
 #pragma unroll
-      for (int n = 0; n < key_tiles / 2; ++n) {
-        // Two n8 tiles: matrices 0, 1 are the 16-byte halves of keys 0-7, matrices 2, 3 those of keys 8-15.
-        u32 b[4];
-        ldmatrix_x4(b,
-                    stage + Swizzle<Layout::row_bytes>::offset(
-                                static_cast<u32>(sub) * 32 + n * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
+      for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
-        for (int m = 0; m < m_tiles; ++m) {
-          mma(Operand{}, d[m][2 * n], q_[m][k], b[0], b[1]);
-          mma(Operand{}, d[m][2 * n + 1], q_[m][k], b[2], b[3]);
+        for (int n = 0; n < key_tiles; ++n) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            d[m][n][i] = start(m, pass * key_tiles + n, i);
+          }
+        }
+      }
+#pragma unroll
+      for (int k = 0; k < k_steps; ++k) {
+#pragma unroll
+        for (int n = 0; n < key_tiles / 2; ++n) {
+          // Two n8 tiles: matrices 0, 1 are the 16-byte halves of keys 0-7, matrices 2, 3 those of keys 8-15.
+          const u32 key = static_cast<u32>(sub) * 32 + (pass * key_tiles + n * 2) * 8 + lane % 8 + lane / 16 * 8;
+          u32 b[4];
+          ldmatrix_x4(b, stage + Swizzle<Layout::row_bytes>::offset(key, k * 2 + lane / 8 % 2));
+#pragma unroll
+          for (int m = 0; m < m_tiles; ++m) {
+            mma(Operand{}, d[m][2 * n], q_[m][k], b[0], b[1]);
+            mma(Operand{}, d[m][2 * n + 1], q_[m][k], b[2], b[3]);
+          }
+        }
+      }
+#pragma unroll
+      for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          Value best = larger(d[m][0][2 * r], d[m][0][2 * r + 1]);
+#pragma unroll
+          for (int n = 1; n < key_tiles; ++n) {
+            best = larger(larger(best, d[m][n][2 * r]), d[m][n][2 * r + 1]);
+          }
+          max.best[m][r] = pass == 0 ? best : larger(max.best[m][r], best);
         }
       }
     }
-  }
-
-  static SALE_DEVICE void fill(Value (&d)[m_tiles][key_tiles][4], Value value) {
-#pragma unroll
-    for (int m = 0; m < m_tiles; ++m) {
-#pragma unroll
-      for (int n = 0; n < key_tiles; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          d[m][n][i] = value;
-        }
-      }
-    }
-  }
-
-  // int4: d = round(bias of the key / scale of the row).
-  template <class Round>
-  SALE_DEVICE void add_bias(s32 (&d)[m_tiles][key_tiles][4], const f32 (&bias)[key_tiles][2], Round round) const {
-#pragma unroll
-    for (int m = 0; m < m_tiles; ++m) {
-#pragma unroll
-      for (int n = 0; n < key_tiles; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          d[m][n][i] = round(mul_rn(bias[n][i % 2], inverse_[m][i / 2]));
-        }
-      }
-    }
-  }
-
-  // The maximum of row half r over the lane's eight keys.
-  static SALE_DEVICE Value row_max(const Value (&d)[key_tiles][4], int r) {
-    Value best = larger(d[0][2 * r], d[0][2 * r + 1]);
-#pragma unroll
-    for (int n = 1; n < key_tiles; ++n) {
-      best = larger(larger(best, d[n][2 * r]), d[n][2 * r + 1]);
-    }
-    return best;
+    return max;
   }
   static SALE_DEVICE s32 larger(s32 a, s32 b) { return smax(a, b); }
   static SALE_DEVICE f32 larger(f32 a, f32 b) { return max_nan(a, b); }
