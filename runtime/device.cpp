@@ -71,14 +71,8 @@ DeviceArray::DeviceArray(std::shared_ptr<const Device> device, const void *data,
 }
 
 DeviceArray::~DeviceArray() {
-  if (address_ == 0) {
-    return;
-  }
-  try {
-    const CurrentContext scope(*device_);
-    device_->driver().api.memory_free(address_);
-  } catch (const Error &) {
-    // The application destroyed the context, and the memory with it.
+  if (address_ != 0) {
+    release_in_context(*device_, [this](const cu::Api &api) { api.memory_free(address_); });
   }
 }
 

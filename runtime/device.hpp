@@ -48,7 +48,19 @@ private:
   bool pushed_ = false;
 };
 
-/// Device memory. Freed in its context; if that context is gone, so is the memory.
+/// Calls `release` in the device's context, and nothing when the application has destroyed that context: what was in it
+/// is gone too.
+template <class Release>
+void release_in_context(const Device &device, const Release &release) {
+  const cu::Api &api = device.driver().api;
+  if (api.context_push(device.context()) == cu::success) {
+    release(api);
+    cu::Context popped = nullptr;
+    api.context_pop(&popped);
+  }
+}
+
+/// Device memory. Freed in its context.
 class DeviceArray {
 public:
   DeviceArray() = default;

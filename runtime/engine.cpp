@@ -38,9 +38,9 @@ DeviceArray upload(const std::shared_ptr<const Device> &device, const std::vecto
 } // namespace
 
 struct Engine::State {
-  State(int ordinal, const Options &options)
+  State(int ordinal, Options options)
       : device(std::make_shared<const Device>(Driver::open(options.cuda_driver), ordinal)),
-        arch(choose_arch(options.arch, device->major(), device->minor())), factory(options) {}
+        arch(choose_arch(options.arch, device->major(), device->minor())), factory(std::move(options)) {}
 
   std::shared_ptr<const Device> device;
   DeviceArch arch;

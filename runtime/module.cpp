@@ -43,12 +43,7 @@ Module::Module(std::shared_ptr<const Device> device, const Entry &entry) : devic
 }
 
 Module::~Module() {
-  try {
-    const CurrentContext scope(*device_);
-    device_->driver().api.module_unload(module_);
-  } catch (const Error &) {
-    // The application destroyed the context, and the module with it.
-  }
+  release_in_context(*device_, [this](const cu::Api &api) { api.module_unload(module_); });
 }
 
 } // namespace sale

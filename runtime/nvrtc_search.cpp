@@ -133,7 +133,7 @@ std::vector<NvrtcPlace> nvrtc_places(const fs::path &requested, const SearchEnvi
       places.push_back({fs::path(home) / "lib", name});
     }
   }
-  std::string path = environment.variable("LD_LIBRARY_PATH");
+  const std::string path = environment.variable("LD_LIBRARY_PATH");
   for (std::size_t begin = 0; begin < path.size();) {
     const std::size_t end = std::min(path.find(':', begin), path.size());
     if (end > begin) {
@@ -175,7 +175,8 @@ NvrtcSearchResult find_nvrtc(const std::vector<NvrtcPlace> &places) {
         continue;
       }
       note.clear();
-      if ((result.files = usable(candidate, place, note))) {
+      result.files = usable(candidate, place, note);
+      if (result.files) {
         return result;
       }
     }

@@ -21,7 +21,8 @@ void *SharedLibrary::symbol(const char *name) const { return ::dlsym(handle_, na
 
 std::filesystem::path SharedLibrary::file() const {
   link_map *map = nullptr;
-  if (handle_ != nullptr && ::dlinfo(handle_, RTLD_DI_LINKMAP, &map) == 0 && map->l_name[0] != '\0') {
+  if (handle_ != nullptr && ::dlinfo(handle_, RTLD_DI_LINKMAP, static_cast<void *>(&map)) == 0 &&
+      map->l_name[0] != '\0') {
     return map->l_name;
   }
   return asked_;

@@ -134,6 +134,17 @@ TEST_F(NvrtcSearch, TakesARequestedFolderOrFileAndNothingElse) {
   EXPECT_FALSE(search(root() / "absent").files);
 }
 
+TEST_F(NvrtcSearch, TakesWhatSaleNvrtcNamesUnlessOneIsRequested) {
+  both("usr/local/cuda/lib64");
+  both("named");
+  both("mine");
+  variables_["SALE_NVRTC"] = root() / "named";
+  EXPECT_EQ(found(), "named");
+  EXPECT_EQ(search(root() / "mine").files->library, root() / "mine/libnvrtc.so.13");
+  variables_["SALE_NVRTC"] = root() / "absent";
+  EXPECT_EQ(found(), "nothing");
+}
+
 TEST_F(NvrtcSearch, SaysWhereItLookedAndHowToGetOne) {
   const Error error = error_of([&] { locate_nvrtc({}, environment()); });
   EXPECT_EQ(error.kind(), ErrorKind::not_found);
