@@ -77,12 +77,13 @@ TEST(Attend, RowsThatSeeNothingGetZeroAndMinusInfinity) {
   Mask mask(c.shape(), 1, 64, 32);
   mask.set(0, 0, 0, 1); // rows 0..31 see none of keys 32..63; rows 64..99 keep nothing
   const Attention result = attend(t, c.scale(), &mask, 64, 32);
+  constexpr std::ptrdiff_t dim = 64;
   for (int i = 0; i < 100; ++i) {
     const bool sees = i >= 32 && i < 64;
     EXPECT_EQ(std::isfinite(result.lse[i]), sees) << i;
-    EXPECT_EQ(
-        std::any_of(result.out.begin() + i * 64, result.out.begin() + (i + 1) * 64, [](float x) { return x != 0.0F; }),
-        sees)
+    EXPECT_EQ(std::any_of(result.out.begin() + i * dim, result.out.begin() + (i + 1) * dim,
+                          [](float x) { return x != 0.0F; }),
+              sees)
         << i;
   }
   EXPECT_EQ(result.lse[0], -std::numeric_limits<float>::infinity());
@@ -94,8 +95,9 @@ TEST(Attend, P3PermutingKeptBlocksDoesNotChangeTheOutput) {
   const Policy policy = c.policy(Estimator::exact, 0.01F);
   const Mask mask = testing::visible_mask(policy, c.shape(), c.num_q_heads);
   const Attention before = attend(t, c.scale(), &mask, policy.block_q, policy.block_k);
+  constexpr std::ptrdiff_t block = std::ptrdiff_t{32} * 64;
   for (std::vector<float> *values : {&t.k, &t.v}) { // every row sees blocks 1 and 9 whole
-    std::swap_ranges(values->begin() + 1 * 32 * 64, values->begin() + 2 * 32 * 64, values->begin() + 9 * 32 * 64);
+    std::swap_ranges(values->begin() + block, values->begin() + 2 * block, values->begin() + 9 * block);
   }
   const Attention after = attend(t, c.scale(), &mask, policy.block_q, policy.block_k);
   EXPECT_LE(max_difference(before.out, after.out), 1e-6);

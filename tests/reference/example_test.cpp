@@ -17,17 +17,19 @@ using testing::all_estimators;
 // q = (1, 0, ...) at position 95 and s = 1. With no sink and no window, R is key block 2 (keys 64..95), whose scores
 // are all 0: m = 0, l = 32, and tau = 1/4 gives T = ln 8 = 2.0794. Key 5 scores 2, so block 0 is dropped; key 40
 // scores 2.5, so block 1 is kept.
+constexpr std::size_t dim = 8;
+
 class ByHand : public ::testing::Test {
 protected:
   ByHand() {
     tensors.shape = {1, 1, 96};
-    tensors.head_dim = 8;
+    tensors.head_dim = dim;
     tensors.q = {1, 0, 0, 0, 0, 0, 0, 0};
-    tensors.k.resize(96 * 8);
-    tensors.v.resize(96 * 8);
-    tensors.k[5 * 8] = 2.0F;
-    tensors.k[40 * 8] = 2.5F;
-    tensors.v[40 * 8 + 3] = 1.0F;
+    tensors.k.resize(96 * dim);
+    tensors.v.resize(96 * dim);
+    tensors.k[5 * dim] = 2.0F;
+    tensors.k[40 * dim] = 2.5F;
+    tensors.v[40 * dim + 3] = 1.0F;
     policy.sink = 0;
     policy.window = 0;
     policy.tau = 0.25F;
@@ -39,7 +41,7 @@ protected:
 
   Tensors tensors;
   Policy policy;
-  std::vector<float> zero = std::vector<float>(8);
+  std::vector<float> zero = std::vector<float>(dim);
 };
 
 TEST_F(ByHand, TheThresholdIsLnEight) {
@@ -63,7 +65,7 @@ TEST_F(ByHand, CodesScalesAndThetaAreWhatTheFormulasSay) {
   policy.estimator = Estimator::int8;
   const std::vector<float> t = thresholds(tensors, policy, 1.0F).value;
   const Estimates int8 = prepare_estimates(tensors, policy, 1.0F, zero, zero, t);
-  EXPECT_EQ(int8.keys.codes[40 * 8], 127);
+  EXPECT_EQ(int8.keys.codes[40 * dim], 127);
   EXPECT_EQ(int8.keys.scales[0], 2.0F / 127.0F);
   EXPECT_EQ(int8.keys.scales[1], 2.5F / 127.0F);
   EXPECT_EQ(int8.keys.scales[2], 0.0F);
@@ -71,7 +73,7 @@ TEST_F(ByHand, CodesScalesAndThetaAreWhatTheFormulasSay) {
   EXPECT_EQ(int8.rows.theta[0], t[0] / (1.0F / 127.0F));
   policy.estimator = Estimator::int4;
   const Estimates int4 = prepare_estimates(tensors, policy, 1.0F, zero, zero, t);
-  EXPECT_EQ(int4.keys.codes[40 * 8], 7);
+  EXPECT_EQ(int4.keys.codes[40 * dim], 7);
   EXPECT_EQ(int4.keys.scales[0 * 4 + 2], 2.0F / 7.0F); // key 5 is in group (5 mod 8) / 2
   EXPECT_EQ(int4.keys.scales[1 * 4 + 0], 2.5F / 7.0F);
   EXPECT_EQ(int4.queries.scales[0], 1.0F / 7.0F);
@@ -79,7 +81,7 @@ TEST_F(ByHand, CodesScalesAndThetaAreWhatTheFormulasSay) {
 
 TEST_F(ByHand, TheCompareIsStrict) {
   // tau = 1/32 makes T = 0 and a tiny key 5 the only one in blocks 0 and 1 that does not score exactly 0.
-  tensors.k[40 * 8] = 0.0F;
+  tensors.k[40 * dim] = 0.0F;
   for (const Estimator estimator : {Estimator::exact, Estimator::int8}) {
     policy.estimator = estimator;
     EXPECT_FALSE(mask(0x1p-5F).test(0, 0, 0, 1)) << to_string(estimator);

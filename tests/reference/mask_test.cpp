@@ -18,7 +18,7 @@ TEST(Mask, RowsArePaddedToFourWords) {
 TEST(Mask, BitJOfARowIsBitJModulo32OfWordJOver32) {
   Mask mask(2, 3, 5, 70);
   mask.set(1, 2, 4, 69);
-  const std::size_t row = ((1 * 3 + 2) * 5 + 4) * 4;
+  const std::size_t row = std::size_t{(1 * 3 + 2) * 5 + 4} * 4;
   ASSERT_EQ(mask.words().size(), 2U * 3 * 5 * 4);
   EXPECT_EQ(mask.words()[row + 2], 1U << 5);
   EXPECT_EQ(mask.count(), 1U);

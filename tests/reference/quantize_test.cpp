@@ -141,7 +141,7 @@ TEST(Quantize, TheInt4BiasIsTheDotWithQbarInUnitsOfTheKeyScale) {
       for (int d = 0; d < 64; ++d) {
         row[d] -= kbar[d];
       }
-      const float dot = canonical_dot(qbar.data() + h * 64, row.data(), 64);
+      const float dot = canonical_dot(qbar.data() + std::ptrdiff_t{64} * h, row.data(), 64);
       EXPECT_EQ(keys.bias[h * 50 + j], dot / keys.scales[j / 32 * 4 + (j % 8) / 2]);
     }
   }

@@ -106,6 +106,11 @@ TEST(Select, AnInt4GroupOfZeroKeysNeverSelectsEvenBelowAnyThreshold) {
   const std::vector<float> low(640, -1.0F);
   Policy policy = one_head.policy(Estimator::int4);
   EXPECT_EQ(kept_estimated(select(t, policy, 1.0F, zero, zero, low), policy, one_head.shape(), 9), 0);
+  // So small that the scale underflows to 0: the bias is then infinite, not NaN.
+  std::fill(t.k.begin(), t.k.end(), 0x3p-149F);
+  EXPECT_EQ(
+      kept_estimated(select(t, policy, 1.0F, zero, std::vector<float>(64, 1000.0F), low), policy, one_head.shape(), 9),
+      0);
   policy.estimator = Estimator::int8; // an estimate of 0 is above -1
   EXPECT_GT(kept_estimated(select(t, policy, 1.0F, zero, zero, low), policy, one_head.shape(), 9), 0);
 }
@@ -218,7 +223,7 @@ TEST(Select, P9TheQueryMeanBiasOfInt4MattersAndTheKeyMeanDoesNot) {
   for (std::size_t i = 0; i < t.k.size(); ++i) {
     smoothed.k[i] = t.k[i] - kbar[i % 64];
   }
-  const std::vector<float> zero(2 * 64);
+  const std::vector<float> zero(std::size_t{2} * 64);
   const Mask in_their_frame =
       select(smoothed, policy, c.scale(), zero, qbar, thresholds(smoothed, policy, c.scale()).value);
   testing::expect_equal_but_for_ties(mask, in_their_frame, margins, 1e-3);
@@ -239,7 +244,7 @@ TEST(Select, P14DegenerateInputsGiveNoNanAndNeverDropR) {
   for (std::size_t i = 9; i < inputs[3].k.size(); i += 64) { // a huge channel
     inputs[3].k[i] = 30000.0F;
   }
-  for (std::size_t i = 0; i < inputs[4].q.size(); i += 64 * 7) { // some zero rows and keys, tiny others
+  for (std::size_t i = 0; i < inputs[4].q.size(); i += std::size_t{64} * 7) { // some zero rows and keys, tiny others
     std::fill_n(inputs[4].q.begin() + i, 64, 0.0F);
     std::fill_n(inputs[4].k.begin() + i % inputs[4].k.size() / 64 * 64, 64, 0x1p-120F);
   }

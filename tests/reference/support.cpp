@@ -96,13 +96,16 @@ Tensors chunk_of(const Tensors &tensors, int first, int count) {
   chunk.q.clear();
   chunk.k.clear();
   chunk.v.clear();
+  const auto append = [&](std::vector<float> &to, const float *first_row, std::ptrdiff_t rows) {
+    to.insert(to.end(), first_row, first_row + rows * tensors.head_dim);
+  };
   for (int b = 0; b < tensors.shape.batch; ++b) {
     for (int h = 0; h < tensors.num_q_heads; ++h) {
-      chunk.q.insert(chunk.q.end(), tensors.query(b, h, first), tensors.query(b, h, first) + count * tensors.head_dim);
+      append(chunk.q, tensors.query(b, h, first), count);
     }
     for (int g = 0; g < tensors.num_kv_heads; ++g) {
-      chunk.k.insert(chunk.k.end(), tensors.key(b, g, 0), tensors.key(b, g, 0) + keys * tensors.head_dim);
-      chunk.v.insert(chunk.v.end(), tensors.value(b, g, 0), tensors.value(b, g, 0) + keys * tensors.head_dim);
+      append(chunk.k, tensors.key(b, g, 0), keys);
+      append(chunk.v, tensors.value(b, g, 0), keys);
     }
   }
   return chunk;
