@@ -51,6 +51,14 @@ TEST_F(ByHand, TheThresholdIsLnEight) {
   EXPECT_FLOAT_EQ(t.value[0], 2.0794415F);
 }
 
+TEST_F(ByHand, ScoresFarBeyondTheRangeOfExpAreTakenRelativeToTheLargest) {
+  tensors.k[70 * dim] = 2000.0F;
+  const Thresholds t = thresholds(tensors, policy, 1.0F);
+  EXPECT_EQ(t.m[0], 2000.0);
+  EXPECT_EQ(t.l[0], 1.0);
+  EXPECT_FLOAT_EQ(t.value[0], 2000.0F - 1.3862944F);
+}
+
 TEST_F(ByHand, EveryEstimatorDropsBlockZeroAndKeepsBlockOne) {
   for (const Estimator estimator : all_estimators) {
     policy.estimator = estimator;
