@@ -22,7 +22,7 @@ std::string read_text_file(const std::filesystem::path &path) {
   if (!std::filesystem::is_regular_file(path, code) || std::filesystem::file_size(path, code) > most) {
     throw Error(ErrorKind::io, fmt::format("{}: this is not a regular file of at most 64 MiB", path.string()));
   }
-  std::ifstream file(path, std::ios::binary);
+  const std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
   if (!file) {
@@ -89,11 +89,9 @@ std::vector<YamlNode> YamlNode::items(const std::string &what) const {
 
 template <class T>
 T YamlNode::scalar(const std::string &what, const char *kind) const {
-  try {
-    if (node_.IsScalar()) {
-      return node_.as<T>();
-    }
-  } catch (const YAML::Exception &) { // reported below, like a node that is no scalar
+  T value{};
+  if (node_.IsScalar() && YAML::convert<T>::decode(node_, value)) {
+    return value;
   }
   refuse(fmt::format("{} must be {}", what, kind));
 }
