@@ -62,11 +62,11 @@ int execute(const sale::cli::Command &command, bool verbose) {
 
 } // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): only building the command line itself may throw, and that is a bug
 int main(int argc, char **argv) {
   CLI::App app("Sparse attention for long-context LLM prefill: generates, compiles, caches and runs SALE kernels.",
                "sale");
   app.set_version_flag("--version", "sale " SALE_VERSION);
-  app.require_subcommand(1);
   app.fallthrough();
   bool verbose = false;
   app.add_flag("--verbose", verbose, "After an error, print the log, options and kernel concerned");
@@ -84,6 +84,10 @@ int main(int argc, char **argv) {
     return app.exit(request);
   } catch (const CLI::ParseError &error) {
     fmt::print(stderr, "sale: {}; see sale --help\n", one_line(error.what()));
+    return sale::cli::exit_bad_input;
+  }
+  if (!command) {
+    fmt::print(stderr, "sale: say what to do: info, generate, prewarm, run or cache; see sale --help\n");
     return sale::cli::exit_bad_input;
   }
   return execute(command, verbose);

@@ -101,7 +101,7 @@ int run_prewarm(const PrewarmOptions &options) {
   const Policy policy = options.policy.resolve(model.problem);
   const std::filesystem::path folder = options.engine.cache_folder();
   require_writable(folder);
-  Options engine = options.engine.resolve();
+  const Options engine = options.engine.resolve();
 
   const Problem &problem = model.problem;
   fmt::print("{}: {}, {} query heads over {} KV heads, head_dim {}\n", model.name, to_string(problem.dtype),

@@ -47,7 +47,7 @@ struct Engine::State {
   KernelFactory factory;
 };
 
-Engine::Engine(int device, Options options) : state_(std::make_shared<const State>(device, std::move(options))) {}
+Engine::Engine(int device, Options options) : state_(std::make_shared<State>(device, std::move(options))) {}
 
 Plan Engine::prepare(const Problem &problem, const Policy &policy) const {
   const auto [arch, as_ptx] = state_->arch;
