@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/device_memory.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace sale::cli {
 
 DeviceContext::DeviceContext(std::shared_ptr<const Driver> driver, int ordinal) : driver_(std::move(driver)) {
+  int count = 0;
+  driver_->check(driver_->api.device_count(&count), "cuDeviceGetCount");
+  if (ordinal >= count) {
+    throw Error(ErrorKind::not_found, fmt::format("there is no GPU {}; this machine has {}", ordinal, count));
+  }
   driver_->check(driver_->api.device_get(&device_, ordinal), "cuDeviceGet");
   cu::Context context = nullptr;
   driver_->check(driver_->api.primary_retain(&context, device_), "cuDevicePrimaryCtxRetain");

@@ -48,7 +48,7 @@ void add_generate(CLI::App &app, Command &command) {
   sub->add_option("--stage", options->stage, "mean, quantize, prepare, select or attend")->required();
   sub->add_option("--arch", options->arch, "Architecture")->capture_default_str();
   sub->add_option("--head-dim", options->head_dim, "64, 96, 128 or 256")->capture_default_str();
-  sub->add_option("--gqa", options->gqa, "Query heads per KV head")->capture_default_str();
+  sub->add_option("--gqa", options->gqa, "Query heads per KV head")->check(CLI::Range(1, 65535))->capture_default_str();
   sub->add_option("--dtype", options->dtype, "bf16 or f16")->capture_default_str();
   sub->add_option("--estimator", options->estimator, "exact, int8 or int4")->capture_default_str();
   sub->add_option("--block-q", options->block_q, "Rows of a mask block")->capture_default_str();

@@ -169,7 +169,8 @@ Result cuFuncSetAttribute(Function, FunctionAttribute, int value) {
 Result cuMemAlloc_v2(Address *address, std::size_t bytes) {
   const Result result = record("cuMemAlloc_v2");
   if (result == success) {
-    *address = reinterpret_cast<Address>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+    const std::size_t rounded = (bytes + 255) / 256 * 256;
+    *address = reinterpret_cast<Address>(std::memset(std::aligned_alloc(256, rounded), 0, rounded));
     allocations[*address] = bytes;
     state.live_bytes += bytes;
   }

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cache/store.hpp"
+#include "tests/cache/sample_entry.hpp"
+#include "tests/cli/command_line.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace sale::cli_test {
+namespace {
+
+using Json = nlohmann::json;
+
+void expect_contains(const std::string &text, const std::string &part) {
+  EXPECT_NE(text.find(part), std::string::npos) << "\"" << part << "\" is not in:\n" << text;
+}
+
+TEST(Help, is_there_for_every_subcommand) {
+  EXPECT_EQ(run_sale({"--help"}).exit_code, 0);
+  EXPECT_EQ(run_sale({"--version"}).exit_code, 0);
+  for (const char *command : {"info", "generate", "prewarm", "run", "cache"}) {
+    const CommandResult result = run_sale({command, "--help"});
+    EXPECT_EQ(result.exit_code, 0) << command;
+    expect_contains(result.out, "--help");
+  }
+}
+
+TEST(Info, says_what_is_there_and_what_is_supported) {
+  const CommandResult text = run_sale({"info"});
+  EXPECT_EQ(text.exit_code, 0);
+  for (const char *word : {"sale", "GPU", "NVRTC", "cache", "archs", "sm_90", "head_dims", "llama-3.1-8b"}) {
+    expect_contains(text.out, word);
+  }
+  const Json json = Json::parse(run_sale({"info", "--json"}).out);
+  EXPECT_TRUE(json["supported"]["archs"].contains("sm_80"));
+  EXPECT_TRUE(json["driver"]["devices"].is_array());
+}
+
+TEST(Info, without_driver_and_compiler_gives_the_reasons) {
+  const TemporaryFolder folder;
+  const std::string nothing = folder.path() / "nothing.so";
+  const Json json = Json::parse(run_sale({"info", "--json", "--nvrtc", nothing, "--cuda-driver", nothing}).out);
+  EXPECT_TRUE(json["nvrtc"].contains("problem"));
+  EXPECT_TRUE(json["driver"].contains("problem"));
+}
+
+TEST(Generate, prints_one_self_contained_kernel) {
+  for (const char *stage : {"mean", "quantize", "prepare", "select", "attend"}) {
+    const CommandResult result = run_sale(
+        {"generate", "--stage", stage, "--arch", "sm_90", "--head-dim", "128", "--gqa", "4", "--dtype", "bf16"});
+    EXPECT_EQ(result.exit_code, 0) << stage << ": " << result.err;
+    expect_contains(result.out, std::string("sale_") + stage);
+    expect_contains(result.out, "extern \"C\" __global__");
+    EXPECT_EQ(result.out.find("#include"), std::string::npos) << stage;
+  }
+}
+
+TEST(Generate, writes_to_a_file) {
+  const TemporaryFolder folder;
+  const std::string file = folder.path() / "attend.cu";
+  const CommandResult result = run_sale({"generate", "--stage", "attend", "-o", file});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "");
+  EXPECT_EQ(read_file(file), run_sale({"generate", "--stage", "attend"}).out);
+}
+
+TEST(Cache, path_prefers_the_option_then_the_variable_then_the_home) {
+  EXPECT_EQ(run_sale({"cache", "path", "--cache-dir", "/a"}, {{"SALE_CACHE_DIR", "/b"}}).out, "/a\n");
+  EXPECT_EQ(run_sale({"cache", "path"}, {{"SALE_CACHE_DIR", "/b"}, {"XDG_CACHE_HOME", "/c"}}).out, "/b\n");
+  EXPECT_EQ(run_sale({"cache", "path"}, {{"SALE_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "/c"}}).out, "/c/sale\n");
+}
+
+TEST(Cache, list_verify_and_clear_see_the_same_files) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "cache";
+  const Store store(path, [](const std::string &) {});
+  store.publish(sample_entry(std::string(64, 'a')));
+  store.publish(sample_entry(std::string(64, 'b')));
+
+  const CommandResult list = run_sale({"cache", "list", "--cache-dir", path});
+  EXPECT_EQ(list.exit_code, 0);
+  expect_contains(list.out, "attend sm_90 bf16 d128");
+  expect_contains(list.out, "2 kernels");
+  const CommandResult good = run_sale({"cache", "verify", "--cache-dir", path});
+  EXPECT_EQ(good.exit_code, 0);
+  expect_contains(good.out, "2 kernels checked, 0 damaged");
+
+  std::filesystem::resize_file(store.list().front().path, 40);
+  const CommandResult damaged = run_sale({"cache", "verify", "--cache-dir", path});
+  EXPECT_EQ(damaged.exit_code, 3);
+  expect_contains(damaged.out, "2 kernels checked, 1 damaged");
+
+  const CommandResult clear = run_sale({"cache", "clear", "--cache-dir", path});
+  EXPECT_EQ(clear.exit_code, 0);
+  expect_contains(clear.out, "removed 2 files");
+  expect_contains(run_sale({"cache", "list", "--cache-dir", path}).out, "0 kernels");
+}
+
+class Prewarm : public testing::Test {
+protected:
+  void SetUp() override {
+    if (!has_nvrtc()) {
+      GTEST_SKIP() << "no NVRTC on this machine";
+    }
+  }
+  CommandResult prewarm(const std::string &model_option, const std::string &model) const {
+    return run_sale({"prewarm", "--arch", "sm_80", model_option, model, "--cache-dir", cache()});
+  }
+  std::string cache() const { return (folder_.path() / "cache").string(); }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Prewarm, the_second_time_everything_is_a_hit) {
+  const CommandResult first = prewarm("--model", "smollm2-135m");
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  expect_contains(first.out, "0 from the cache");
+  for (const char *word : {"kernel", "registers", "spills", "smem", "cubin bytes", "ms", "attend sm_80", "compiled"}) {
+    expect_contains(first.out, word);
+  }
+  expect_contains(first.err, "[1/");
+  const CommandResult second = prewarm("--model", "smollm2-135m");
+  expect_contains(second.out, "0 compiled");
+
+  // A config.json of the same shape needs the same kernels.
+  const std::string config = folder_.path() / "config.json";
+  write_file(config, R"({"hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3})");
+  expect_contains(prewarm("--model", config).out, "0 compiled");
+}
+
+TEST_F(Prewarm, a_damaged_kernel_is_compiled_again) {
+  const std::string problem = folder_.path() / "problem.yaml";
+  write_file(problem, "dtype: f16\nhead_dim: 64\nnum_q_heads: 1\nnum_kv_heads: 1\n");
+  EXPECT_EQ(prewarm("--problem", problem).exit_code, 0);
+  std::filesystem::resize_file(Store(cache(), [](const std::string &) {}).list().front().path, 40);
+  const CommandResult again = prewarm("--problem", problem);
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  expect_contains(again.out, "1 compiled");
+  EXPECT_EQ(run_sale({"cache", "verify", "--cache-dir", cache()}).exit_code, 0);
+}
+
+} // namespace
+} // namespace sale::cli_test
