@@ -121,7 +121,7 @@ private:
 struct Options {
   std::filesystem::path cuda_driver; ///< libcuda.so.1; empty = the loader's path
   std::filesystem::path
-      nvrtc; ///< libnvrtc.so or its folder; empty = CUDA_HOME, loader's path, /usr/local/cuda, pip wheels
+      nvrtc; ///< libnvrtc.so or its folder; empty = SALE_NVRTC, CUDA_HOME, loader's path, /usr/local/cuda, wheels
   std::filesystem::path cache_dir; ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
   bool use_disk_cache = true;
   int jobs = 0;     ///< parallel compiles; 0 = one per core
