@@ -23,6 +23,7 @@ namespace {
 
 std::vector<char *> pointers(std::vector<std::string> &texts) {
   std::vector<char *> result;
+  result.reserve(texts.size() + 1);
   for (std::string &text : texts) {
     result.push_back(text.data());
   }
@@ -39,7 +40,7 @@ std::vector<std::string> merged_environment(const std::map<std::string, std::str
     }
   }
   for (const auto &[name, value] : added) {
-    result.push_back(name + "=" + value);
+    result.push_back(std::string(name).append("=").append(value));
   }
   return result;
 }

@@ -77,8 +77,8 @@ TEST(Qkv, results_are_written_with_the_documented_names_types_and_shapes) {
   const Shape shape{1, 70, 300};
   reference::Mask mask(shape, 2, 64, 32);
   mask.set(0, 1, 1, 9);
-  const std::vector<std::uint16_t> out(2 * 70 * 64, 7);
-  const std::vector<float> lse(2 * 70, 0.25F);
+  const std::vector<std::uint16_t> out(std::size_t{2} * 70 * 64, 7);
+  const std::vector<float> lse(std::size_t{2} * 70, 0.25F);
   const auto path = folder.path() / "out.safetensors";
   write_result(path, problem, shape, out, lse, mask);
 
