@@ -12,7 +12,8 @@ void EngineOptions::add_cache_dir_to(CLI::App &app) {
 
 void EngineOptions::add_to(CLI::App &app) {
   add_cache_dir_to(app);
-  app.add_option("--nvrtc", nvrtc, "libnvrtc.so or its folder (default: CUDA_HOME, loader's path, pip wheels)");
+  app.add_option("--nvrtc", nvrtc,
+                 "libnvrtc.so or its folder (default: SALE_NVRTC, CUDA_HOME, loader's path, pip wheels)");
   app.add_option("--cuda-driver", cuda_driver, "libcuda.so.1 (default: the loader's path)");
   app.add_option("--jobs", jobs, "Kernels compiled at once; 0 = one per core")->check(CLI::Range(0, 1024));
 }
