@@ -9,19 +9,39 @@ namespace {
 // 32 rows per warp halve the shared-memory reads per product, as long as output and scores fit 255 registers. Measured
 // on an H100 with all blocks kept and with structured masks (bench/README.md).
 Tile attend_tile(const KernelSpec &spec) {
+  // From sm_100 on, and on 8.x for block_k 128, ptxas needs more registers for the same source: half a step keeps it
+  // from spilling.
+  const bool tight = spec.arch.major >= 10 || (spec.arch.major == 8 && spec.block_k == 128 && !spec.dense);
+  const int shrink = tight ? 2 : 1;
   if (spec.head_dim <= 64) {
-    return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 128, .stages = 2, .min_ctas = 2};
+    return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 128 / shrink, .stages = 2, .min_ctas = 2};
   }
   if (spec.head_dim <= 128) {
-    return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 64, .stages = 2, .min_ctas = 2};
+    return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 64 / shrink, .stages = 2, .min_ctas = 2};
   }
   if (spec.arch.max_shared_memory() >= 192 * 1024) {
-    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2, .min_ctas = 1};
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64 / shrink, .stages = 2, .min_ctas = 1};
   }
   if (spec.arch.max_shared_memory() >= 160 * 1024) {
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   }
   return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+}
+
+// 64 rows per warp share each key fragment among four products; wide rows of Q and int4's biases leave registers for 32
+// only. Measured on an H100; what spills elsewhere takes the smaller step.
+Tile select_tile(const KernelSpec &spec) {
+  const int row_bytes = spec.estimator == Estimator::exact ? 2 * spec.head_dim : spec.code_row_bytes();
+  if (row_bytes <= 64) {
+    return {.rows_per_warp = 64, .warps = 4, .keys_per_step = 64, .stages = 3, .min_ctas = 2};
+  }
+  if (row_bytes <= 128) {
+    return {.rows_per_warp = 64, .warps = 4, .keys_per_step = 128, .stages = 2, .min_ctas = 2};
+  }
+  if (row_bytes <= 256 && spec.estimator != Estimator::int4 && spec.arch.major <= 9) {
+    return {.rows_per_warp = 64, .warps = 4, .keys_per_step = 64, .stages = 2, .min_ctas = 2};
+  }
+  return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 64, .stages = 2, .min_ctas = row_bytes <= 256 ? 2 : 1};
 }
 
 } // namespace
@@ -32,7 +52,7 @@ Tile default_tile(const KernelSpec &spec) {
   case Stage::quantize: return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::prepare:
     return {.rows_per_warp = 16, .warps = spec.block_q / 16, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
-  case Stage::select: return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 64, .stages = 2, .min_ctas = 1};
+  case Stage::select: return select_tile(spec);
   case Stage::attend: return attend_tile(spec);
   }
   return {};

@@ -89,12 +89,20 @@ void validate(const KernelSpec &spec) {
                             to_string(spec.stage)));
   }
   const Tile &tile = spec.tile;
-  if (tile.rows_per_warp != 16 && tile.rows_per_warp != 32) {
-    throw Error(ErrorKind::invalid_argument, fmt::format("rows_per_warp {} must be 16 or 32", tile.rows_per_warp));
+  // Only select keeps so little per row that 64 fit the registers.
+  const bool rows_fit =
+      tile.rows_per_warp == 16 || tile.rows_per_warp == 32 || (tile.rows_per_warp == 64 && spec.stage == Stage::select);
+  if (!rows_fit) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("rows_per_warp {} must be 16 or 32, or 64 for select", tile.rows_per_warp));
   }
   if (tile.keys_per_step % 32 != 0 || tile.keys_per_step < 32 || tile.keys_per_step > 128) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("keys_per_step {} must be 32, 64, 96 or 128", tile.keys_per_step));
+  }
+  if (spec.stage == Stage::select && 32 * spec.block_k % tile.keys_per_step != 0) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} of select must divide a mask word's {} keys",
+                                                         tile.keys_per_step, 32 * spec.block_k));
   }
   if (tile.warps < 1 || tile.warps > 16 || tile.stages < 2 || tile.stages > 8 || tile.min_ctas < 1) {
     throw Error(ErrorKind::invalid_argument,

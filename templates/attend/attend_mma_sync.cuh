@@ -4,6 +4,7 @@
 #pragma once
 
 #include "args/attend_args.cuh"
+#include "attend/attend_tile.cuh"
 #include "attend/key_walk.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
@@ -20,12 +21,12 @@
 template <class Config>
 struct AttendLayout {
   static constexpr int row_bytes = Config::head_dim * 2;
-  static constexpr int rows = Config::rows_per_warp * Config::warps;
+  static constexpr int rows = AttendTile<Config>::rows;
   static constexpr int q_bytes = rows * row_bytes;
   static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
-  static constexpr int query_blocks = Config::dense || rows < Config::block_q ? 1 : rows / Config::block_q;
-  static constexpr int walk_bytes = Config::dense ? 0 : MaskWalk<Config, query_blocks>::shared_bytes;
-  static constexpr int shared_bytes = q_bytes + Config::stages * 2 * tile_bytes + walk_bytes;
+  static constexpr int walk_offset = q_bytes + Config::stages * 2 * tile_bytes;
+  static constexpr int walk_bytes = Config::dense ? 0 : MaskWalk<Config, walk_offset>::shared_bytes;
+  static constexpr int shared_bytes = walk_offset + walk_bytes;
 };
 
 // Copies `rows` rows of a strided tensor into a swizzled shared tile; rows at or past `limit` become zero.
@@ -67,11 +68,26 @@ SALE_DEVICE void load_step(u32 shared, const u8 *source, s64 row_stride, const S
   }
 }
 
+// One step of K, then of V. Where they lie is worked out anew: it need not live in registers through the loop.
+template <class Config, class Step>
+SALE_DEVICE void load_keys_and_values(u32 shared, const AttendArgs &args, const Step &step) {
+  const AttendTile<Config> tile;
+  const s32 kv_head = tile.head / Config::gqa;
+  const auto load = [&](u32 to, const TensorArg &tensor) {
+    const u8 *head =
+        static_cast<const u8 *>(tensor.data) + 2 * (tile.batch * tensor.stride_batch + kv_head * tensor.stride_head);
+    load_step<Config>(to, head, 2 * tensor.stride_token, step, args.kv_len);
+  };
+  load(shared, args.k);
+  load(shared + AttendLayout<Config>::tile_bytes, args.v);
+}
+
 // The query rows of one warp: their fragments, running maximum and sum, and output.
 template <class Config>
 class WarpRows {
   using Element = typename Config::Element;
   using Layout = AttendLayout<Config>;
+  using Lane = typename Swizzle<Layout::row_bytes>::Lane;
   static constexpr int m_tiles = Config::rows_per_warp / 16;
   static constexpr int k_steps = Config::head_dim / 16;
   static constexpr int key_tiles = Config::keys_per_step / 8;
@@ -163,6 +179,8 @@ private:
   // scores = Q · Kᵀ
   SALE_DEVICE void multiply_keys(f32 (&scores)[m_tiles][key_tiles][4], u32 k_shared) {
     const u32 lane = lane_index();
+    const Lane q_lane(q_shared_, lane % 16, lane / 16);
+    const Lane k_lane(k_shared, lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
@@ -178,13 +196,12 @@ private:
       u32 a[m_tiles][4];
 #pragma unroll
       for (int m = 0; m < m_tiles; ++m) {
-        ldmatrix_x4(a[m], q_shared_ + Swizzle<Layout::row_bytes>::offset(m * 16 + lane % 16, k * 2 + lane / 16));
+        ldmatrix_x4(a[m], q_lane.at(m * 16, k * 2));
       }
 #pragma unroll
       for (int n = 0; n < key_tiles / 2; ++n) {
         u32 b[4];
-        ldmatrix_x4(b, k_shared +
-                           Swizzle<Layout::row_bytes>::offset(n * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
+        ldmatrix_x4(b, k_lane.at(n * 16, k * 2));
 #pragma unroll
         for (int m = 0; m < m_tiles; ++m) {
           mma(Element{}, scores[m][2 * n], a[m], b[0], b[1]);
@@ -296,24 +313,13 @@ private:
   f32 out_[m_tiles][out_tiles][4];
 };
 
-// What a CTA works on. Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
-template <class Config>
-struct AttendTile {
-  s32 first_row = static_cast<s32>(grid_x() - 1 - block_x()) * AttendLayout<Config>::rows;
-  s32 head = static_cast<s32>(block_y());
-  s32 batch = static_cast<s32>(block_z());
-};
-
 template <class Config, class Walk>
 SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   using Layout = AttendLayout<Config>;
   constexpr int stages = Config::stages;
   const auto [first_row, head, batch] = AttendTile<Config>();
-  const s32 kv_head = head / Config::gqa;
   const s32 position = args.kv_len - args.q_len + first_row;
   const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * (batch * args.q.stride_batch + head * args.q.stride_head);
-  const u8 *k = static_cast<const u8 *>(args.k.data) + 2 * (batch * args.k.stride_batch + kv_head * args.k.stride_head);
-  const u8 *v = static_cast<const u8 *>(args.v.data) + 2 * (batch * args.v.stride_batch + kv_head * args.v.stride_head);
 
   const u32 q_shared = dynamic_shared_address();
   const u32 kv_shared = q_shared + Layout::q_bytes;
@@ -325,9 +331,7 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   for (int i = 0; i < stages - 1; ++i) {
     pending[i] = walk.next();
     if (!pending[i].empty()) {
-      const u32 k_tile = kv_shared + i * 2 * Layout::tile_bytes;
-      load_step<Config>(k_tile, k, 2 * args.k.stride_token, pending[i], args.kv_len);
-      load_step<Config>(k_tile + Layout::tile_bytes, v, 2 * args.v.stride_token, pending[i], args.kv_len);
+      load_keys_and_values<Config>(kv_shared + i * 2 * Layout::tile_bytes, args, pending[i]);
     }
     cp_async_commit();
   }
@@ -341,8 +345,7 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
     pending[stages - 1] = walk.next();
     const u32 next_tile = kv_shared + (stage == 0 ? stages - 1 : stage - 1) * 2 * Layout::tile_bytes;
     if (!pending[stages - 1].empty()) {
-      load_step<Config>(next_tile, k, 2 * args.k.stride_token, pending[stages - 1], args.kv_len);
-      load_step<Config>(next_tile + Layout::tile_bytes, v, 2 * args.v.stride_token, pending[stages - 1], args.kv_len);
+      load_keys_and_values<Config>(next_tile, args, pending[stages - 1]);
     }
     cp_async_commit();
     const u32 k_tile = kv_shared + stage * 2 * Layout::tile_bytes;
@@ -369,17 +372,10 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
 template <class Config>
 SALE_DEVICE void attend(const AttendArgs &args) {
   using Layout = AttendLayout<Config>;
-  const AttendTile<Config> tile;
   if constexpr (Config::dense) {
-    attend_tile<Config>(args,
-                        DenseWalk<Config>(imin(args.kv_len - args.q_len + tile.first_row + Layout::rows, args.kv_len)));
+    const s32 end_row = AttendTile<Config>().first_row + Layout::rows;
+    attend_tile<Config>(args, DenseWalk<Config>(imin(args.kv_len - args.q_len + end_row, args.kv_len)));
   } else {
-    const s32 q_blocks = ceil_div(args.q_len, Config::block_q);
-    const s32 first_block = tile.first_row / Config::block_q;
-    const s64 mask_row = (static_cast<s64>(tile.batch) * args.num_q_heads + tile.head) * q_blocks + first_block;
-    const u32 walk_shared = dynamic_shared_address() + Layout::shared_bytes - Layout::walk_bytes;
-    attend_tile<Config>(args,
-                        MaskWalk<Config, Layout::query_blocks>(walk_shared, args.mask + mask_row * args.mask_words,
-                                                               args.mask_words, q_blocks - first_block));
+    attend_tile<Config>(args, MaskWalk<Config, Layout::walk_offset>(MaskRows<Config>(args)));
   }
 }

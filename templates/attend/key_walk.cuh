@@ -3,8 +3,10 @@
 // are in the pipeline.
 #pragma once
 
+#include "attend/attend_tile.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
+#include "device/shared.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
@@ -45,8 +47,9 @@ private:
 
 // The union of the mask rows of the CTA's query blocks, gathered a batch of mask words at a time into a list in shared
 // memory. An entry is (granule index << 2) | keep; 0 pads the last step of a batch.
-template <class Config, int query_blocks>
+template <class Config, int shared_offset>
 class MaskWalk {
+  static constexpr int query_blocks = AttendTile<Config>::query_blocks;
   static_assert(query_blocks <= 2, "an entry has two keep bits");
   static constexpr int granule_keys = Granule<Config>::keys;
   static constexpr int per_step = Granule<Config>::per_step;
@@ -72,32 +75,26 @@ public:
   };
   static constexpr int shared_bytes = buffers * batch_bytes;
 
-  // shared: shared_bytes of the CTA's; mask_row: mask words of the first query block; blocks: how many query blocks
-  // exist.
-  SALE_DEVICE MaskWalk(u32 shared, const u32 *mask_row, s32 words, s32 blocks)
-      : shared_(shared), row_(mask_row), words_(words), blocks_(blocks) {
-    fetch_words();
-  }
+  SALE_DEVICE explicit MaskWalk(const MaskRows<Config> &rows) : rows_(rows) { fetch_words(); }
 
   SALE_DEVICE Step next() {
-    position_ += per_step;
-    while (position_ >= count_) {
-      if (next_word_ >= words_) {
+    at_ += per_step * 4;
+    while (at_ >= end_) {
+      if (next_word_ >= rows_.words()) {
         return {0};
       }
       build_batch();
     }
-    return {shared_ + buffer_ * batch_bytes + position_ * 4};
+    return {at_};
   }
 
 private:
   // Lane i takes word i of the coming batch of each row: the loads are in flight while the current batch is worked on.
   SALE_DEVICE void fetch_words() {
     const s32 lane = static_cast<s32>(lane_index());
-    const s32 word = next_word_ + lane;
 #pragma unroll
     for (int b = 0; b < query_blocks; ++b) {
-      fetched_[b] = lane < batch_words && word < words_ && b < blocks_ ? row_[b * words_ + word] : 0;
+      fetched_[b] = lane < batch_words ? rows_.word(b, next_word_ + lane) : 0;
     }
   }
 
@@ -127,15 +124,20 @@ private:
       through += lane >= distance ? before : 0;
     }
     const u32 totals = shuffle(through, batch_words - 1);
-    buffer_ = count_ == 0 ? buffer_ : (buffer_ == buffers - 1 ? 0 : buffer_ + 1);
-    const u32 list = shared_ + buffer_ * batch_bytes;
+    next_word_ += batch_words;
+    fetch_words();
+    if (totals == 0) {
+      return; // and the buffer stays free for the next batch
+    }
+    buffer_ = buffer_ == buffers - 1 ? 0 : buffer_ + 1;
+    const u32 list = dynamic_shared_address() + shared_offset + buffer_ * batch_bytes;
 #pragma unroll
     for (int i = 0; i < (batch_granules + Config::threads - 1) / Config::threads; ++i) {
       // The 32 granules of a warp lie in one mask word.
       const s32 granule = i * Config::threads + static_cast<s32>(thread_index());
       const u32 source = static_cast<u32>(granule / per_block / 32) & 31U;
       const u32 bit = static_cast<u32>(granule / per_block) & 31U;
-      const u32 index = static_cast<u32>(next_word_ * 32 * per_block + granule);
+      const u32 index = static_cast<u32>((next_word_ - batch_words) * 32 * per_block + granule);
       const u32 through_here = shuffle(through, source);
       s32 first = 0; // where the class begins
 #pragma unroll
@@ -154,23 +156,19 @@ private:
     for (int c = 0; c < classes; ++c) {
       total += static_cast<s32>(totals >> c * count_bits_each & count_mask) * per_block;
     }
-    count_ = (total + per_step - 1) / per_step * per_step;
-    if (thread_index() < static_cast<u32>(count_ - total)) {
+    const s32 count = (total + per_step - 1) / per_step * per_step;
+    if (thread_index() < static_cast<u32>(count - total)) {
       store_shared_4(list + (total + thread_index()) * 4, 0);
     }
-    position_ = 0;
-    next_word_ += batch_words;
-    fetch_words();
+    at_ = list;
+    end_ = list + count * 4;
     sync_threads();
   }
 
-  u32 shared_;
-  const u32 *row_;
-  s32 words_;
-  s32 blocks_;
+  MaskRows<Config> rows_;
   s32 next_word_ = 0; // first word of the coming batch
   u32 fetched_[query_blocks];
   s32 buffer_ = 0;
-  s32 count_ = 0; // entries of the current batch
-  s32 position_ = -per_step;
+  u32 at_ = 0; // shared addresses: the coming step, and the end of the current batch
+  u32 end_ = 0;
 };

@@ -15,4 +15,24 @@ struct Swizzle {
   static SALE_DEVICE u32 offset(u32 row, u32 chunk) {
     return row * row_bytes + ((chunk ^ ((row / period) & (aligned - 1))) << 4);
   }
+
+  // What one lane of an ldmatrix reads, stepping through a tile by constants: few registers, and immediate offsets.
+  class Lane {
+    static_assert(aligned >= 2, "the lane's chunk is the low bit");
+
+  public:
+    // The lane's own row, and its chunk: 0 or 1.
+    SALE_DEVICE Lane(u32 tile, u32 row, u32 chunk)
+        : base_(tile + row * row_bytes), turn_((chunk ^ ((row / period) & (aligned - 1))) << 4) {}
+
+    // `rows` rows (a multiple of 8) and `chunk` chunks (even) further.
+    SALE_DEVICE u32 at(int rows, int chunk) const {
+      return base_ + (static_cast<u32>(chunk % aligned << 4) ^ turn_) + rows * row_bytes +
+             chunk / aligned * aligned * 16;
+    }
+
+  private:
+    u32 base_;
+    u32 turn_;
+  };
 };

@@ -93,8 +93,14 @@ TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
             "head_dim 80 is not supported; supported are 64, 96, 128 and 256");
   EXPECT_EQ(refused([](KernelSpec &s) { s.block_k = 48; }),
             "block_k 48 is not supported; supported are 32, 64 and 128");
-  EXPECT_NE(refused([](KernelSpec &s) { s.tile.rows_per_warp = 24; }).find("must be 16 or 32"), std::string::npos);
+  EXPECT_NE(refused([](KernelSpec &s) { s.tile.rows_per_warp = 24; }).find("must be 16 or 32, or 64 for select"),
+            std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) { s.tile.keys_per_step = 40; }).find("keys_per_step 40"), std::string::npos);
+  EXPECT_NE(refused([](KernelSpec &s) {
+              s.stage = Stage::select;
+              s.tile.keys_per_step = 96;
+            }).find("must divide a mask word's 1024 keys"),
+            std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) { s.tile.stages = 1; }).find("stages"), std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) {
               s.arch = {8, 9};
