@@ -6,26 +6,28 @@ namespace sale {
 
 namespace {
 
-// 32 rows per warp halve the shared-memory reads per product, as long as output and scores fit 255 registers. Measured
-// on an H100 with all blocks kept and with structured masks (bench/README.md).
+// 32 rows per warp halve the shared-memory reads per product, as long as output and scores fit 255 registers and two
+// CTAs fit an SM. Measured on an H100 with all blocks kept and with structured masks.
 Tile attend_tile(const KernelSpec &spec) {
-  // From sm_100 on, and on 8.x for block_k 128, ptxas needs more registers for the same source: half a step keeps it
-  // from spilling.
-  const bool tight = spec.arch.major >= 10 || (spec.arch.major == 8 && spec.block_k == 128 && !spec.dense);
-  const int shrink = tight ? 2 : 1;
-  if (spec.head_dim <= 64) {
-    return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 128 / shrink, .stages = 2, .min_ctas = 2};
+  const int shared_memory = spec.arch.max_shared_memory();
+  if (spec.head_dim > 128) {
+    if (shared_memory < 160 * 1024) {
+      return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+    }
+    const bool wide = shared_memory >= 192 * 1024 && spec.arch.major < 10;
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = wide ? 64 : 32, .stages = 2, .min_ctas = 1};
   }
-  if (spec.head_dim <= 128) {
-    return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 64 / shrink, .stages = 2, .min_ctas = 2};
+  const int keys = spec.head_dim <= 64 ? 128 : 64;
+  if (shared_memory < 160 * 1024) {
+    // One CTA an SM: eight warps hide latency that four cannot.
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = keys, .stages = 2, .min_ctas = 1};
   }
-  if (spec.arch.max_shared_memory() >= 192 * 1024) {
-    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64 / shrink, .stages = 2, .min_ctas = 1};
-  }
-  if (spec.arch.max_shared_memory() >= 160 * 1024) {
-    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
-  }
-  return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+  // From sm_100 on ptxas needs more registers for the same source; half a step keeps it from spilling.
+  return {.rows_per_warp = 32,
+          .warps = 4,
+          .keys_per_step = spec.arch.major < 10 ? keys : keys / 2,
+          .stages = 2,
+          .min_ctas = 2};
 }
 
 // 64 rows per warp share each key fragment among four products; wide rows of Q and int4's biases leave registers for 32

@@ -6,6 +6,7 @@
 #include "args/attend_args.cuh"
 #include "attend/attend_tile.cuh"
 #include "attend/key_walk.cuh"
+#include "common/load_tile.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/element.cuh"
@@ -29,57 +30,25 @@ struct AttendLayout {
   static constexpr int shared_bytes = walk_offset + walk_bytes;
 };
 
-// Copies `rows` rows of a strided tensor into a swizzled shared tile; rows at or past `limit` become zero.
-template <class Config, int rows>
-SALE_DEVICE void load_rows(u32 shared, const u8 *source, s64 row_stride, s32 first_row, s32 limit) {
-  constexpr int row_bytes = AttendLayout<Config>::row_bytes;
-  constexpr int chunks = row_bytes / 16;
-#pragma unroll
-  for (int i = 0; i < rows * chunks / Config::threads; ++i) {
-    const s32 index = i * Config::threads + static_cast<s32>(thread_index());
-    const s32 row = index / chunks;
-    const s32 chunk = index % chunks;
-    const bool valid = first_row + row < limit;
-    const u8 *address = source + (valid ? (first_row + row) * row_stride + chunk * 16 : 0);
-    cp_async_16(shared + Swizzle<row_bytes>::offset(row, chunk), address, valid);
-  }
-}
-
-// Gathers one step of K or V.
-template <class Config, class Step>
-SALE_DEVICE void load_step(u32 shared, const u8 *source, s64 row_stride, const Step &step, s32 kv_len) {
-  constexpr int row_bytes = AttendLayout<Config>::row_bytes;
-  constexpr int chunks = row_bytes / 16;
-  constexpr int per_granule = Granule<Config>::keys * chunks / Config::threads;
-  static_assert(per_granule * Config::threads == Granule<Config>::keys * chunks, "threads share a granule evenly");
-#pragma unroll
-  for (int g = 0; g < Granule<Config>::per_step; ++g) {
-    const Granule<Config> granule = step.granule(g);
-#pragma unroll
-    for (int i = 0; i < per_granule; ++i) {
-      const s32 index = i * Config::threads + static_cast<s32>(thread_index());
-      const s32 row = index / chunks;
-      const s32 chunk = index % chunks;
-      const s32 key = granule.key + row;
-      const bool valid = granule.keep != 0 && key < kv_len;
-      const u8 *address = source + (valid ? key * row_stride + chunk * 16 : 0);
-      cp_async_16(shared + Swizzle<row_bytes>::offset(g * Granule<Config>::keys + row, chunk), address, valid);
-    }
-  }
-}
-
 // One step of K, then of V. Where they lie is worked out anew: it need not live in registers through the loop.
 template <class Config, class Step>
 SALE_DEVICE void load_keys_and_values(u32 shared, const AttendArgs &args, const Step &step) {
+  using Layout = AttendLayout<Config>;
   const AttendTile<Config> tile;
   const s32 kv_head = tile.head / Config::gqa;
   const auto load = [&](u32 to, const TensorArg &tensor) {
     const u8 *head =
         static_cast<const u8 *>(tensor.data) + 2 * (tile.batch * tensor.stride_batch + kv_head * tensor.stride_head);
-    load_step<Config>(to, head, 2 * tensor.stride_token, step, args.kv_len);
+#pragma unroll
+    for (int g = 0; g < Granule<Config>::per_step; ++g) {
+      const Granule<Config> granule = step.granule(g);
+      load_tile<Granule<Config>::keys, Layout::row_bytes, Config::threads>(
+          to + g * Granule<Config>::keys * Layout::row_bytes, head, 2 * tensor.stride_token,
+          granule.keep != 0 ? args.kv_len : 0, ConsecutiveRows{granule.key});
+    }
   };
   load(shared, args.k);
-  load(shared + AttendLayout<Config>::tile_bytes, args.v);
+  load(shared + Layout::tile_bytes, args.v);
 }
 
 // The query rows of one warp: their fragments, running maximum and sum, and output.
@@ -282,6 +251,7 @@ private:
   // out += P · V; the accumulator fragments of the scores are the A fragments of this product.
   SALE_DEVICE void multiply_values(const f32 (&scores)[m_tiles][key_tiles][4], u32 v_shared) {
     const u32 lane = lane_index();
+    const Lane v_lane(v_shared, lane % 16, lane / 16);
 #pragma unroll
     for (int k = 0; k < key_tiles / 2; ++k) {
       u32 p[m_tiles][4];
@@ -295,7 +265,7 @@ private:
 #pragma unroll
       for (int n = 0; n < out_tiles / 2; ++n) {
         u32 b[4];
-        ldmatrix_x4_trans(b, v_shared + Swizzle<Layout::row_bytes>::offset(k * 16 + lane % 16, n * 2 + lane / 16));
+        ldmatrix_x4_trans(b, v_lane.at(k * 16, n * 2));
 #pragma unroll
         for (int m = 0; m < m_tiles; ++m) {
           mma(Element{}, out_[m][2 * n], p[m], b[0], b[1]);
@@ -323,7 +293,8 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
 
   const u32 q_shared = dynamic_shared_address();
   const u32 kv_shared = q_shared + Layout::q_bytes;
-  load_rows<Config, Layout::rows>(q_shared, q, 2 * args.q.stride_token, first_row, args.q_len);
+  load_tile<Layout::rows, Layout::row_bytes, Config::threads>(q_shared, q, 2 * args.q.stride_token, args.q_len,
+                                                              ConsecutiveRows{first_row});
 
   // pending[i] is the step in pipeline stage (stage + i) % stages.
   typename Walk::Step pending[stages];
