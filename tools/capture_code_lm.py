@@ -4,7 +4,8 @@
 
     capture_code_lm.py FOLDER --tokens 5120 --layer 3 --kv-head 0 -o out.safetensors
 
-FOLDER holds lm.py, weights.*.bin and heldout.u16; the prefill is the start of one held-out row.
+FOLDER holds lm.py, weights.*.bin and heldout.u16; the prefill is the start of one held-out row. The model is not
+published: this file only records how data/code-lm.safetensors was made. For models of your own, see capture_qkv.py.
 """
 
 from __future__ import annotations

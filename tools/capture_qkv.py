@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Captures Q, K and V (after RoPE) of one layer of a Hugging Face causal LM, for `sale run --qkv`.
 
-Works for every model whose attention goes through transformers' AttentionInterface (transformers >= 4.48).
+Works for every model whose attention goes through transformers' AttentionInterface (transformers >= 4.56).
 
     capture_qkv.py MODEL --text FILE --scan                                  # which layers are interesting?
     capture_qkv.py MODEL --text FILE --layer 12 --kv-head 1 -o out.safetensors
@@ -19,6 +19,7 @@ import qkv
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 ATTENTION = "sale_capture"
 
@@ -43,10 +44,6 @@ class Capture:
 def register(capture: Capture) -> None:
     """Makes `capture` the attention named ATTENTION, with the same attention masks as SDPA."""
     AttentionInterface.register(ATTENTION, capture)
-    try:
-        from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-    except ImportError:  # older transformers build the mask without asking a registry
-        return
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 

@@ -28,10 +28,11 @@ def exact_mask(
 ) -> torch.Tensor:
     """The mask of the `exact` estimator (docs/numerics.md) for q [G, N, d] of one KV head's k [N, d].
 
-    Returns bool [G, query blocks, key blocks]; blocks that no row sees are False.
+    Returns bool [G, query blocks, key blocks]; blocks that no row sees are False. tau 0 keeps every other block.
     """
     heads, n, dim = q.shape
     scale = scale or 1.0 / math.sqrt(dim)
+    log_tau = math.log(tau) if tau > 0 else -math.inf
     q, k = q.float(), k.float()
     key_blocks = -(-n // block_k)
     mask = torch.zeros(heads, -(-n // block_q), key_blocks, dtype=torch.bool)
@@ -49,7 +50,7 @@ def exact_mask(
         columns = torch.arange(p1)[None, :]
         estimated = (columns >= first * block_k) & (columns < last * block_k)
         reference = x.masked_fill(estimated | (columns > rows), -torch.inf)
-        threshold = torch.logsumexp(scale * reference, -1) / scale + math.log(tau) / scale
+        threshold = torch.logsumexp(scale * reference, -1) / scale + log_tau / scale
         candidates = x[..., first * block_k : last * block_k]
         blocks = candidates.unflatten(-1, (last - first, block_k)).amax(-1)
         mask[:, m, first:last] = (blocks > threshold[..., None]).any(1)
@@ -104,6 +105,8 @@ def check_output_options(parser: argparse.ArgumentParser, args: argparse.Namespa
     """Refuses option combinations that would do nothing or write nothing useful."""
     if args.output is None and not args.scan:
         parser.error("give --output (with --layer) to write a file, or --scan to look for a layer worth writing")
+    if not 0 <= args.tau < math.inf:
+        parser.error(f"--tau {args.tau} must be a finite number >= 0; 0 is dense")
     if args.output is not None and args.layer is None:
         parser.error("--output needs --layer")
     torch.set_num_threads(args.threads)
