@@ -44,7 +44,7 @@ double largest_magnitude(const std::vector<float> &values) {
   return largest;
 }
 
-// What end-to-end comparisons may differ by, in units of q · k. Stated in docs/testing.md.
+// What end-to-end comparisons may differ by, in units of q · k (docs/numerics.md, section 11).
 struct Bounds {
   double product;   // one q · k accumulated in fp32: head_dim/8 additions of relative error 2^-23
   double threshold; // T: two products, and l to 1e-5
