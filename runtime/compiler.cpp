@@ -17,6 +17,10 @@ namespace {
 // The same on every machine, so that no path gets into a binary.
 constexpr const char *program_name = "sale_kernel.cu";
 
+// The sources are libsale's own, so that no caller can put them right.
+constexpr const char *bug_advice = "this is a bug of libsale; please report it with the output of `sale generate`";
+constexpr const char *out_of_memory_advice = "free host memory or compile fewer kernels at once (Options.jobs, --jobs)";
+
 class Program {
 public:
   explicit Program(const nvrtc::Api &api) : api_(api) {}
@@ -73,17 +77,22 @@ std::vector<std::string> compile_options(const Arch &arch, BinaryKind kind) {
   return options;
 }
 
+std::string compile_options_text(const Arch &arch, BinaryKind kind) {
+  return fmt::format("{}", fmt::join(compile_options(arch, kind), " "));
+}
+
 CompiledKernel Compiler::compile(const std::string &source, const Arch &arch, BinaryKind kind,
                                  const std::string &spec) const {
   const auto start = std::chrono::steady_clock::now();
   const nvrtc::Api &api = nvrtc_->api;
   const std::vector<std::string> options = compile_options(arch, kind);
-  ErrorDetails details{.options = fmt::format("{}", fmt::join(options, " ")), .spec = spec};
+  ErrorDetails details{.options = compile_options_text(arch, kind), .spec = spec};
   check_arch(*nvrtc_, arch, details);
 
   const auto check = [&](nvrtc::Result result, const char *call) {
     if (result != nvrtc::success) {
       details.where = call;
+      details.advice = result == nvrtc::error_out_of_memory ? out_of_memory_advice : bug_advice;
       throw Error(ErrorKind::compile,
                   fmt::format("{} failed with {} for {}{}{}", call, api.error_string(result), spec,
                               details.log.empty() ? "" : ": ", first_error_line(details.log)),
@@ -120,6 +129,7 @@ CompiledKernel Compiler::compile(const std::string &source, const Arch &arch, Bi
   }
   if (kernel.binary.empty()) {
     details.where = "nvrtcCompileProgram";
+    details.advice = bug_advice;
     throw Error(ErrorKind::compile, fmt::format("NVRTC gave no {} for {}", to_string(kind), spec), details);
   }
   kernel.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();

@@ -26,6 +26,9 @@ std::string target_name(const Arch &arch, BinaryKind kind);
 /// Every option that decides the binary; part of the cache key.
 std::vector<std::string> compile_options(const Arch &arch, BinaryKind kind);
 
+/// The same as one text.
+std::string compile_options_text(const Arch &arch, BinaryKind kind);
+
 class Compiler {
 public:
   explicit Compiler(std::shared_ptr<const Nvrtc> nvrtc) : nvrtc_(std::move(nvrtc)) {}

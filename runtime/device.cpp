@@ -8,20 +8,39 @@
 
 namespace sale {
 
+namespace {
+
+cu::Device device_of_ordinal(const Driver &driver, int ordinal) {
+  int count = 0;
+  driver.check(driver.api.device_count(&count), "cuDeviceGetCount", ErrorKind::not_found);
+  if (ordinal < 0 || ordinal >= count) {
+    throw Error(ErrorKind::not_found,
+                fmt::format("there is no GPU {}; this machine has {} (numbered from 0)", ordinal, count),
+                {.where = "cuDeviceGetCount"});
+  }
+  cu::Device device = 0;
+  driver.check(driver.api.device_get(&device, ordinal), "cuDeviceGet", ErrorKind::not_found);
+  return device;
+}
+
+} // namespace
+
 Device::Device(std::shared_ptr<const Driver> driver, int ordinal) : driver_(std::move(driver)) {
   const cu::Api &api = driver_->api;
   driver_->check(api.context_current(&context_), "cuCtxGetCurrent", ErrorKind::not_found);
+  if (context_ == nullptr || ordinal != -1) {
+    device_ = device_of_ordinal(*driver_, ordinal == -1 ? 0 : ordinal);
+  }
   if (context_ != nullptr) {
-    driver_->check(api.context_device(&device_), "cuCtxGetDevice", ErrorKind::not_found);
-  } else {
-    int count = 0;
-    driver_->check(api.device_count(&count), "cuDeviceGetCount", ErrorKind::not_found);
-    if (ordinal < 0 || ordinal >= count) {
-      throw Error(ErrorKind::not_found,
-                  fmt::format("there is no GPU {}; this machine has {} (numbered from 0)", ordinal, count),
-                  {.where = "cuDeviceGetCount"});
+    cu::Device current = 0;
+    driver_->check(api.context_device(&current), "cuCtxGetDevice", ErrorKind::not_found);
+    if (ordinal != -1 && current != device_) {
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("GPU {} is asked for, but the context current on this thread is of another GPU", ordinal),
+                  {.where = "cuCtxGetDevice",
+                   .advice = "make a context of that GPU current, or none, or ask for GPU -1 to use the current one"});
     }
-    driver_->check(api.device_get(&device_, ordinal), "cuDeviceGet", ErrorKind::not_found);
+    device_ = current;
   }
   std::array<char, 256> name{};
   driver_->check(api.device_name(name.data(), static_cast<int>(name.size()) - 1, device_), "cuDeviceGetName",

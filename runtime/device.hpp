@@ -12,7 +12,8 @@ namespace sale {
 
 class Device {
 public:
-  /// `ordinal` counts only when no context is current.
+  /// `ordinal` -1 = the current context's GPU, else GPU 0. Throws Error(invalid_argument) when it names another GPU
+  /// than the current context's.
   Device(std::shared_ptr<const Driver> driver, int ordinal);
   ~Device();
   Device(const Device &) = delete;

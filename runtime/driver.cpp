@@ -21,6 +21,33 @@ void resolve(const SharedLibrary &library, const char *symbol, Function &functio
   }
 }
 
+// What to do about a refusal; the numbers are those of CUresult.
+const char *advice_for(cu::Result result) {
+  switch (result) {
+  case 2: return "free device memory, or use a smaller batch or a shorter context";
+  case 46: return "another process holds the GPU for itself alone";
+  case 100:
+  case 101: return "nvidia-smi shows what the driver sees";
+  case 200: return "the cached binary may be damaged; remove it with `sale cache clear`";
+  case 201:
+  case 709: return "the Engine's context must live as long as the Engine and its Plans";
+  case 209: return "compile for the device's own architecture: leave Options.arch (--arch) empty";
+  case 218:
+  case 222:
+    return "the NVRTC is newer than the driver: update the driver, or name an older NVRTC (Options.nvrtc, --nvrtc or "
+           "SALE_NVRTC)";
+  case 400: return "the stream must be alive and belong to the Engine's context";
+  case 700:
+  case 716:
+  case 719:
+    return "a kernel of this context, maybe not libsale's, failed; every pointer and stride of RunArgs must describe "
+           "device memory of this context, and compute-sanitizer names the kernel";
+  case 1:
+  case 701: return "this is a bug of libsale; please report it with the output of `sale info`";
+  default: return "the documentation of CUresult in the CUDA driver API explains this error";
+  }
+}
+
 } // namespace
 
 std::shared_ptr<const Driver> Driver::open(const std::filesystem::path &library_path) {
@@ -55,6 +82,9 @@ void Driver::check(cu::Result result, const char *call, ErrorKind kind, ErrorDet
 
 void Driver::fail(cu::Result result, const char *call, ErrorKind kind, ErrorDetails details) const {
   details.where = call;
+  if (details.advice.empty()) {
+    details.advice = advice_for(result);
+  }
   std::string what = fmt::format("{} failed with {}", call, describe(result));
   if (!details.spec.empty()) {
     what += fmt::format(" for {}", details.spec);

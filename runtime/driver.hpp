@@ -24,7 +24,7 @@ public:
       fail(result, call, kind, {});
     }
   }
-  /// As check, with the driver's log and the kernel concerned.
+  /// As check, with the driver's log and the kernel concerned; advice is added where `details` has none.
   void check(cu::Result result, const char *call, ErrorKind kind, ErrorDetails details) const;
 
   /// "CUDA_ERROR_OUT_OF_MEMORY (out of memory)".

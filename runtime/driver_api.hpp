@@ -15,7 +15,6 @@ namespace sale::cu {
 
 using Result = int;
 inline constexpr Result success = 0;
-inline constexpr Result error_no_device = 100;
 
 using Device = int;
 using Context = CUctx_st *;
@@ -26,7 +25,6 @@ using Stream = CUstream_st *;
 using Address = unsigned long long; ///< CUdeviceptr
 
 enum DeviceAttribute : int {
-  multiprocessor_count = 16,
   compute_capability_major = 75,
   compute_capability_minor = 76,
 };

@@ -25,7 +25,8 @@ Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
 Kernel load(const std::shared_ptr<const Device> &device, const BuiltKernel &built) {
   Kernel kernel;
   kernel.spec = built.spec;
-  kernel.module = std::make_unique<const Module>(device, *built.entry);
+  kernel.options = compile_options_text(built.spec.arch, built.entry->kind);
+  kernel.module = std::make_unique<const Module>(device, *built.entry, kernel.options);
   kernel.threads = static_cast<unsigned>(built.spec.tile.threads());
   kernel.shared_memory = static_cast<unsigned>(built.spec.shared_memory());
   return kernel;

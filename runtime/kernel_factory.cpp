@@ -7,7 +7,6 @@
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <chrono>
 #include <cstdio>
@@ -29,13 +28,6 @@ std::optional<Store> open_store(const Options &options) {
   return std::optional<Store>(std::in_place, root, options.warning);
 }
 
-Options with_default_warning(Options options) {
-  if (!options.warning) {
-    options.warning = [](const std::string &sentence) { fmt::print(stderr, "sale: warning: {}\n", sentence); };
-  }
-  return options;
-}
-
 KernelInfo info_of(const KernelSpec &spec, const Entry &entry, bool from_cache, double milliseconds) {
   KernelInfo info;
   info.name = spec.describe();
@@ -53,17 +45,28 @@ KernelInfo info_of(const KernelSpec &spec, const Entry &entry, bool from_cache, 
 } // namespace
 
 KernelFactory::KernelFactory(Options options)
-    : options_(with_default_warning(std::move(options))), store_(open_store(options_)) {}
+    : options_(with_callbacks_in_turn(std::move(options))), store_(open_store(options_)) {}
+
+Options KernelFactory::with_callbacks_in_turn(Options options) {
+  options.warning = [this, warning = std::move(options.warning)](const std::string &sentence) {
+    const std::scoped_lock lock(callbacks_);
+    if (warning) {
+      warning(sentence);
+    } else {
+      fmt::print(stderr, "sale: warning: {}\n", sentence);
+    }
+  };
+  return options;
+}
 
 std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &requests) const {
   std::vector<BuiltKernel> kernels(requests.size());
-  std::mutex progress;
   const int total = static_cast<int>(requests.size());
   int done = 0;
   parallel_for(total, options_.jobs, [&](int i) {
     const auto index = static_cast<std::size_t>(i);
     kernels[index] = build_one(requests[index]);
-    const std::scoped_lock lock(progress);
+    const std::scoped_lock lock(callbacks_);
     ++done;
     if (options_.progress) {
       options_.progress(kernels[index].info, done, total);
@@ -75,7 +78,7 @@ std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &
 BuiltKernel KernelFactory::build_one(const KernelRequest &request) const {
   const auto start = std::chrono::steady_clock::now();
   const std::string source = generate(request.spec);
-  const std::string options = fmt::format("{}", fmt::join(compile_options(request.spec.arch, request.kind), " "));
+  const std::string options = compile_options_text(request.spec.arch, request.kind);
   const std::string key = kernel_key({source, options, target_name(request.spec.arch, request.kind), request.kind});
   std::shared_ptr<const Entry> entry = find(key);
   const bool from_cache = entry != nullptr;

@@ -41,6 +41,9 @@ private:
   const std::optional<CompilerId> &compiler_id() const;
   const Compiler &compiler() const;
 
+  Options with_callbacks_in_turn(Options options);
+
+  mutable std::mutex callbacks_; ///< Held around Options.warning and Options.progress.
   Options options_;
   std::optional<Store> store_;
   mutable MemoryCache memory_;

@@ -167,7 +167,8 @@ private:
                                                 static_cast<unsigned>(args_.shape.batch), kernel.threads, 1, 1,
                                                 kernel.shared_memory, stream_, parameters, nullptr);
     if (result != cu::success) {
-      driver.check(result, "cuLaunchKernel", ErrorKind::launch, {.spec = kernel.spec.describe()});
+      driver.check(result, "cuLaunchKernel", ErrorKind::launch,
+                   {.options = kernel.options, .spec = kernel.spec.describe()});
     }
   }
 

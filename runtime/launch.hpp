@@ -10,12 +10,14 @@
 #include "sale/sale.hpp"
 
 #include <memory>
+#include <string>
 
 namespace sale {
 
 /// A loaded kernel and what a launch of it needs.
 struct Kernel {
   KernelSpec spec;
+  std::string options;                  ///< What it was compiled with.
   std::unique_ptr<const Module> module; ///< Null when the plan has no such stage.
   unsigned threads = 0;
   unsigned shared_memory = 0;

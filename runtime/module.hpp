@@ -6,13 +6,15 @@
 #include "runtime/device.hpp"
 
 #include <memory>
+#include <string>
 
 namespace sale {
 
 class Module {
 public:
-  /// Loads the binary (the driver compiles PTX here) and allows its dynamic shared memory. Throws Error(load).
-  Module(std::shared_ptr<const Device> device, const Entry &entry);
+  /// Loads the binary (the driver compiles PTX here) and allows its dynamic shared memory. Throws Error(load), which
+  /// carries `options`: what the binary was compiled with.
+  Module(std::shared_ptr<const Device> device, const Entry &entry, const std::string &options);
   ~Module();
   Module(const Module &) = delete;
   Module &operator=(const Module &) = delete;

@@ -16,6 +16,7 @@ namespace nvrtc {
 
 using Result = int;
 inline constexpr Result success = 0;
+inline constexpr Result error_out_of_memory = 1;
 using Program = struct OpaqueProgram *;
 
 /// SALE_NVRTC_CALL(name here, exported symbol, parameters)

@@ -47,11 +47,13 @@ struct RunArgs {
   void *workspace = nullptr;       ///< 256-byte aligned; contents need not be kept between calls
   std::size_t workspace_bytes = 0; ///< at least Plan::workspace_bytes(shape)
 
-  const float *tau = nullptr;             ///< [num_q_heads]; null = the Plan's policy
-  const float *shift = nullptr;           ///< [num_q_heads], nats; null = the Plan's policy
+  const float *tau = nullptr;   ///< [num_q_heads]; null = the Plan's policy
+  const float *shift = nullptr; ///< [num_q_heads], nats; null = the Plan's policy
+
+  // 16-byte aligned. A mask has mask_words(problem, policy, shape) words (docs/numerics.md, section 9).
   const float *kbar = nullptr;            ///< [batch, num_kv_heads, head_dim]; null = mean of this call's keys
-  const std::uint32_t *mask_in = nullptr; ///< use this mask (docs/numerics.md, section 9) and skip selection
-  std::uint32_t *mask_out = nullptr;      ///< receives the mask: mask_words(policy, shape) words
+  const std::uint32_t *mask_in = nullptr; ///< use this mask and skip selection
+  std::uint32_t *mask_out = nullptr;      ///< receives the mask
 
   // Reserved; anything but null is refused by name until it is supported.
   const std::int32_t *cu_seqlens_q = nullptr;  ///< [batch + 1], packed batches
@@ -117,25 +119,25 @@ private:
   std::shared_ptr<const State> state_;
 };
 
-/// Where libraries and the cache are, and how much to say.
+/// Where libraries and the cache are, and how much to say. The two callbacks may come from any thread, but never two at
+/// once for one Engine; they must not call into that Engine.
 struct Options {
   std::filesystem::path cuda_driver; ///< libcuda.so.1; empty = the loader's path
-  std::filesystem::path
-      nvrtc; ///< libnvrtc.so or its folder; empty = SALE_NVRTC, CUDA_HOME, loader's path, /usr/local/cuda, wheels
-  std::filesystem::path cache_dir; ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
+  std::filesystem::path nvrtc;       ///< libnvrtc.so or its folder; empty = looked for where README.md says
+  std::filesystem::path cache_dir;   ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
   bool use_disk_cache = true;
-  int jobs = 0;     ///< parallel compiles; 0 = one per core
-  std::string arch; ///< "sm_80"; empty = the device's own
-  std::function<void(const KernelInfo &, int done, int total)>
-      progress;                                     ///< after each kernel, from one thread at a time
+  int jobs = 0;                                                          ///< parallel compiles; 0 = one per core
+  std::string arch;                                                      ///< "sm_80"; empty = the device's own
+  std::function<void(const KernelInfo &, int done, int total)> progress; ///< after each kernel
   std::function<void(const std::string &)> warning; ///< e.g. an unwritable cache; never fatal. Empty = standard error
 };
 
 /// One device: its context, compiler and kernel cache.
 class Engine {
 public:
-  /// Uses the calling thread's current context if there is one, else the primary context of `device`.
-  explicit Engine(int device = 0, Options options = {});
+  /// Uses the calling thread's current context if there is one, else the primary context of `device` (-1 = device 0).
+  /// Throws Error(invalid_argument) when `device` names another GPU than the current context's.
+  explicit Engine(int device = -1, Options options = {});
 
   /// Generates, compiles or loads every kernel that the problem needs. Blocks; call it outside the serving path.
   Plan prepare(const Problem &problem, const Policy &policy) const;

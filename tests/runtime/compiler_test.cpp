@@ -45,7 +45,8 @@ TEST(Compiler, ReportsLogOptionsAndSpecOfAFailure) {
       error_of([] { fake_compiler().compile("FAKE_ERROR", {9, 0}, BinaryKind::cubin, "attend sm_90"); });
   EXPECT_EQ(error.kind(), ErrorKind::compile);
   EXPECT_STREQ(error.what(), "nvrtcCompileProgram failed with NVRTC_ERROR_COMPILATION for attend sm_90: "
-                             "sale_kernel.cu(1): error: FAKE_ERROR");
+                             "sale_kernel.cu(1): error: FAKE_ERROR; this is a bug of libsale; please report it with "
+                             "the output of `sale generate`");
   EXPECT_EQ(error.details().where, "nvrtcCompileProgram");
   EXPECT_EQ(error.details().log, "sale_kernel.cu(1): error: FAKE_ERROR\n");
   EXPECT_EQ(error.details().spec, "attend sm_90");

@@ -26,7 +26,7 @@ TEST_F(DriverTest, SaysWhichFunctionALibraryLacks) {
 
 TEST_F(DriverTest, SaysWhenTheDriverFindsNoDevice) {
   fake_cuda().fail_call = "cuInit";
-  fake_cuda().fail_result = cu::error_no_device;
+  fake_cuda().fail_result = 100;
   const Error error = error_of([] { Driver::open(FAKE_CUDA); });
   EXPECT_EQ(error.kind(), ErrorKind::not_found);
   EXPECT_NE(std::string(error.what()).find("CUDA_ERROR_NO_DEVICE (no CUDA-capable device is detected)"),
@@ -44,7 +44,24 @@ TEST_F(DriverTest, TurnsARefusalIntoAnErrorWithTheCallAndItsMeaning) {
   const Error error = error_of([&] { driver->check(2, "cuMemAlloc"); });
   EXPECT_EQ(error.kind(), ErrorKind::launch);
   EXPECT_EQ(error.details().where, "cuMemAlloc");
-  EXPECT_STREQ(error.what(), "cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY (out of memory)");
+  EXPECT_STREQ(error.what(), "cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY (out of memory); free device memory, or "
+                             "use a smaller batch or a shorter context");
+}
+
+TEST_F(DriverTest, AdvisesOnEveryRefusal) {
+  const auto driver = Driver::open(FAKE_CUDA);
+  for (const cu::Result result : {1, 2, 46, 100, 200, 201, 209, 218, 222, 400, 700, 701, 719, 999, 123456}) {
+    const Error error = error_of([&] { driver->check(result, "cuLaunchKernel"); });
+    EXPECT_FALSE(error.details().advice.empty()) << result;
+  }
+  EXPECT_NE(error_of([&] { driver->check(222, "cuModuleLoadDataEx"); }).details().advice.find("update the driver"),
+            std::string::npos);
+}
+
+TEST_F(DriverTest, KeepsTheAdviceOfTheCaller) {
+  const auto driver = Driver::open(FAKE_CUDA);
+  const Error error = error_of([&] { driver->check(2, "cuMemAlloc", ErrorKind::load, {.advice = "mine"}); });
+  EXPECT_EQ(error.details().advice, "mine");
 }
 
 } // namespace

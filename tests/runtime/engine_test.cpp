@@ -22,7 +22,7 @@ TEST_F(EngineTest, SaysThatThereIsNoDriver) {
 TEST_F(EngineTest, SaysHowManyDevicesThereAre) {
   const Error error = error_of([&] { const Engine engine(3, options()); });
   EXPECT_STREQ(error.what(), "there is no GPU 3; this machine has 1 (numbered from 0)");
-  EXPECT_THROW(Engine(-1, options()), Error);
+  EXPECT_THROW(Engine(-2, options()), Error);
 }
 
 TEST_F(EngineTest, NamesTheDeviceAndItsArchitecture) {
@@ -49,8 +49,27 @@ TEST_F(EngineTest, HoldsThePrimaryContextWhileAPlanLives) {
 TEST_F(EngineTest, UsesTheCallersCurrentContext) {
   int mine = 0;
   make_current(reinterpret_cast<cu::Context>(&mine));
-  const Engine engine(7, options());
+  fake_cuda().device_count = 2;
+  fake_cuda().context_device = 1;
+  const Engine any(-1, options());
+  const Engine named(1, options());
   EXPECT_EQ(fake_cuda().primary_references, 0);
+}
+
+TEST_F(EngineTest, RefusesAnotherDeviceThanTheCurrentContexts) {
+  int mine = 0;
+  make_current(reinterpret_cast<cu::Context>(&mine));
+  fake_cuda().device_count = 2;
+  const Error error = error_of([&] { const Engine engine(1, options()); });
+  EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+  EXPECT_NE(std::string(error.what()).find("GPU 1 is asked for, but the context current on this thread is of another"),
+            std::string::npos);
+  EXPECT_EQ(fake_cuda().primary_references, 0);
+}
+
+TEST_F(EngineTest, UsesDeviceZeroByDefault) {
+  const Engine engine(-1, options());
+  EXPECT_EQ(fake_cuda().primary_references, 1);
 }
 
 TEST_F(EngineTest, DestroysAPlanQuietlyAfterItsContext) {
@@ -96,6 +115,8 @@ TEST_F(EngineTest, ReportsTheDriversLogWhenItRefusesABinary) {
   EXPECT_EQ(error.kind(), ErrorKind::load);
   EXPECT_EQ(error.details().log, "the driver's log");
   EXPECT_NE(error.details().spec.find("sm_90"), std::string::npos);
+  EXPECT_NE(error.details().options.find("--gpu-architecture=sm_90"), std::string::npos);
+  EXPECT_FALSE(error.details().advice.empty());
 }
 
 TEST_F(EngineTest, LeavesNothingBehindWhenPreparingFailsHalfway) {

@@ -122,7 +122,7 @@ Result cuCtxGetCurrent(Context *context) {
   return record("cuCtxGetCurrent");
 }
 Result cuCtxGetDevice(Device *device) {
-  *device = 0;
+  *device = state.context_device;
   return record("cuCtxGetDevice");
 }
 Result cuCtxPushCurrent_v2(Context context) {

@@ -27,6 +27,7 @@ struct FakeState {
   int fail_after = 0; ///< ... after this many calls that succeed.
   int compute_capability = 90;
   int device_count = 1;
+  int context_device = 0; ///< The device of whatever context is current.
   int live_modules = 0;
   int live_events = 0;
   int primary_references = 0;

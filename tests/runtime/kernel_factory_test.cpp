@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "generator/generate.hpp"
 #include "runtime/kernel_factory.hpp"
 #include "tests/runtime/fakes.hpp"
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <fstream>
 #include <set>
 #include <thread>
@@ -58,6 +61,37 @@ TEST_F(KernelFactoryTest, ReportsProgressOnceForEachKernel) {
   prewarm({"sm_80", "sm_90", "sm_80"}, {}, {}, with);
   EXPECT_EQ(done.size(), 12U);
   EXPECT_EQ(*done.rbegin(), 12);
+}
+
+TEST_F(KernelFactoryTest, CallsBackOneAtATime) {
+  prewarm({"sm_80", "sm_90"}, {}, {}, options());
+  for (const auto &file : fs::directory_iterator(folder_.path() / "cache/kernels")) {
+    fs::resize_file(file.path(), fs::file_size(file.path()) - 1);
+  }
+  std::atomic<int> inside{0};
+  std::atomic<int> calls{0};
+  const auto call = [&] {
+    ++calls;
+    EXPECT_EQ(++inside, 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    --inside;
+  };
+  Options with = options();
+  with.jobs = 6;
+  with.warning = [&](const std::string &) { call(); };
+  with.progress = [&](const KernelInfo &, int, int) { call(); };
+  const KernelFactory factory(with);
+  const auto build = [&factory](Arch arch) {
+    std::vector<KernelRequest> requests;
+    for (const KernelSpec &spec : plan_kernels({}, {}, arch)) {
+      requests.push_back({spec, BinaryKind::cubin});
+    }
+    factory.build(requests);
+  };
+  std::thread other([&] { build({8, 0}); });
+  build({9, 0});
+  other.join();
+  EXPECT_EQ(calls, 24);
 }
 
 TEST_F(KernelFactoryTest, NeedsNoCompilerWhenEverythingIsCached) {
