@@ -105,7 +105,7 @@ void print_report(const RunOptions &options, const Report &report) {
 
 int run_run(const RunOptions &options) {
   io::Qkv qkv = io::load_qkv(options.qkv);
-  qkv.problem.softmax_scale = options.softmax_scale.value_or(0.0F);
+  qkv.problem.softmax_scale = options.softmax_scale.value_or(qkv.problem.softmax_scale);
   validate(qkv.problem);
   const Policy policy = options.policy.resolve(qkv.problem);
   check(options, qkv);
@@ -139,7 +139,8 @@ void add_run(CLI::App &app, Command &command) {
   auto options = std::make_shared<RunOptions>();
   CLI::App *sub = app.add_subcommand("run", "Run SALE attention on Q, K, V from a safetensors file");
   sub->add_option("--qkv", options->qkv, "Safetensors with q, k and v, BF16 or F16")->required();
-  sub->add_option("--softmax-scale", options->softmax_scale, "Scale of q.k (default 1/sqrt(head_dim))");
+  sub->add_option("--softmax-scale", options->softmax_scale,
+                  "Scale of q.k (default the file's, else 1/sqrt(head_dim))");
   options->policy.add_to(*sub);
   sub->add_option("--device", options->device, "auto, cpu or the number of a GPU")->capture_default_str();
   sub->add_option("--arch", options->arch, "Compile for this architecture instead of the device's own");

@@ -19,7 +19,10 @@ class ConfigReader {
 public:
   ConfigReader(const std::string &text, std::string file_name) : file_name_(std::move(file_name)) {
     try {
-      json_ = Json::parse(text);
+      json_ = Json::parse(text, [this](int depth, Json::parse_event_t event, const Json &) {
+        refuse_depth(depth, event);
+        return true;
+      });
     } catch (const Json::parse_error &error) {
       refuse(fmt::format("this is not valid JSON at its byte {}", error.byte));
     } catch (const Json::exception &) {
@@ -29,10 +32,9 @@ public:
       refuse("a config.json is a JSON object");
     }
     // Multimodal configurations keep the language model's fields one level down; what both have, the inner one says.
-    if (const auto inner = json_.find("text_config"); inner != json_.end() && inner->is_object()) {
-      Json merged = json_;
-      merged.update(*inner);
-      json_ = std::move(merged);
+    if (const auto found = json_.find("text_config"); found != json_.end() && found->is_object()) {
+      const Json inner = std::move(*found);
+      json_.update(inner);
     }
   }
 
@@ -78,6 +80,15 @@ public:
   }
 
 private:
+  // nlohmann has no limit of its own, and copies values recursively.
+  void refuse_depth(int depth, Json::parse_event_t event) const {
+    constexpr int most = 32;
+    const bool opens = event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+    if (opens && depth >= most) {
+      refuse(fmt::format("this JSON nests more than {} levels deep, which no config.json does", most));
+    }
+  }
+
   std::string file_name_;
   Json json_;
 };

@@ -69,13 +69,18 @@ Model load_model(const std::string &name_or_path, std::optional<DType> dtype) {
     const std::string file_name = fmt::format("models/{}.yaml", found->name);
     return parse_problem(YamlNode::parse(std::string(found->yaml), file_name), file_name, dtype);
   }
-  if (!is_path(name_or_path)) {
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("unknown model {:?}; known are {}, or give the path of a config.json or problem YAML",
-                            name_or_path, fmt::join(known_models(), ", ")));
+  std::error_code ignored;
+  const bool folder = std::filesystem::is_directory(name_or_path, ignored);
+  if (!folder && !is_path(name_or_path)) {
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("unknown model {:?}; known are {}, or give the path of a config.json, its folder or a problem YAML",
+                    name_or_path, fmt::join(known_models(), ", ")));
   }
-  return name_or_path.ends_with(".json") ? parse_config_json(read_text_file(name_or_path), name_or_path, dtype)
-                                         : load_problem(name_or_path, dtype);
+  const std::filesystem::path path =
+      folder ? std::filesystem::path(name_or_path) / "config.json" : std::filesystem::path(name_or_path);
+  return path.extension() == ".json" ? parse_config_json(read_text_file(path), path.string(), dtype)
+                                     : load_problem(path, dtype);
 }
 
 } // namespace sale::io

@@ -22,7 +22,8 @@ struct Model {
 /// Names of the models that are built in, ascending.
 std::vector<std::string> known_models();
 
-/// A built-in name, or a path (anything with a '/' or ending in .json or .yaml). `dtype` overrides the model's own.
+/// A built-in name, or a path (anything with a '/' or ending in .json or .yaml); a folder means its config.json.
+/// `dtype` overrides the model's own.
 Model load_model(const std::string &name_or_path, std::optional<DType> dtype = {});
 
 /// A YAML file with dtype, head_dim, num_q_heads, num_kv_heads and optionally name, layers, causal, softmax_scale.

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <charconv>
+#include <cmath>
 #include <limits>
 
 namespace sale::io {
@@ -50,6 +52,22 @@ std::vector<std::uint16_t> read_tensor(SafetensorsReader &file, const TensorEntr
   return values;
 }
 
+// 0, the default, when the metadata does not say.
+float read_softmax_scale(const SafetensorsReader &file) {
+  const auto &metadata = file.header().metadata;
+  const auto found = metadata.find("softmax_scale");
+  if (found == metadata.end()) {
+    return 0.0F;
+  }
+  const std::string &text = found->second;
+  float scale = 0.0F;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), scale);
+  if (code != std::errc() || stop != text.data() + text.size() || !std::isfinite(scale) || scale <= 0.0F) {
+    refuse(file, fmt::format("the metadata's softmax_scale {:?} must be a positive number", text.substr(0, 60)));
+  }
+  return scale;
+}
+
 std::vector<std::uint64_t> extents(std::initializer_list<int> values) { return {values.begin(), values.end()}; }
 
 } // namespace
@@ -74,6 +92,7 @@ Qkv load_qkv(const std::filesystem::path &path) {
   qkv.problem.head_dim = static_cast<int>(q.shape[3]);
   qkv.problem.num_q_heads = static_cast<int>(q.shape[1]);
   qkv.problem.num_kv_heads = static_cast<int>(k.shape[1]);
+  qkv.problem.softmax_scale = read_softmax_scale(file);
   qkv.shape.batch = static_cast<int>(q.shape[0]);
   qkv.shape.q_len = static_cast<int>(q.shape[2]);
   qkv.shape.kv_len = static_cast<int>(k.shape[2]);

@@ -12,16 +12,17 @@
 
 namespace sale::io {
 
-/// Densely packed 16-bit tensors and what their shapes say. problem.softmax_scale stays at its default.
+/// Densely packed 16-bit tensors, what their shapes say, and the file's softmax scale.
 struct Qkv {
-  Problem problem;
+  Problem problem; ///< softmax_scale is the metadata's, or the default when there is none.
   Shape shape;
   std::vector<std::uint16_t> q; ///< [batch, num_q_heads, q_len, head_dim]
   std::vector<std::uint16_t> k; ///< [batch, num_kv_heads, kv_len, head_dim]
   std::vector<std::uint16_t> v; ///< as k
 };
 
-/// Reads tensors q, k and v, all BF16 or all F16. Throws Error(invalid_argument) when they do not fit together.
+/// Reads tensors q, k and v, all BF16 or all F16, and the metadata's softmax_scale if it has one. Throws
+/// Error(invalid_argument) when they do not fit together.
 Qkv load_qkv(const std::filesystem::path &path);
 
 /// Writes `out` (as q), `lse` F32 [batch, num_q_heads, q_len] and `mask` U8 (docs/numerics.md, section 9).

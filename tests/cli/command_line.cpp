@@ -107,9 +107,11 @@ void write_input(const std::filesystem::path &path, const Input &input) {
   const auto q = random_tensor(count(q_shape), bf16, 1);
   const auto k = random_tensor(count(kv_shape), bf16, 2);
   const auto v = random_tensor(count(kv_shape), bf16, 3);
-  io::write_safetensors(path, {{"q", input.dtype, q_shape, std::as_bytes(std::span(q))},
-                               {"k", input.dtype, kv_shape, std::as_bytes(std::span(k))},
-                               {"v", input.dtype, kv_shape, std::as_bytes(std::span(v))}});
+  io::write_safetensors(path,
+                        {{"q", input.dtype, q_shape, std::as_bytes(std::span(q))},
+                         {"k", input.dtype, kv_shape, std::as_bytes(std::span(k))},
+                         {"v", input.dtype, kv_shape, std::as_bytes(std::span(v))}},
+                        input.metadata);
 }
 
 bool has_nvrtc() { return run_sale({"info"}).out.find("NVRTC       none") == std::string::npos; }

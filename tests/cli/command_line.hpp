@@ -33,6 +33,7 @@ struct Input {
   int q_len = 256;
   int kv_len = 700;
   int head_dim = 64;
+  std::map<std::string, std::string> metadata = {};
 };
 void write_input(const std::filesystem::path &path, const Input &input);
 

@@ -163,7 +163,11 @@ TEST_F(Run, half_precision_and_batches_work) {
   EXPECT_LT(report["quality"]["rel_l1"].get<double>(), 1e-3);
 }
 
-TEST_F(Run, the_softmax_scale_can_be_given) {
+TEST_F(Run, the_softmax_scale_is_the_files_unless_given) {
+  EXPECT_EQ(run_json({})["input"]["softmax_scale"], 0.125);
+  EXPECT_EQ(run_json({"--softmax-scale", "0.25"})["input"]["softmax_scale"], 0.25);
+  write_input(path("qkv"), {.metadata = {{"softmax_scale", "0.5"}}});
+  EXPECT_EQ(run_json({})["input"]["softmax_scale"], 0.5);
   EXPECT_EQ(run_json({"--softmax-scale", "0.25"})["input"]["softmax_scale"], 0.25);
 }
 

@@ -80,6 +80,8 @@ const std::vector<WrongInput> wrong_inputs = {
     {"unknown model", "prewarm --arch sm_90 --model gpt-9", 2, "unknown model \"gpt-9\"; known are"},
     {"no model", "prewarm --arch sm_90", 2, "say what to compile for"},
     {"config.json that is no JSON", "prewarm --arch sm_90 --model @/bad.json", 2, "not valid JSON at its byte"},
+    {"config.json nested 1000000 deep", "prewarm --arch sm_90 --model @/deep.json", 2,
+     "this JSON nests more than 32 levels deep"},
     {"config.json without heads", "prewarm --arch sm_90 --model @/no-heads.json", 2,
      "\"num_attention_heads\" is missing"},
     {"config.json with head_dim 80", "prewarm --arch sm_90 --model @/phi-2.json", 2, "head_dim 80 is not supported"},
@@ -137,6 +139,8 @@ void write_files(const std::filesystem::path &folder) {
   write_file(folder / "tau-key.yaml", "schema: 1\ntaus: [[0.1]]\n");
   write_file(folder / "tau-nan.yaml", "schema: 1\ntau: [[0.1, .nan]]\n");
   write_file(folder / "bad.json", "{\"num_attention_heads\": ");
+  write_file(folder / "deep.json",
+             R"({"text_config":{},"a":)" + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}");
   write_file(folder / "no-heads.json", "{\"hidden_size\": 64}");
   write_file(folder / "phi-2.json", "{\"hidden_size\": 2560, \"num_attention_heads\": 32}");
   write_file(folder / "problem.yaml", "dtype: bf16\nhead_dim: wide\nnum_q_heads: 4\nnum_kv_heads: 4\n");

@@ -103,6 +103,23 @@ TEST(ConfigJson, what_libsale_cannot_run_is_refused) {
   expect_contains(config_refusal(R"({"num_attention_heads": 1e999})"), "number that is out of range");
 }
 
+TEST(ConfigJson, deep_nesting_is_refused_before_it_can_overflow_the_stack) {
+  const auto nested = [](std::size_t depth) {
+    return R"({"num_attention_heads": 32, "head_dim": 64, "text_config": {}, "a": )" + std::string(depth, '[') +
+           std::string(depth, ']') + "}";
+  };
+  EXPECT_EQ(config(nested(31)).problem.num_q_heads, 32);
+  expect_contains(config_refusal(nested(32)), "nests more than 32 levels deep");
+  expect_contains(config_refusal(nested(1'000'000)), "nests more than 32 levels deep");
+}
+
+TEST(Model, a_folder_is_its_config_json) {
+  const TemporaryFolder folder;
+  write_file(folder, "config.json", R"({"model_type": "llama", "num_attention_heads": 32, "head_dim": 64})");
+  EXPECT_EQ(load_model(folder.path().string()).problem.num_q_heads, 32);
+  EXPECT_EQ(load_model(folder.path().string() + "/").name, "llama");
+}
+
 TEST(ProblemFile, a_yaml_file_gives_every_field) {
   const TemporaryFolder folder;
   const auto path = write_file(folder, "p.yaml",

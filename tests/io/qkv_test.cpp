@@ -3,6 +3,7 @@
 #include "io/safetensors.hpp"
 #include "tests/io/support.hpp"
 
+#include <map>
 #include <numeric>
 
 namespace sale::io {
@@ -14,8 +15,8 @@ struct Given {
 };
 
 /// Writes tensors of the given shapes; element i of each is i.
-std::filesystem::path write_qkv(const TemporaryFolder &folder,
-                                const std::vector<std::pair<std::string, Given>> &given) {
+std::filesystem::path write_qkv(const TemporaryFolder &folder, const std::vector<std::pair<std::string, Given>> &given,
+                                const std::map<std::string, std::string> &metadata = {}) {
   std::vector<std::vector<std::uint16_t>> data;
   std::vector<TensorToWrite> tensors;
   data.reserve(given.size());
@@ -27,7 +28,7 @@ std::filesystem::path write_qkv(const TemporaryFolder &folder,
     tensors.push_back({name, tensor.dtype, tensor.shape, std::as_bytes(std::span(data.back()))});
   }
   const auto path = folder.path() / "qkv.safetensors";
-  write_safetensors(path, tensors);
+  write_safetensors(path, tensors, metadata);
   return path;
 }
 
@@ -66,6 +67,20 @@ TEST(Qkv, tensors_that_do_not_fit_together_are_refused) {
   expect_contains(refusal({"BF16", {1, 2, 9, 64}}, k, k), "q_len 9 is greater than kv_len 8");
   const Given narrow{"BF16", {1, 2, 8, 80}};
   expect_contains(refusal(narrow, narrow, narrow), "head_dim 80 is not supported");
+}
+
+TEST(Qkv, the_softmax_scale_is_the_metadatas_and_must_be_a_positive_number) {
+  const TemporaryFolder folder;
+  const Given tensor{"BF16", {1, 1, 1, 64}};
+  const auto scale = [&](const std::map<std::string, std::string> &metadata) {
+    return load_qkv(write_qkv(folder, {{"q", tensor}, {"k", tensor}, {"v", tensor}}, metadata)).problem.softmax_scale;
+  };
+  EXPECT_EQ(scale({}), 0.0F);
+  EXPECT_EQ(scale({{"softmax_scale", "0.08838834764831843"}}), 0.08838834764831843F);
+  EXPECT_EQ(scale({{"softmax_scale", "1e-2"}}), 0.01F);
+  for (const char *text : {"", "wide", "0", "-0.125", "nan", "inf", "1e99", "0.125 "}) {
+    expect_contains(message_of([&] { scale({{"softmax_scale", text}}); }), "must be a positive number");
+  }
 }
 
 TEST(Qkv, results_are_written_with_the_documented_names_types_and_shapes) {
