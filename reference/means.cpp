@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reference/means.hpp"
 
-#include "reference/parallel_for.hpp"
+#include "core/parallel_for.hpp"
 
 namespace sale::reference {
 

@@ -2,7 +2,7 @@
 #include "reference/quantize.hpp"
 
 #include "reference/linear.hpp"
-#include "reference/parallel_for.hpp"
+#include "core/parallel_for.hpp"
 
 #include <algorithm>
 #include <array>

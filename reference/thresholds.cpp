@@ -2,7 +2,7 @@
 #include "reference/thresholds.hpp"
 
 #include "reference/linear.hpp"
-#include "reference/parallel_for.hpp"
+#include "core/parallel_for.hpp"
 #include "reference/region.hpp"
 
 #include <algorithm>

@@ -3,7 +3,7 @@
 
 #include "cache/directory.hpp"
 #include "generator/generate.hpp"
-#include "runtime/parallel.hpp"
+#include "core/parallel_for.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
@@ -63,7 +63,7 @@ std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &
   std::vector<BuiltKernel> kernels(requests.size());
   const int total = static_cast<int>(requests.size());
   int done = 0;
-  parallel_for(total, options_.jobs, [&](int i) {
+  const auto build_at = [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
     kernels[index] = build_one(requests[index]);
     const std::scoped_lock lock(callbacks_);
@@ -71,7 +71,8 @@ std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &
     if (options_.progress) {
       options_.progress(kernels[index].info, done, total);
     }
-  });
+  };
+  parallel_for(total, build_at, options_.jobs);
   return kernels;
 }
 

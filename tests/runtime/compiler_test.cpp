@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/compiler.hpp"
-#include "runtime/parallel.hpp"
+#include "core/parallel_for.hpp"
 #include "tests/runtime/fakes.hpp"
 
 #include <gtest/gtest.h>
@@ -79,9 +79,10 @@ TEST(Compiler, GivesTheSameBytesEveryTimeAndInParallel) {
     GTEST_SKIP() << "this machine has no NVRTC";
   }
   std::vector<std::vector<unsigned char>> binaries(6);
-  parallel_for(6, 3, [&](int i) {
+  const auto compile = [&](std::int64_t i) {
     binaries[static_cast<std::size_t>(i)] = compiler->compile(kernel, {9, 0}, BinaryKind::cubin, "test").binary;
-  });
+  };
+  parallel_for(6, compile, 3);
   for (const auto &binary : binaries) {
     EXPECT_EQ(binary, binaries[0]);
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "runtime/parallel.hpp"
+#include "core/parallel_for.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -11,15 +11,15 @@
 
 namespace sale {
 
-void parallel_for(int count, int jobs, const std::function<void(int)> &work) {
+void parallel_for(std::int64_t count, const std::function<void(std::int64_t)> &work, int jobs) {
   if (jobs <= 0) {
     jobs = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   }
-  std::atomic<int> next{0};
+  std::atomic<std::int64_t> next{0};
   std::mutex mutex;
   std::exception_ptr failure;
   const auto loop = [&] {
-    for (int i = next++; i < count; i = next++) {
+    for (std::int64_t i = next++; i < count; i = next++) {
       try {
         work(i);
       } catch (...) {
@@ -32,7 +32,7 @@ void parallel_for(int count, int jobs, const std::function<void(int)> &work) {
     }
   };
   std::vector<std::thread> helpers;
-  for (int i = 1; i < std::min(jobs, count); ++i) {
+  for (std::int64_t i = 1; i < std::min<std::int64_t>(jobs, count); ++i) {
     try {
       helpers.emplace_back(loop);
     } catch (const std::system_error &) {
