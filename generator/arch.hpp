@@ -19,7 +19,7 @@ struct Arch {
   /// Dynamic plus static shared memory one CTA may use, bytes (CUDA C++ Programming Guide, table "Technical
   /// Specifications per Compute Capability").
   int max_shared_memory() const;
-  /// m16n8k64.s4 is one instruction on compute capability 8.x and a slow emulation later (SALE.md, section 9.1).
+  /// m16n8k64.s4 is one instruction on compute capability 8.x and a slow emulation later.
   bool has_int4_mma() const { return major == 8; }
 
   friend bool operator==(const Arch &, const Arch &) = default;

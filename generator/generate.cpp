@@ -45,8 +45,10 @@ std::string config_text(const KernelSpec &spec) {
   const auto constant = [&](const char *name, int value) {
     text += fmt::format("  static constexpr int {} = {};\n", name, value);
   };
-  text += fmt::format("  using Element = {};\n", spec.dtype == DType::bf16 ? "Bf16" : "F16");
-  constant("head_dim", spec.head_dim);
+  if (spec.stage != Stage::select) { // which reads codes, or 16-bit keys as its operand
+    text += fmt::format("  using Element = {};\n", spec.dtype == DType::bf16 ? "Bf16" : "F16");
+    constant("head_dim", spec.head_dim);
+  }
   if (spec.stage != Stage::mean && spec.stage != Stage::attend) {
     text += fmt::format("  using Operand = {};\n", operand_name(spec));
     text += fmt::format("  static constexpr Estimator estimator = Estimator::{};\n", to_string(spec.estimator));
@@ -57,8 +59,9 @@ std::string config_text(const KernelSpec &spec) {
     constant("gqa", spec.estimator == Estimator::int4 ? spec.gqa : 1);
   } else if (spec.stage != Stage::mean) {
     constant("gqa", spec.gqa);
-    constant("block_q", spec.block_q);
-    constant("block_k", spec.block_k);
+    // The dense kernel reads no mask: its blocks are its own tiles.
+    constant("block_q", spec.dense ? spec.tile.rows() : spec.block_q);
+    constant("block_k", spec.dense ? spec.tile.keys_per_step : spec.block_k);
   }
   if (spec.stage == Stage::attend) {
     text += fmt::format("  static constexpr bool dense = {};\n", spec.dense);

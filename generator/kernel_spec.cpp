@@ -12,6 +12,19 @@ namespace sale {
 
 namespace {
 
+// How a CTA's rows and query blocks must divide each other.
+bool rows_fit_blocks(const KernelSpec &spec) {
+  const int rows = spec.tile.rows();
+  switch (spec.stage) {
+  case Stage::mean: return true;
+  case Stage::quantize: return spec.tile.warps == 4;
+  case Stage::prepare: return rows == spec.block_q && spec.tile.warps <= 8;
+  case Stage::select: return rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0;
+  case Stage::attend: return spec.dense || rows == spec.block_q || rows == 2 * spec.block_q || spec.block_q % rows == 0;
+  }
+  return false;
+}
+
 constexpr std::array stages = {Stage::mean, Stage::quantize, Stage::prepare, Stage::select, Stage::attend};
 
 } // namespace
@@ -96,18 +109,18 @@ void validate(const KernelSpec &spec) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("rows_per_warp {} must be 16 or 32, or 64 for select", tile.rows_per_warp));
   }
-  if (tile.keys_per_step % 32 != 0 || tile.keys_per_step < 32 || tile.keys_per_step > 128) {
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("keys_per_step {} must be 32, 64, 96 or 128", tile.keys_per_step));
-  }
-  if (spec.stage == Stage::select && 32 * spec.block_k % tile.keys_per_step != 0) {
-    throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} of select must divide a mask word's {} keys",
-                                                         tile.keys_per_step, 32 * spec.block_k));
+  if (tile.keys_per_step != 32 && tile.keys_per_step != 64 && tile.keys_per_step != 128) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} must be 32, 64 or 128", tile.keys_per_step));
   }
   if (tile.warps < 1 || tile.warps > 16 || tile.stages < 2 || tile.stages > 8 || tile.min_ctas < 1) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("a tile needs 1 to 16 warps, 2 to 8 stages and at least 1 CTA per SM, not {}, {} and {}",
                             tile.warps, tile.stages, tile.min_ctas));
+  }
+  if (!rows_fit_blocks(spec)) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} cannot share {} rows of {} warps among query blocks of {} rows", to_string(spec.stage),
+                            tile.rows(), tile.warps, spec.block_q));
   }
   const int shared = spec.shared_memory();
   if (shared > spec.arch.max_shared_memory()) {

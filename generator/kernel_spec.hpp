@@ -41,13 +41,13 @@ struct KernelSpec {
   DType dtype = DType::bf16;
   int head_dim = 128;
   int gqa = 1;                           ///< num_q_heads / num_kv_heads.
-  Estimator estimator = Estimator::int8; ///< Ignored by mean and attend.
+  Estimator estimator = Estimator::int8; ///< Does not change mean and attend.
   int block_q = 64;
   int block_k = 32;
   bool dense = false; ///< attend only: every visible key, no mask read.
   Tile tile;
 
-  /// One line that names every field that matters to this stage, e.g. "attend sm_90 bf16 d128 gqa4 q64 k32 tile
+  /// One line that tells the kernels of a plan apart, e.g. "attend sm_90 bf16 d128 gqa4 q64 k32 tile
   /// 32x4/64/2/2".
   std::string describe() const;
   /// "sale_attend".

@@ -5,6 +5,8 @@ namespace sale {
 
 namespace {
 
+constexpr int mask_batch_bytes = 1024; // one list of attend's mask walk: 256 entries
+
 // K codes of a step (16-bit keys for exact), their scales in 16-byte units, and int4's biases.
 int select_stage_bytes(const KernelSpec &spec) {
   const int keys = spec.tile.keys_per_step;
@@ -27,7 +29,8 @@ int shared_memory_bytes(const KernelSpec &spec) {
   case Stage::prepare: return (spec.block_q + tile.stages * tile.keys_per_step) * row_bytes + spec.block_q * 4;
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:
-    return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * row_bytes + (spec.dense ? 0 : tile.stages * 1024);
+    return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * row_bytes +
+           (spec.dense ? 0 : tile.stages * mask_batch_bytes);
   }
   return 0;
 }

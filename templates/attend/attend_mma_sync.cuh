@@ -7,6 +7,7 @@
 #include "attend/attend_tile.cuh"
 #include "attend/key_walk.cuh"
 #include "common/load_tile.cuh"
+#include "common/scores.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/element.cuh"
@@ -58,14 +59,13 @@ class WarpRows {
   using Layout = AttendLayout<Config>;
   using Lane = typename Swizzle<Layout::row_bytes>::Lane;
   static constexpr int m_tiles = Config::rows_per_warp / 16;
-  static constexpr int k_steps = Config::head_dim / 16;
   static constexpr int key_tiles = Config::keys_per_step / 8;
   static constexpr int out_tiles = Config::head_dim / 8;
 
 public:
   // q_shared: the warp's rows of Q; position: key position of its first row.
   SALE_DEVICE WarpRows(u32 q_shared, s32 position, f32 softmax_scale)
-      : q_shared_(q_shared), position_(position), scale_log2_(softmax_scale * 1.4426950408889634F) {
+      : q_shared_(q_shared), position_(position), scale_log2_(softmax_scale * log2_of_e()) {
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
@@ -99,7 +99,7 @@ public:
       return;
     }
     f32 scores[m_tiles][key_tiles][4];
-    multiply_keys(scores, k_shared);
+    multiply_queries_and_keys<Element, Config::head_dim>(scores, q_shared_, k_shared);
     if (partial) {
       mask_scores(scores, step, keep_bit);
     }
@@ -108,7 +108,7 @@ public:
   }
 
   // Writes the rows below row_limit; out and lse point at the warp's first row.
-  SALE_DEVICE void finish(u8 *out, s64 row_stride, f32 *lse, s32 row_limit, f32 softmax_scale) {
+  SALE_DEVICE void finish(u8 *out, s64 row_stride, f32 *lse, s32 row_limit) {
     const u32 lane = lane_index();
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
@@ -120,7 +120,7 @@ public:
         const u32 row = m * 16 + r * 8 + lane / 4;
         const f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
         if (lse != nullptr && lane % 4 == 0 && static_cast<s32>(row) < row_limit) {
-          lse[row] = sum == 0.0F ? -infinity() : max_[m][r] * softmax_scale + log2_approx(sum) * 0.6931471805599453F;
+          lse[row] = sum == 0.0F ? -infinity() : (base_of(max_[m][r]) + log2_approx(sum)) * ln_of_2();
         }
         // Through the warp's own rows of Q, so that global stores are 16 bytes wide.
 #pragma unroll
@@ -145,41 +145,6 @@ public:
   }
 
 private:
-  // scores = Q · Kᵀ
-  SALE_DEVICE void multiply_keys(f32 (&scores)[m_tiles][key_tiles][4], u32 k_shared) {
-    const u32 lane = lane_index();
-    const Lane q_lane(q_shared_, lane % 16, lane / 16);
-    const Lane k_lane(k_shared, lane % 8 + lane / 16 * 8, lane / 8 % 2);
-#pragma unroll
-    for (int m = 0; m < m_tiles; ++m) {
-#pragma unroll
-      for (int n = 0; n < key_tiles; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          scores[m][n][i] = 0.0F;
-        }
-      }
-    }
-#pragma unroll
-    for (int k = 0; k < k_steps; ++k) {
-      u32 a[m_tiles][4];
-#pragma unroll
-      for (int m = 0; m < m_tiles; ++m) {
-        ldmatrix_x4(a[m], q_lane.at(m * 16, k * 2));
-      }
-#pragma unroll
-      for (int n = 0; n < key_tiles / 2; ++n) {
-        u32 b[4];
-        ldmatrix_x4(b, k_lane.at(n * 16, k * 2));
-#pragma unroll
-        for (int m = 0; m < m_tiles; ++m) {
-          mma(Element{}, scores[m][2 * n], a[m], b[0], b[1]);
-          mma(Element{}, scores[m][2 * n + 1], a[m], b[2], b[3]);
-        }
-      }
-    }
-  }
-
   // Scores of keys that a row does not see or that its query block does not keep become -inf.
   template <class Step>
   SALE_DEVICE void mask_scores(f32 (&scores)[m_tiles][key_tiles][4], const Step &step, u32 keep_bit) {
@@ -207,6 +172,11 @@ private:
     }
   }
 
+  // What exponents are taken relative to. Rounded once, never contracted into a later subtraction: while the maximum
+  // stays, the rescaling factor must be 1 exactly, or errors add up over the steps. A row that has seen no key yet: any
+  // finite base keeps exp2(-inf) = 0 free of NaN.
+  SALE_DEVICE f32 base_of(f32 highest) const { return highest == -infinity() ? 0.0F : mul_rn(highest, scale_log2_); }
+
   // Online softmax: scores become probabilities relative to the new maximum; sum and output are rescaled when it moved.
   SALE_DEVICE void soften(f32 (&scores)[m_tiles][key_tiles][4]) {
 #pragma unroll
@@ -221,9 +191,8 @@ private:
         }
         highest = max_f32(highest, shuffle_xor(highest, 1));
         highest = max_f32(highest, shuffle_xor(highest, 2));
-        // A row that has seen no key yet: any finite base keeps exp2(-inf) = 0 free of NaN.
-        const f32 base = highest == -infinity() ? 0.0F : highest * scale_log2_;
-        alpha[r] = exp2_approx(max_[m][r] * scale_log2_ - base);
+        const f32 base = base_of(highest);
+        alpha[r] = max_[m][r] == -infinity() ? 0.0F : exp2_approx(sub_rn(base_of(max_[m][r]), base));
         max_[m][r] = highest;
         f32 sum = 0.0F;
 #pragma unroll
@@ -337,7 +306,7 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   f32 *lse = args.lse == nullptr
                  ? nullptr
                  : args.lse + (static_cast<s64>(done.batch) * args.num_q_heads + done.head) * args.q_len + out_row;
-  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row, args.softmax_scale);
+  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row);
 }
 
 template <class Config>

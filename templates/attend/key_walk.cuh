@@ -15,6 +15,7 @@ template <class Config>
 struct Granule {
   static constexpr int keys = Config::block_k < Config::keys_per_step ? Config::block_k : Config::keys_per_step;
   static constexpr int per_step = Config::keys_per_step / keys;
+  static_assert(Config::keys_per_step % keys == 0 && Config::block_k % keys == 0, "whole granules");
 
   s32 key;  // its first key
   u32 keep; // bit b: query block b of the CTA keeps it; 0 = there is nothing to load

@@ -18,6 +18,4 @@ struct Region {
     first_estimated = imin(ceil_div(sink, block_k), visible);
     end_estimated = imax(w0 / block_k, first_estimated);
   }
-
-  SALE_DEVICE bool estimated(s32 block) const { return block >= first_estimated && block < end_estimated; }
 };

@@ -17,7 +17,8 @@ SALE_DEVICE f32 bits_float(u32 x) {
 }
 
 SALE_DEVICE f32 infinity() { return bits_float(0x7f800000U); }
-SALE_DEVICE f32 not_a_number() { return bits_float(0x7fffffffU); }
+SALE_DEVICE f32 log2_of_e() { return 1.4426950408889634F; }
+SALE_DEVICE f32 ln_of_2() { return 0.6931471805599453F; }
 
 SALE_DEVICE f32 add_rn(f32 a, f32 b) {
   f32 r;
@@ -107,17 +108,8 @@ SALE_DEVICE f32 to_float_rn(s32 x) {
   return r;
 }
 
-// Index of the lowest set bit; x != 0.
-SALE_DEVICE s32 lowest_bit(u32 x) {
-  u32 r;
-  asm("{\n\t.reg .b32 t;\n\tbrev.b32 t, %1;\n\tclz.b32 %0, t;\n\t}" : "=r"(r) : "r"(x));
-  return static_cast<s32>(r);
-}
-
 SALE_DEVICE s32 count_bits(u32 x) {
   s32 r;
   asm("popc.b32 %0, %1;" : "=r"(r) : "r"(x));
   return r;
 }
-
-SALE_DEVICE s32 smax(s32 a, s32 b) { return a > b ? a : b; }

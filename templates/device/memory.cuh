@@ -92,10 +92,6 @@ SALE_DEVICE void store_shared_f32(u32 address, f32 value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
 }
 
-SALE_DEVICE void or_shared(u32 address, u32 bits) {
-  asm volatile("red.shared.or.b32 [%0], %1;" ::"r"(address), "r"(bits) : "memory");
-}
-
 // Returns the old value; acquires and releases at device scope.
 SALE_DEVICE u32 add_global_acq_rel(u32 *p, u32 value) {
   u32 r;

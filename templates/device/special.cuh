@@ -39,6 +39,3 @@ SALE_DEVICE u32 grid_x() {
 // All threads of the CTA; orders shared memory among them.
 SALE_DEVICE void sync_threads() { asm volatile("bar.sync 0;" ::: "memory"); }
 SALE_DEVICE void sync_warp() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
-
-// Makes this thread's global writes visible to the device before its later ones (PTX ISA, "membar / fence").
-SALE_DEVICE void fence_device() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }

@@ -2,9 +2,7 @@
 #pragma once
 
 using u8 = unsigned char;
-using u16 = unsigned short;
 using u32 = unsigned int;
-using u64 = unsigned long long;
 using s32 = int;
 using s64 = long long;
 using f32 = float;

@@ -2,12 +2,10 @@
 // (docs/numerics.md, section 3).
 #pragma once
 
-#include "common/swizzle.cuh"
+#include "common/scores.cuh"
 #include "device/element.cuh"
-#include "device/ldmatrix.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
-#include "device/mma.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
@@ -15,15 +13,13 @@
 template <class Config>
 class ReferenceSum {
   using Element = typename Config::Element;
-  static constexpr int row_bytes = Config::head_dim * 2;
   static constexpr int m_tiles = Config::rows_per_warp / 16;
-  static constexpr int k_steps = Config::head_dim / 16;
   static constexpr int key_tiles = Config::keys_per_step / 8;
 
 public:
   // q_shared: the warp's rows of Q.
   SALE_DEVICE ReferenceSum(u32 q_shared, f32 softmax_scale)
-      : q_shared_(q_shared), softmax_scale_(softmax_scale), scale_log2_(softmax_scale * 1.4426950408889634F) {
+      : q_shared_(q_shared), softmax_scale_(softmax_scale), scale_log2_(softmax_scale * log2_of_e()) {
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
@@ -39,7 +35,7 @@ public:
   template <class Keys>
   SALE_DEVICE void step(u32 k_shared, const Keys &keys, s32 first, s32 row_position) {
     f32 scores[m_tiles][key_tiles][4];
-    multiply(scores, k_shared);
+    multiply_queries_and_keys<Element, Config::head_dim>(scores, q_shared_, k_shared);
     const s32 lane = static_cast<s32>(lane_index());
 #pragma unroll
     for (int n = 0; n < key_tiles; ++n) {
@@ -79,7 +75,7 @@ public:
         f32 sum = sum_[m][r] * exp2_approx((max_[m][r] - finite(highest)) * scale_log2_);
         sum += shuffle_xor(sum, 1);
         sum += shuffle_xor(sum, 2);
-        const f32 nats = log2_approx(tau * sum) * 0.6931471805599453F;
+        const f32 nats = log2_approx(tau * sum) * ln_of_2();
         const f32 threshold = tau == 0.0F ? -infinity() : highest + div_rn(nats, softmax_scale_);
         if (lane % 4 == 0) {
           store_shared_f32(thresholds + (m * 16 + r * 8 + lane / 4) * 4, threshold);
@@ -91,40 +87,6 @@ public:
 private:
   // While no key has been seen the maximum is -inf; any finite base then keeps exp2(-inf - base) = 0 free of NaN.
   static SALE_DEVICE f32 finite(f32 highest) { return highest == -infinity() ? 0.0F : highest; }
-
-  // scores = Q · Kᵀ
-  SALE_DEVICE void multiply(f32 (&scores)[m_tiles][key_tiles][4], u32 k_shared) const {
-    const u32 lane = lane_index();
-#pragma unroll
-    for (int m = 0; m < m_tiles; ++m) {
-#pragma unroll
-      for (int n = 0; n < key_tiles; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          scores[m][n][i] = 0.0F;
-        }
-      }
-    }
-#pragma unroll
-    for (int k = 0; k < k_steps; ++k) {
-      u32 a[m_tiles][4];
-#pragma unroll
-      for (int m = 0; m < m_tiles; ++m) {
-        ldmatrix_x4(a[m], q_shared_ + Swizzle<row_bytes>::offset(m * 16 + lane % 16, k * 2 + lane / 16));
-      }
-#pragma unroll
-      for (int n = 0; n < key_tiles / 2; ++n) {
-        // Two n8 tiles: matrices 0, 1 are the 16-byte halves of keys 0-7, matrices 2, 3 those of keys 8-15.
-        u32 b[4];
-        ldmatrix_x4(b, k_shared + Swizzle<row_bytes>::offset(n * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
-#pragma unroll
-        for (int m = 0; m < m_tiles; ++m) {
-          mma(Element{}, scores[m][2 * n], a[m], b[0], b[1]);
-          mma(Element{}, scores[m][2 * n + 1], a[m], b[2], b[3]);
-        }
-      }
-    }
-  }
 
   // Adds a lane's scores of row half r to its maximum and sum. A NaN score leaves the maximum and makes the sum NaN.
   SALE_DEVICE void add(f32 &max, f32 &sum, const f32 (&scores)[key_tiles][4], int r) const {

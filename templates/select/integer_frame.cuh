@@ -15,9 +15,9 @@ struct IntegerFrame {
   // Nearest integer, ties to even; |x| <= narrow_limit.
   static SALE_DEVICE s32 round(f32 x) { return static_cast<s32>(float_bits(add_rn(x, base))); }
   // The integer that `carried` stands for, as a float.
-  static SALE_DEVICE f32 value(s32 carried) { return sub_rn(bits_float(static_cast<u32>(carried)), base); }
+  static SALE_DEVICE f32 from_carried(s32 carried) { return sub_rn(bits_float(static_cast<u32>(carried)), base); }
   // float(n), |n| < 2^22.
-  static SALE_DEVICE f32 to_float(s32 n) { return value(n + zero); }
+  static SALE_DEVICE f32 small_to_float(s32 n) { return from_carried(n + zero); }
 };
 
 // Plain integers, for int4 biases outside the frame: clamped to ±2^30; NaN, which never selects, lies far below.

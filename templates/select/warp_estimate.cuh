@@ -96,7 +96,7 @@ private:
     } else if constexpr (estimator == Estimator::int8) {
       const f32 scale = load_shared_f32(scales + static_cast<u32>(sub) * 4);
       const RowMax max = estimate(stage, sub, [](int, int, int) { return 0; });
-      return any_row([&](int m, int r) { return mul_rn(IntegerFrame::to_float(max.best[m][r]), scale); });
+      return any_row([&](int m, int r) { return mul_rn(IntegerFrame::small_to_float(max.best[m][r]), scale); });
     } else {
       const f32 scale = load_shared_f32(scales + static_cast<u32>(sub) * 16 + lane % 4 * 4);
       f32 bias[4][2];
@@ -112,7 +112,7 @@ private:
         const RowMax max = estimate(stage, sub, [&](int m, int n, int i) {
           return IntegerFrame::round(mul_rn(bias[n][i % 2], inverse_[m][i / 2]));
         });
-        keep = any_row([&](int m, int r) { return mul_rn(IntegerFrame::value(max.best[m][r]), scale); });
+        keep = any_row([&](int m, int r) { return mul_rn(IntegerFrame::from_carried(max.best[m][r]), scale); });
       } else {
         const RowMax max = estimate(stage, sub, [&](int m, int n, int i) {
           return WideInteger::round(mul_rn(bias[n][i % 2], inverse_[m][i / 2]));
@@ -179,7 +179,7 @@ private:
     }
     return max;
   }
-  static SALE_DEVICE s32 larger(s32 a, s32 b) { return smax(a, b); }
+  static SALE_DEVICE s32 larger(s32 a, s32 b) { return imax(a, b); }
   static SALE_DEVICE f32 larger(f32 a, f32 b) { return max_nan(a, b); }
 
   // Whether some row's estimate is not at most its θ; so a NaN estimate keeps the block.

@@ -65,6 +65,19 @@ TEST(GenerateTest, FieldsThatDoNotMatterToAStageDoNotChangeItsSource) {
   other = attend;
   other.estimator = Estimator::int4;
   EXPECT_EQ(generate(attend), generate(other));
+
+  attend.dense = true;
+  attend.tile = default_tile(attend);
+  other = attend;
+  other.block_k = 64;
+  EXPECT_EQ(generate(attend), generate(other));
+
+  KernelSpec select;
+  select.stage = Stage::select;
+  select.tile = default_tile(select);
+  other = select;
+  other.dtype = DType::f16;
+  EXPECT_EQ(generate(select).substr(generate(select).find('\n')), generate(other).substr(generate(other).find('\n')));
 }
 
 TEST(GenerateTest, FieldsThatMatterChangeTheSource) {

@@ -96,10 +96,13 @@ TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
   EXPECT_NE(refused([](KernelSpec &s) { s.tile.rows_per_warp = 24; }).find("must be 16 or 32, or 64 for select"),
             std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) { s.tile.keys_per_step = 40; }).find("keys_per_step 40"), std::string::npos);
+  EXPECT_NE(refused([](KernelSpec &s) { s.tile.keys_per_step = 96; }).find("keys_per_step 96"), std::string::npos);
+  EXPECT_NE(refused([](KernelSpec &s) { s.tile.warps = 3; }).find("attend cannot share 96 rows"), std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) {
-              s.stage = Stage::select;
-              s.tile.keys_per_step = 96;
-            }).find("must divide a mask word's 1024 keys"),
+              s.stage = Stage::prepare;
+              s.tile = default_tile(s);
+              s.tile.warps = 8;
+            }).find("prepare cannot share 128 rows"),
             std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) { s.tile.stages = 1; }).find("stages"), std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) {

@@ -124,6 +124,16 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   } else if (!run.dense) {
     args.mask_out = static_cast<std::uint32_t *>(mask_memory.data());
   }
+  const GuardedMemory tau(run.tau.size() * 4);
+  const GuardedMemory shift(run.shift.size() * 4);
+  const GuardedMemory kbar(run.kbar.size() * 4);
+  const auto give = [](const GuardedMemory &memory, const std::vector<float> &values) {
+    memory.write(values.data(), values.size() * 4);
+    return values.empty() ? nullptr : static_cast<const float *>(memory.data());
+  };
+  args.tau = give(tau, run.tau);
+  args.shift = give(shift, run.shift);
+  args.kbar = give(kbar, run.kbar);
   if (run.dense) {
     plan.run_dense(args, nullptr);
   } else {
@@ -157,7 +167,7 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
     const std::size_t count = static_cast<std::size_t>(shape.batch) * heads * problem.head_dim;
     return piece.bytes == 0 ? std::vector<float>() : workspace.read_as<float>(piece.offset, count);
   };
-  result.kbar = means(layout.kbar, problem.num_kv_heads);
+  result.kbar = run.kbar.empty() ? means(layout.kbar, problem.num_kv_heads) : run.kbar;
   result.qbar = means(layout.qbar, problem.num_q_heads);
   return result;
 }

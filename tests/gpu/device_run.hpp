@@ -18,6 +18,9 @@ struct DeviceRun {
   bool dense = false;   ///< run_dense
   bool strided = false; ///< [batch, token, head, head_dim] with gaps between rows, as engines keep it
   const reference::Mask *mask_in = nullptr;
+  std::vector<float> tau;   ///< RunArgs::tau; empty = null
+  std::vector<float> shift; ///< RunArgs::shift; empty = null
+  std::vector<float> kbar;  ///< RunArgs::kbar; empty = null
 };
 
 struct DeviceResult {

@@ -6,6 +6,7 @@
 #include "tests/gpu/device_run.hpp"
 #include "tests/gpu/gpu_fixture.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -106,6 +107,48 @@ TEST_F(PlanTest, ARowWithoutKeysGivesZeroAndMinusInfinity) {
       const bool sees = h == 1 && i >= 64 && i < 128;
       EXPECT_EQ(std::isinf(result.lse[row]), !sees) << "head " << h << " row " << i;
       EXPECT_EQ(result.out[row * run.problem.head_dim] == 0.0F, !sees) << "head " << h << " row " << i;
+    }
+  }
+}
+
+TEST_F(PlanTest, TauAndShiftOfACallAreThoseOfAPolicy) {
+  DeviceRun by_policy = small_run(Estimator::int8);
+  by_policy.policy.tau_per_head = {0.001F, 0.0F, 0.05F, 0.004F};
+  by_policy.policy.shift_per_head = {0.0F, 0.5F, -0.25F, 1.0F};
+  DeviceRun by_call = small_run(Estimator::int8);
+  by_call.tau = by_policy.policy.tau_per_head;
+  by_call.shift = by_policy.policy.shift_per_head;
+  const auto tensors = reference::structured(by_policy.problem, {1, 900, 1100}, 6);
+  const DeviceResult expected = run_on_device(by_policy, tensors);
+  const DeviceResult result = run_on_device(by_call, tensors);
+  EXPECT_TRUE(result.mask == expected.mask);
+  EXPECT_TRUE(same_bits(result.out, expected.out));
+}
+
+TEST_F(PlanTest, AGivenKbarDecidesTheCodesAndAChunkThenMatchesTheWhole) {
+  // docs/numerics.md: with kbar given, a chunk at a multiple of block_q has the mask of the same rows of the whole.
+  DeviceRun run = small_run(Estimator::int8);
+  const auto whole = reference::structured(run.problem, {1, 1024, 1024}, 8);
+  run.kbar.assign(static_cast<std::size_t>(run.problem.num_kv_heads) * run.problem.head_dim, 0.125F);
+  const DeviceResult all = run_on_device(run, whole);
+  const int offset = 640;
+  auto chunk = reference::make_tensors(run.problem, {1, 256, 896});
+  for (int h = 0; h < run.problem.num_q_heads; ++h) {
+    std::copy_n(whole.query(0, h, offset), 256 * run.problem.head_dim,
+                chunk.q.begin() + static_cast<std::ptrdiff_t>(chunk.q_row(0, h, 0)) * run.problem.head_dim);
+  }
+  for (int g = 0; g < run.problem.num_kv_heads; ++g) {
+    const auto at = static_cast<std::ptrdiff_t>(chunk.kv_row(0, g, 0)) * run.problem.head_dim;
+    std::copy_n(whole.key(0, g, 0), 896 * run.problem.head_dim, chunk.k.begin() + at);
+    std::copy_n(whole.value(0, g, 0), 896 * run.problem.head_dim, chunk.v.begin() + at);
+  }
+  const DeviceResult part = run_on_device(run, chunk);
+  for (int h = 0; h < run.problem.num_q_heads; ++h) {
+    for (int m = 0; m < part.mask.q_blocks(); ++m) {
+      for (int j = 0; j < part.mask.k_blocks(); ++j) {
+        EXPECT_EQ(part.mask.test(0, h, m, j), all.mask.test(0, h, m + offset / run.policy.block_q, j))
+            << h << " " << m << " " << j;
+      }
     }
   }
 }
