@@ -7,10 +7,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <string_view>
 #include <system_error>
 #include <utility>
+
+#include <unistd.h>
 
 namespace sale {
 
@@ -35,11 +38,20 @@ std::string file_name_part(std::string_view text) {
 bool is_kernel_file(const fs::path &path) { return path.extension() == extension; }
 bool is_temporary_file(const fs::path &path) { return path.filename().string().rfind(temporary_prefix, 0) == 0; }
 
+// An absent folder is an empty one.
 template <class Visit>
-void for_each_file(const fs::path &folder, const Visit &visit) {
+std::error_code for_each_file(const fs::path &folder, const Visit &visit) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     visit(it->path());
+  }
+  return error == std::errc::no_such_file_or_directory ? std::error_code() : error;
+}
+
+void require_read(const fs::path &folder, const std::error_code &error) {
+  if (error) {
+    throw Error(ErrorKind::cache,
+                fmt::format("the kernel cache {} cannot be read: {}", folder.string(), error.message()));
   }
 }
 
@@ -54,12 +66,15 @@ fs::path Store::path_of(const std::string &key, const CompilerId &compiler) cons
 
 std::vector<fs::path> Store::newest_first(const std::string &key) const {
   std::vector<std::pair<fs::file_time_type, fs::path>> found;
-  for_each_file(folder(), [&](const fs::path &path) {
+  const std::error_code unread = for_each_file(folder(), [&](const fs::path &path) {
     if (is_kernel_file(path) && path.filename().string().rfind(key + "-", 0) == 0) {
       std::error_code error;
       found.emplace_back(fs::last_write_time(path, error), path);
     }
   });
+  if (unread) {
+    disk_error(fmt::format("could not read the kernel cache {}: {}", folder().string(), unread.message()));
+  }
   std::sort(found.begin(), found.end(), std::greater<>());
   std::vector<fs::path> paths;
   paths.reserve(found.size());
@@ -131,8 +146,26 @@ std::optional<Entry> Store::lookup(const std::string &key, const std::optional<C
   return std::nullopt;
 }
 
-void Store::publish(const Entry &entry) const {
+std::optional<std::string> Store::make_folder() const {
   std::optional<std::string> problem = make_private_directory(folder());
+  if (!problem && ::access(folder().c_str(), W_OK) != 0) {
+    problem = std::generic_category().message(errno);
+  }
+  return problem;
+}
+
+bool Store::exists() const {
+  std::error_code error;
+  const fs::file_status status = fs::status(folder(), error);
+  // What is below a file or a folder that may not be entered is not absent but out of reach.
+  if (status.type() == fs::file_type::none || error == std::errc::not_a_directory) {
+    require_read(folder(), error);
+  }
+  return fs::exists(status);
+}
+
+void Store::publish(const Entry &entry) const {
+  std::optional<std::string> problem = make_folder();
   if (!problem) {
     try {
       problem =
@@ -153,7 +186,7 @@ void Store::publish(const Entry &entry) const {
 
 std::vector<StoredFile> Store::list() const {
   std::vector<StoredFile> files;
-  for_each_file(folder(), [&](const fs::path &path) {
+  const std::error_code unread = for_each_file(folder(), [&](const fs::path &path) {
     if (!is_kernel_file(path)) {
       return;
     }
@@ -173,6 +206,7 @@ std::vector<StoredFile> Store::list() const {
     }
     files.push_back(std::move(file));
   });
+  require_read(folder(), unread);
   std::sort(files.begin(), files.end(), [](const StoredFile &a, const StoredFile &b) { return a.path < b.path; });
   return files;
 }
@@ -180,11 +214,12 @@ std::vector<StoredFile> Store::list() const {
 Cleared Store::clear() const {
   Cleared cleared;
   std::vector<fs::path> ours;
-  for_each_file(folder(), [&](const fs::path &path) {
+  const std::error_code unread = for_each_file(folder(), [&](const fs::path &path) {
     if (is_kernel_file(path) || is_temporary_file(path)) {
       ours.push_back(path);
     }
   });
+  require_read(folder(), unread);
   for (const fs::path &path : ours) {
     std::error_code error;
     const auto bytes = fs::file_size(path, error);
@@ -192,6 +227,7 @@ Cleared Store::clear() const {
       ++cleared.files;
       cleared.bytes += static_cast<std::size_t>(bytes);
     } else if (error) {
+      ++cleared.failed;
       disk_error(fmt::format("could not remove {}: {}", path.string(), error.message()));
     }
   }

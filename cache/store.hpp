@@ -41,6 +41,7 @@ struct StoredFile {
 struct Cleared {
   std::size_t files = 0;
   std::size_t bytes = 0;
+  std::size_t failed = 0; ///< Files that could not be removed, each with a warning.
 };
 
 class Store {
@@ -54,6 +55,12 @@ public:
   std::optional<Entry> lookup(const std::string &key, const std::optional<CompilerId> &compiler) const;
   void publish(const Entry &entry) const;
 
+  /// Creates the folder that publish writes into; the problem if that folder takes no files.
+  std::optional<std::string> make_folder() const;
+
+  /// False when there is nothing at the folder yet. This and the two below throw Error(cache) when what is there is no
+  /// folder or cannot be read.
+  bool exists() const;
   /// Every kernel file, checked, in order of name.
   std::vector<StoredFile> list() const;
   /// Removes every kernel file and leftover temporary file, nothing else.

@@ -54,6 +54,16 @@ int verify_files(const Store &store) {
 int clear_files(const Store &store) {
   const Cleared cleared = store.clear();
   fmt::print("removed {} files, {}, from {}\n", cleared.files, bytes_text(cleared.bytes), store.root().string());
+  return cleared.failed == 0 ? exit_ok : exit_failed;
+}
+
+// An action on the files of a cache that may not be there yet.
+template <int (*action)(const Store &)>
+int if_there(const Store &store) {
+  if (store.exists()) {
+    return action(store);
+  }
+  fmt::print("there is no cache at {}\n", store.root().string());
   return exit_ok;
 }
 
@@ -71,9 +81,9 @@ void add_cache(CLI::App &app, Command &command) {
     });
   };
   add("path", "Print the cache folder", print_path);
-  add("list", "List every cached kernel", list_files);
-  add("verify", "Check every cached kernel; exit code 3 if one is damaged", verify_files);
-  add("clear", "Remove every cached kernel", clear_files);
+  add("list", "List every cached kernel", if_there<list_files>);
+  add("verify", "Check every cached kernel; exit code 3 if one is damaged", if_there<verify_files>);
+  add("clear", "Remove every cached kernel", if_there<clear_files>);
 }
 
 } // namespace sale::cli

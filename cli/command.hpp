@@ -26,7 +26,4 @@ void add_cache(CLI::App &app, Command &command);
 /// "sale: warning: ..." on standard error.
 void warn(const std::string &sentence);
 
-/// Writes text to a file, or to standard output when the name is empty or "-".
-void write_text(const std::string &file_name, const std::string &text);
-
 } // namespace sale::cli

@@ -7,14 +7,20 @@
 namespace sale::cli {
 
 void EngineOptions::add_cache_dir_to(CLI::App &app) {
-  app.add_option("--cache-dir", cache_dir, "Kernel cache (default SALE_CACHE_DIR, else ~/.cache/sale)");
+  app.add_option("--cache-dir", cache_dir,
+                 "Kernel cache (default SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale)");
 }
 
-void EngineOptions::add_to(CLI::App &app) {
-  add_cache_dir_to(app);
+void EngineOptions::add_nvrtc_to(CLI::App &app) {
   app.add_option("--nvrtc", nvrtc,
                  "libnvrtc.so or its folder (default: SALE_NVRTC, CUDA_HOME, loader's path, pip wheels)");
+}
+
+void EngineOptions::add_driver_to(CLI::App &app) {
   app.add_option("--cuda-driver", cuda_driver, "libcuda.so.1 (default: the loader's path)");
+}
+
+void EngineOptions::add_jobs_to(CLI::App &app) {
   app.add_option("--jobs", jobs, "Kernels compiled at once; 0 = one per core")->check(CLI::Range(0, 1024));
 }
 

@@ -16,8 +16,11 @@ struct EngineOptions {
   std::string cache_dir;
   int jobs = 0;
 
-  void add_to(CLI::App &app);
+  // Each command offers those that it heeds.
   void add_cache_dir_to(CLI::App &app);
+  void add_nvrtc_to(CLI::App &app);
+  void add_driver_to(CLI::App &app);
+  void add_jobs_to(CLI::App &app);
 
   /// Warnings go to standard error.
   Options resolve() const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // sale generate: the readable source of one kernel.
 #include "cli/command.hpp"
+#include "cli/output.hpp"
 #include "generator/generate.hpp"
 #include "io/names.hpp"
 

@@ -2,6 +2,7 @@
 // sale info: what this machine and this build can do, and which files that comes from.
 #include "cli/command.hpp"
 #include "cli/engine_options.hpp"
+#include "cli/output.hpp"
 #include "cli/text.hpp"
 
 #include "cache/store.hpp"
@@ -197,7 +198,7 @@ int run_info(const InfoOptions &options) {
                      {"cache", describe_cache(options.engine)},
                      {"supported", describe_support()}};
   if (options.json) {
-    fmt::print("{}\n", info.dump(2));
+    write_text("", json_text(info));
   } else {
     print_text(info);
   }
@@ -210,7 +211,9 @@ void add_info(CLI::App &app, Command &command) {
   auto options = std::make_shared<InfoOptions>();
   CLI::App *sub = app.add_subcommand("info", "Show devices, driver, NVRTC, cache and what is supported");
   sub->add_flag("--json", options->json, "Machine-readable");
-  options->engine.add_to(*sub);
+  options->engine.add_cache_dir_to(*sub);
+  options->engine.add_nvrtc_to(*sub);
+  options->engine.add_driver_to(*sub);
   sub->callback([&command, options] { command = [options] { return run_info(*options); }; });
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iostream>
 #include <new>
 
 namespace {
@@ -60,6 +61,16 @@ int execute(const sale::cli::Command &command, bool verbose) {
   return sale::cli::exit_failed;
 }
 
+// Output that is buffered or lost (a full disk, a closed pipe) must not end as success.
+int flush_output(int code) {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout) {
+    return code;
+  }
+  fmt::print(stderr, "sale: standard output could not be written to its end; is the disk full\n");
+  return sale::cli::exit_failed;
+}
+
 } // namespace
 
 // NOLINTNEXTLINE(bugprone-exception-escape): only building the command line itself may throw, and that is a bug
@@ -81,7 +92,7 @@ int main(int argc, char **argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &request) { // --help, --version
-    return app.exit(request);
+    return flush_output(app.exit(request));
   } catch (const CLI::ParseError &error) {
     fmt::print(stderr, "sale: {}; see sale --help\n", one_line(error.what()));
     return sale::cli::exit_bad_input;
@@ -90,5 +101,5 @@ int main(int argc, char **argv) {
     fmt::print(stderr, "sale: say what to do: info, generate, prewarm, run or cache; see sale --help\n");
     return sale::cli::exit_bad_input;
   }
-  return execute(command, verbose);
+  return flush_output(execute(command, verbose));
 }

@@ -14,11 +14,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
-#include <system_error>
-
-#include <unistd.h>
 
 namespace sale::cli {
 
@@ -45,7 +41,7 @@ io::Model load(const PrewarmOptions &options) {
     return io::load_problem(options.problem, dtype);
   }
   throw Error(ErrorKind::invalid_argument,
-              "say what to compile for: --model NAME, --model config.json or --problem FILE");
+              "say what to compile for: --model NAME, --model config.json, --model FOLDER or --problem FILE");
 }
 
 [[noreturn]] void refuse_folder(const std::filesystem::path &folder, const std::string &reason) {
@@ -56,13 +52,8 @@ io::Model load(const PrewarmOptions &options) {
 // Disk errors are only warnings inside the library; here the files are the purpose, so they are looked at before the
 // work and after it.
 void require_writable(const std::filesystem::path &folder) {
-  std::error_code code;
-  std::filesystem::create_directories(folder, code);
-  if (code) {
-    refuse_folder(folder, code.message());
-  }
-  if (::access(folder.c_str(), W_OK) != 0) {
-    refuse_folder(folder, std::generic_category().message(errno));
+  if (const auto problem = Store(folder, warn).make_folder()) {
+    refuse_folder(folder, *problem);
   }
 }
 
@@ -121,13 +112,15 @@ void add_prewarm(CLI::App &app, Command &command) {
   auto options = std::make_shared<PrewarmOptions>();
   CLI::App *sub = app.add_subcommand("prewarm", "Compile every kernel that a model needs into the cache; needs no GPU");
   sub->add_option("--arch", options->archs, "Architectures, e.g. sm_80,sm_90")->delimiter(',')->required();
-  auto *model =
-      sub->add_option("--model", options->model, "A model that libsale knows, or the path of its config.json");
+  auto *model = sub->add_option("--model", options->model,
+                                "A model that libsale knows, or the path of its config.json or folder");
   sub->add_option("--problem", options->problem, "YAML with dtype, head_dim, num_q_heads, num_kv_heads")
       ->excludes(model);
   sub->add_option("--dtype", options->dtype, "bf16 or f16 instead of what the model says");
   options->policy.add_to(*sub);
-  options->engine.add_to(*sub);
+  options->engine.add_cache_dir_to(*sub);
+  options->engine.add_nvrtc_to(*sub);
+  options->engine.add_jobs_to(*sub);
   sub->callback([&command, options] { command = [options] { return run_prewarm(*options); }; });
 }
 

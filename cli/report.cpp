@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report.hpp"
 
+#include "cli/text.hpp"
+
 #include "reference/element.hpp"
 
 #include <fmt/format.h>
@@ -183,7 +185,7 @@ std::string report_json(const Report &report) {
     json["check"] = {{"max_rel_l1", *report.max_rel_l1}, {"met", report.check_met()}};
   }
   json["kernels"] = kernels_json(report.kernels);
-  return json.dump(2) + "\n";
+  return json_text(json);
 }
 
 } // namespace sale::cli

@@ -3,9 +3,11 @@
 #include "cli/backend.hpp"
 #include "cli/command.hpp"
 #include "cli/engine_options.hpp"
+#include "cli/output.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/report.hpp"
 
+#include "generator/arch.hpp"
 #include "io/mask_image.hpp"
 #include "runtime/driver.hpp"
 
@@ -21,6 +23,8 @@
 namespace sale::cli {
 
 namespace {
+
+constexpr int most_panels = 64; ///< More heads than that are too small to see.
 
 struct RunOptions {
   std::string qkv;
@@ -40,6 +44,17 @@ struct RunOptions {
   bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
 };
 
+/// Throws when the first GPU is one that no kernel runs on.
+void require_usable(const Driver &driver) {
+  cu::Device device = 0;
+  int major = 0;
+  int minor = 0;
+  driver.check(driver.api.device_get(&device, 0), "cuDeviceGet");
+  driver.check(driver.api.device_attribute(&major, cu::compute_capability_major, device), "cuDeviceGetAttribute");
+  driver.check(driver.api.device_attribute(&minor, cu::compute_capability_minor, device), "cuDeviceGetAttribute");
+  arch_for_device(major, minor);
+}
+
 /// The GPU to use, or nothing for the CPU.
 std::optional<int> choose_device(const RunOptions &options) {
   if (options.device == "cpu") {
@@ -56,7 +71,7 @@ std::optional<int> choose_device(const RunOptions &options) {
     return ordinal;
   }
   try {
-    Driver::open(options.engine.cuda_driver);
+    require_usable(*Driver::open(options.engine.cuda_driver));
     return 0;
   } catch (const Error &error) {
     fmt::print(stderr, "sale: running on the CPU: {}\n", error.what());
@@ -73,6 +88,14 @@ void check(const RunOptions &options, const io::Qkv &qkv) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("--mask-head {} must be between 0 and {}", *options.mask_head, heads - 1));
   }
+  if (!options.arch.empty()) {
+    parse_arch(options.arch);
+  }
+  for (const std::string *file : {&options.mask, &options.out, &options.json}) {
+    if (!file->empty() && *file != "-") {
+      require_writable_path(*file);
+    }
+  }
 }
 
 void write_mask(const RunOptions &options, const io::Qkv &qkv, const Policy &policy, const reference::Mask &mask) {
@@ -80,18 +103,16 @@ void write_mask(const RunOptions &options, const io::Qkv &qkv, const Policy &pol
   if (options.mask_head) {
     heads = {*options.mask_head};
   } else {
-    constexpr int most = 64;
-    heads.resize(static_cast<std::size_t>(std::min(most, qkv.problem.num_q_heads)));
+    heads.resize(static_cast<std::size_t>(std::min(most_panels, qkv.problem.num_q_heads)));
     std::iota(heads.begin(), heads.end(), 0);
   }
-  io::write_png(options.mask, io::draw_mask(mask, policy, qkv.shape, heads));
+  const io::Image image = io::draw_mask(mask, policy, qkv.shape, heads);
+  write_whole(options.mask, [&](const std::filesystem::path &path) { io::write_png(path, image); });
 }
 
 void print_report(const RunOptions &options, const Report &report) {
-  if (options.json_option->count() > 0) {
-    write_text(options.json, report_json(report));
-  }
   if (options.json_to_stdout()) {
+    write_text("", report_json(report));
     return;
   }
   std::string text = report_text(report);
@@ -101,6 +122,9 @@ void print_report(const RunOptions &options, const Report &report) {
   add_file("mask", options.mask);
   add_file("output", options.out);
   write_text("", text);
+  if (!options.json.empty()) {
+    write_text(options.json, report_json(report));
+  }
 }
 
 int run_run(const RunOptions &options) {
@@ -116,15 +140,18 @@ int run_run(const RunOptions &options) {
   engine.arch = options.arch;
   const Outcome outcome = device ? run_on_gpu(qkv, policy, compare, *device, engine) : run_on_cpu(qkv, policy, compare);
 
+  // The report first: it must not be lost with a picture that a full disk does not take.
+  Report report = make_report(options.qkv, qkv, policy, outcome);
+  report.max_rel_l1 = options.max_rel_l1;
+  print_report(options, report);
   if (!options.mask.empty()) {
     write_mask(options, qkv, policy, outcome.mask);
   }
   if (!options.out.empty()) {
-    io::write_result(options.out, qkv.problem, qkv.shape, outcome.out, outcome.lse, outcome.mask);
+    write_whole(options.out, [&](const std::filesystem::path &path) {
+      io::write_result(path, qkv.problem, qkv.shape, outcome.out, outcome.lse, outcome.mask);
+    });
   }
-  Report report = make_report(options.qkv, qkv, policy, outcome);
-  report.max_rel_l1 = options.max_rel_l1;
-  print_report(options, report);
   if (!report.check_met()) {
     fmt::print(stderr, "sale: rel-L1 {:.3e} is above --max-rel-l1 {:.3e}\n", report.quality->rel_l1,
                *options.max_rel_l1);
@@ -147,14 +174,18 @@ void add_run(CLI::App &app, Command &command) {
   sub->add_flag("--compare", options->compare, "Also run dense attention and say how close the result is");
   sub->add_option("--max-rel-l1", options->max_rel_l1, "Compare, and exit with 3 when rel-L1 is above this");
   auto *mask = sub->add_option("--mask", options->mask, "PNG to draw the mask into");
-  sub->add_option("--mask-head", options->mask_head, "Draw this head only (default: all of the first batch element)")
+  sub->add_option("--mask-head", options->mask_head,
+                  fmt::format("Draw this head only (default: the first {} of the first batch element)", most_panels))
       ->needs(mask);
   sub->add_option("--out", options->out, "Safetensors to write out, lse and mask into");
   options->json_option =
       sub->add_option("--json", options->json, "Machine-readable report, to a file or standard output")
           ->expected(0, 1)
           ->type_name("[FILE]");
-  options->engine.add_to(*sub);
+  options->engine.add_cache_dir_to(*sub);
+  options->engine.add_nvrtc_to(*sub);
+  options->engine.add_driver_to(*sub);
+  options->engine.add_jobs_to(*sub);
   sub->callback([&command, options] { command = [options] { return run_run(*options); }; });
 }
 

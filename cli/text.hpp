@@ -2,6 +2,8 @@
 // Small things that make output easy to read: aligned tables and sizes.
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -18,6 +20,9 @@ public:
 private:
   std::vector<std::vector<std::string>> rows_;
 };
+
+/// Indented, with U+FFFD where text is not UTF-8: file names and driver strings may be any bytes.
+std::string json_text(const nlohmann::ordered_json &json);
 
 /// "1.5 MiB".
 std::string bytes_text(std::size_t bytes);

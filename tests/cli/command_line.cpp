@@ -57,10 +57,10 @@ std::vector<std::uint16_t> random_tensor(std::size_t count, bool bf16, unsigned 
 
 } // namespace
 
-CommandResult run_sale(const std::vector<std::string> &arguments,
-                       const std::map<std::string, std::string> &environment) {
+CommandResult run_sale(const std::vector<std::string> &arguments, const std::map<std::string, std::string> &environment,
+                       const std::string &output) {
   const TemporaryFolder folder;
-  const std::string out = folder.path() / "out";
+  const std::string out = output.empty() ? (folder.path() / "out").string() : output;
   const std::string err = folder.path() / "err";
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -80,7 +80,8 @@ CommandResult run_sale(const std::vector<std::string> &arguments,
   }
   int status = 0;
   waitpid(process, &status, 0);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(out), read_file(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), output.empty() ? read_file(out) : "",
+          read_file(err)};
 }
 
 std::string read_file(const std::filesystem::path &path) {

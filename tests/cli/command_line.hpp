@@ -17,9 +17,10 @@ struct CommandResult {
   std::string err;
 };
 
-/// Runs `sale` with these arguments; `environment` adds to this process's own.
+/// Runs `sale` with these arguments; `environment` adds to this process's own. `output` = where standard output goes,
+/// if not into the result.
 CommandResult run_sale(const std::vector<std::string> &arguments,
-                       const std::map<std::string, std::string> &environment = {});
+                       const std::map<std::string, std::string> &environment = {}, const std::string &output = "");
 
 std::string read_file(const std::filesystem::path &path);
 void write_file(const std::filesystem::path &path, const std::string &text);

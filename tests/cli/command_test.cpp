@@ -44,6 +44,22 @@ TEST(Info, without_driver_and_compiler_gives_the_reasons) {
   EXPECT_TRUE(json["driver"].contains("problem"));
 }
 
+TEST(Info, a_name_that_is_not_utf_8_does_not_break_the_json) {
+  const CommandResult result = run_sale({"info", "--json", "--cache-dir", "/none/caf\xe9"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(Json::parse(result.out)["cache"]["folder"], "/none/caf\xef\xbf\xbd");
+}
+
+TEST(Output, that_is_lost_is_a_failure) {
+  const std::vector<std::vector<std::string>> commands = {
+      {"info"}, {"info", "--json"}, {"--help"}, {"generate", "--stage", "attend"}, {"cache", "path"}};
+  for (const auto &command : commands) {
+    const CommandResult result = run_sale(command, {}, "/dev/full");
+    EXPECT_EQ(result.exit_code, 1) << command[0];
+    expect_contains(result.err, "standard output could not be written");
+  }
+}
+
 TEST(Generate, prints_one_self_contained_kernel) {
   for (const char *stage : {"mean", "quantize", "prepare", "select", "attend"}) {
     const CommandResult result = run_sale(
@@ -96,6 +112,17 @@ TEST(Cache, list_verify_and_clear_see_the_same_files) {
   expect_contains(run_sale({"cache", "list", "--cache-dir", path}).out, "0 kernels");
 }
 
+TEST(Cache, one_that_is_not_there_is_said_to_be_absent_and_not_made) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "cache";
+  for (const char *action : {"list", "verify", "clear"}) {
+    const CommandResult result = run_sale({"cache", action, "--cache-dir", path});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.out, "there is no cache at " + path + "\n");
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
 class Prewarm : public testing::Test {
 protected:
   void SetUp() override {
@@ -122,10 +149,14 @@ TEST_F(Prewarm, the_second_time_everything_is_a_hit) {
   const CommandResult second = prewarm("--model", "smollm2-135m");
   expect_contains(second.out, "0 compiled");
 
+  using std::filesystem::perms;
+  EXPECT_EQ(std::filesystem::status(cache()).permissions(), perms::owner_all);
+
   // A config.json of the same shape needs the same kernels.
   const std::string config = folder_.path() / "config.json";
   write_file(config, R"({"hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3})");
   expect_contains(prewarm("--model", config).out, "0 compiled");
+  expect_contains(prewarm("--model", folder_.path()).out, "0 compiled");
 }
 
 TEST_F(Prewarm, a_damaged_kernel_is_compiled_again) {

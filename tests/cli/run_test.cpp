@@ -2,6 +2,8 @@
 #include "io/safetensors.hpp"
 #include "tests/cli/command_line.hpp"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -126,6 +128,32 @@ TEST_F(Run, a_picture_of_one_head_or_all_is_a_png) {
   EXPECT_NE(read_file(path("all.png")), read_file(path("one.png")));
 }
 
+TEST_F(Run, files_appear_whole_and_leave_nothing_else_behind) {
+  std::filesystem::create_directory(path("results"));
+  std::filesystem::create_symlink(path("results/target"), path("results/link"));
+  write_file(path("results/target"), "old");
+  EXPECT_EQ(run({"--mask", path("results/m.png"), "--out", path("results/link"), "--json=" + path("results/r.json")})
+                .exit_code,
+            0);
+  std::vector<std::string> names;
+  for (const auto &entry : std::filesystem::directory_iterator(path("results"))) {
+    names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"link", "m.png", "r.json", "target"}));
+  EXPECT_TRUE(std::filesystem::is_symlink(path("results/link")));
+  EXPECT_EQ(io::SafetensorsReader(path("results/target")).find("out").dtype, "BF16");
+}
+
+TEST_F(Run, a_device_file_is_written_to_and_the_report_comes_before_a_failure) {
+  EXPECT_EQ(run({"--out", "/dev/null"}).exit_code, 0);
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  const CommandResult result = run({"--out", "/dev/full"});
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.out.find("density"), std::string::npos);
+  EXPECT_NE(result.err.find("could not be written to its end"), std::string::npos) << result.err;
+}
+
 TEST_F(Run, a_check_that_is_not_met_still_prints_the_report) {
   const CommandResult result = run({"--max-rel-l1", "1e-9", "--json"});
   EXPECT_EQ(result.exit_code, 3);
@@ -136,6 +164,15 @@ TEST_F(Run, auto_falls_back_to_the_cpu_and_says_why) {
   const CommandResult result = run_sale({"run", "--qkv", path("qkv"), "--cuda-driver", path("libcuda.so.1")});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_NE(result.err.find("sale: running on the CPU: no NVIDIA driver"), std::string::npos) << result.err;
+  EXPECT_NE(result.out.find("CPU oracle"), std::string::npos);
+}
+
+TEST_F(Run, auto_falls_back_to_the_cpu_when_the_gpu_is_too_old) {
+  const CommandResult result =
+      run_sale({"run", "--qkv", path("qkv"), "--cuda-driver", FAKE_CUDA}, {{"FAKE_CUDA_COMPUTE_CAPABILITY", "75"}});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.err.find("sale: running on the CPU: the GPU has compute capability 7.5"), std::string::npos)
+      << result.err;
   EXPECT_NE(result.out.find("CPU oracle"), std::string::npos);
 }
 

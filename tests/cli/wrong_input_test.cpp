@@ -58,8 +58,11 @@ const std::vector<WrongInput> wrong_inputs = {
     {"tau file without that layer", "run --qkv @/good --tau-file @/tau.yaml --layer 9", 2, "there is no layer 9"},
     {"tau file with NaN", "run --qkv @/good --tau-file @/tau-nan.yaml", 2, "tau[0][1] is nan"},
     // Outputs and checks
-    {"unwritable output", "run --qkv @/good --device cpu --out @/no/out", 2, "cannot be opened for writing"},
-    {"unwritable picture", "run --qkv @/good --device cpu --mask @/no/m.png", 2, "the picture cannot be written"},
+    {"unwritable output", "run --qkv @/good --device cpu --out @/no/out", 2, "there is no folder @/no"},
+    {"unwritable picture", "run --qkv @/good --device cpu --mask @/no/m.png", 2, "there is no folder @/no"},
+    {"unwritable report", "run --qkv @/good --device cpu --json=@/no/r.json", 2, "there is no folder @/no"},
+    {"folder in the place of a file", "run --qkv @/good --device cpu --out @", 2, "it is a folder"},
+    {"source into a missing folder", "generate --stage attend -o @/no/a.cu", 2, "there is no folder @/no"},
     {"head that is not there", "run --qkv @/good --mask @/m.png --mask-head 4", 2, "must be between 0 and 3"},
     {"error above the limit", "run --qkv @/good --device cpu --max-rel-l1 0", 3, "is above --max-rel-l1"},
     {"NaN limit", "run --qkv @/good --max-rel-l1 nan", 2, "--max-rel-l1 nan must be a number >= 0"},
@@ -75,6 +78,13 @@ const std::vector<WrongInput> wrong_inputs = {
     {"unwritable cache", "prewarm --arch sm_90 --model qwen3-8b --cache-dir @/good/cache", 1, "cannot be filled"},
     {"truncated kernel in the cache", "cache verify --cache-dir @/damaged-cache", 3, "kernels/"},
     // Models and kernels
+    {"cache that is a file: verify", "cache verify --cache-dir @/good", 1, "cannot be read: Not a directory"},
+    {"cache that is a file: list", "cache list --cache-dir @/good", 1, "cannot be read: Not a directory"},
+    {"cache that is a file: clear", "cache clear --cache-dir @/good", 1, "cannot be read: Not a directory"},
+    {"cache file that cannot be removed", "cache clear --cache-dir @/stuck-cache", 1, "could not remove"},
+    {"info compiles nothing", "info --jobs 2", 2, "--jobs"},
+    {"prewarm needs no driver", "prewarm --arch sm_90 --model qwen3-8b --cuda-driver x", 2, "--cuda-driver"},
+    {"unknown arch on the CPU", "run --qkv @/good --device cpu --arch sm_999", 2, "'sm_999' is not supported"},
     {"unknown arch", "prewarm --arch sm_75 --model qwen3-8b", 2, "sm_75"},
     {"arch that is no word", "generate --stage attend --arch hopper", 2, "hopper"},
     {"unknown model", "prewarm --arch sm_90 --model gpt-9", 2, "unknown model \"gpt-9\"; known are"},
@@ -145,6 +155,8 @@ void write_files(const std::filesystem::path &folder) {
   write_file(folder / "phi-2.json", "{\"hidden_size\": 2560, \"num_attention_heads\": 32}");
   write_file(folder / "problem.yaml", "dtype: bf16\nhead_dim: wide\nnum_q_heads: 4\nnum_kv_heads: 4\n");
   write_damaged_cache(folder / "damaged-cache");
+  // A folder that is not empty in the place of a kernel: no user, not even root, can remove it as a file.
+  std::filesystem::create_directories(folder / "stuck-cache" / "kernels" / "a.kernel" / "b");
 }
 
 std::vector<std::string> words_of(const std::string &command, const std::string &folder) {

@@ -27,7 +27,16 @@ namespace {
 using namespace sale;
 using namespace sale::cu;
 
-FakeState state;
+// Tests that load the fake into another process describe its GPU through the environment.
+FakeState initial_state() {
+  FakeState initial;
+  if (const char *capability = std::getenv("FAKE_CUDA_COMPUTE_CAPABILITY")) {
+    initial.compute_capability = std::atoi(capability); // NOLINT(cert-err34-c): tests give a number
+  }
+  return initial;
+}
+
+FakeState state = initial_state();
 std::mutex mutex;
 CUctx_st primary;
 thread_local std::vector<Context> contexts;
