@@ -6,6 +6,7 @@
 #include "cli/text.hpp"
 
 #include "cache/store.hpp"
+#include "core/supported.hpp"
 #include "generator/arch.hpp"
 #include "io/model.hpp"
 #include "runtime/driver.hpp"
@@ -109,17 +110,26 @@ const char *grade_of(const Arch &arch) {
   return arch == Arch{8, 0} || arch == Arch{8, 9} ? grades[1] : grades[2];
 }
 
+template <class Values>
+Json names_of(const Values &values) {
+  Json names = Json::array();
+  for (const auto value : values) {
+    names.push_back(to_string(value));
+  }
+  return names;
+}
+
 Json describe_support() {
   Json archs = Json::object();
   for (const Arch &arch : supported_archs()) {
     archs[arch.name()] = grade_of(arch);
   }
   return {{"archs", archs},
-          {"dtypes", {"bf16", "f16"}},
-          {"head_dims", {64, 96, 128, 256}},
-          {"estimators", {"exact", "int8", "int4"}},
-          {"block_q", {64, 128}},
-          {"block_k", {32, 64, 128}},
+          {"dtypes", names_of(supported_dtypes)},
+          {"head_dims", supported_head_dims},
+          {"estimators", names_of(supported_estimators)},
+          {"block_q", supported_block_q},
+          {"block_k", supported_block_k},
           {"models", io::known_models()}};
 }
 

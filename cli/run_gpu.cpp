@@ -3,6 +3,7 @@
 #include "cli/device_memory.hpp"
 
 #include "reference/element.hpp"
+#include "reference/metrics.hpp"
 #include "reference/region.hpp"
 
 #include <algorithm>
@@ -117,8 +118,7 @@ private:
     const std::vector<double> wanted = mass(plan, args, exact, lse_dense);
     std::vector<double> result = mass(plan, args, exact & mask, lse_dense);
     for (std::size_t head = 0; head < result.size(); ++head) {
-      const double whole = wanted[head] - in_region[head];
-      result[head] = whole > 0.0 ? std::clamp((result[head] - in_region[head]) / whole, 0.0, 1.0) : 1.0;
+      result[head] = reference::hit_share(result[head] - in_region[head], wanted[head] - in_region[head]);
     }
     return result;
   }

@@ -1,29 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sale/types.hpp"
 
+#include "core/supported.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <array>
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 namespace sale {
 
 namespace {
 
-constexpr std::array supported_head_dims = {64, 96, 128, 256};
 // Lengths, sinks and windows stay below 2^24 keys: far above any use, and 32-bit arithmetic on positions cannot
 // overflow.
 constexpr int max_length = 1 << 24;
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
 
+// "supported are 32, 64 and 128".
 template <class Range>
-bool contains(const Range &range, int value) {
-  return std::find(range.begin(), range.end(), value) != range.end();
+void require_supported(std::string_view what, int value, const Range &supported) {
+  if (std::find(supported.begin(), supported.end(), value) == supported.end()) {
+    refuse(fmt::format("{} {} is not supported; supported are {} and {}", what, value,
+                       fmt::join(supported.begin(), supported.end() - 1, ", "), supported.back()));
+  }
 }
 
 } // namespace
@@ -44,9 +49,7 @@ float effective_softmax_scale(const Problem &problem) {
 }
 
 void validate(const Problem &problem) {
-  if (!contains(supported_head_dims, problem.head_dim)) {
-    refuse(fmt::format("head_dim {} is not supported; supported are 64, 96, 128 and 256", problem.head_dim));
-  }
+  require_supported("head_dim", problem.head_dim, supported_head_dims);
   if (problem.num_kv_heads < 1 || problem.num_q_heads < 1) {
     refuse(fmt::format("num_q_heads {} and num_kv_heads {} must both be at least 1", problem.num_q_heads,
                        problem.num_kv_heads));
@@ -69,12 +72,8 @@ void validate(const Problem &problem) {
 }
 
 void validate(const Policy &policy, const Problem &problem) {
-  if (policy.block_q != 64 && policy.block_q != 128) {
-    refuse(fmt::format("block_q {} is not supported; supported are 64 and 128", policy.block_q));
-  }
-  if (policy.block_k != 32 && policy.block_k != 64 && policy.block_k != 128) {
-    refuse(fmt::format("block_k {} is not supported; supported are 32, 64 and 128", policy.block_k));
-  }
+  require_supported("block_q", policy.block_q, supported_block_q);
+  require_supported("block_k", policy.block_k, supported_block_k);
   if (policy.sink < 0 || policy.sink > max_length) {
     refuse(fmt::format("sink {} must be between 0 and {} keys", policy.sink, max_length));
   }

@@ -111,6 +111,14 @@ Recall recall(const std::vector<float> &lse, const std::vector<float> &lse_dense
   return result;
 }
 
+double hit_share(double found, double wanted) {
+  if (std::isnan(found) || std::isnan(wanted)) {
+    return 0.0;
+  }
+  // Sums in another order can make a share exceed 1 by a rounding.
+  return wanted > 0.0 ? std::clamp(found / wanted, 0.0, 1.0) : 1.0;
+}
+
 std::vector<double> hit_mass(const Tensors &tensors, const Policy &policy, float scale, const Mask &mask,
                              const Mask &exact_mask) {
   const Mask exact = outside_reference(exact_mask, policy, tensors.shape);
@@ -118,7 +126,7 @@ std::vector<double> hit_mass(const Tensors &tensors, const Policy &policy, float
   const std::vector<double> wanted = mass_per_head(tensors, policy, scale, exact, lse_dense);
   std::vector<double> result = mass_per_head(tensors, policy, scale, exact & mask, lse_dense);
   for (std::size_t h = 0; h < result.size(); ++h) {
-    result[h] = wanted[h] == 0.0 ? 1.0 : result[h] / wanted[h];
+    result[h] = hit_share(result[h], wanted[h]);
   }
   return result;
 }

@@ -31,6 +31,9 @@ struct Recall {
 /// From the lse of the sparse and the dense result: a row's mass is exp(lse - lse_dense).
 Recall recall(const std::vector<float> &lse, const std::vector<float> &lse_dense);
 
+/// `found` of the mass `wanted`: 1 if nothing is wanted; NaN counts as nothing found.
+double hit_share(double found, double wanted);
+
 /// [num_q_heads]: dense mass in (kept by the exact mask and by `mask`, outside R) / (kept by the exact mask, outside
 /// R), 1 if the latter is nothing.
 std::vector<double> hit_mass(const Tensors &tensors, const Policy &policy, float scale, const Mask &mask,

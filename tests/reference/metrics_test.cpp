@@ -85,6 +85,15 @@ TEST(Metrics, RecallOfRowsThatSeeNothingOrAreNanIsZero) {
   EXPECT_EQ(recall({std::nanf(""), 1.0F}, {1.0F, 1.0F}).mean, 0.5);
 }
 
+TEST(Metrics, P10NaNIsNoHitAndNothingWantedIsAFullOne) {
+  const double nan = std::nan("");
+  EXPECT_EQ(hit_share(nan, 1.0), 0.0);
+  EXPECT_EQ(hit_share(1.0, nan), 0.0);
+  EXPECT_EQ(hit_share(0.0, 0.0), 1.0);
+  EXPECT_EQ(hit_share(0.25, 0.5), 0.5);
+  EXPECT_EQ(hit_share(1.0 + 1e-12, 1.0), 1.0);
+}
+
 TEST(Metrics, P10HitMassIsTheShareOfTheExactMasksMassThatAnEstimatorFinds) {
   const Tensors t = example.tensors();
   const Policy policy = example.policy(Estimator::exact, 0.01F);
