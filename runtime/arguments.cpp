@@ -5,8 +5,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
+#include <utility>
 
 namespace sale {
 
@@ -14,6 +18,14 @@ namespace {
 
 constexpr std::uintptr_t row_alignment = 16;
 constexpr int stride_multiple = 8;
+constexpr std::int64_t element_bytes = 2;
+
+struct Dimensions {
+  int batch;
+  int heads;
+  int tokens;
+  int head_dim;
+};
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
 
@@ -44,13 +56,65 @@ void check_tensor(const char *name, const TensorView &view, int tokens) {
   }
 }
 
-// Writing one row twice is a race, never a layout.
-void check_distinct_rows(const TensorView &out, int batch, int heads) {
-  if ((out.stride_batch == 0 && batch > 1) || (out.stride_head == 0 && heads > 1)) {
-    refuse(
-        fmt::format("out has stride_batch {} and stride_head {} for {} sequences of {} heads; a stride of 0 would make "
-                    "rows overwrite each other",
-                    out.stride_batch, out.stride_head, batch, heads));
+// Writing one element twice is a race, never a layout: each dimension must step over all of the smaller ones.
+void check_distinct_rows(const TensorView &out, const Dimensions &size) {
+  std::array<std::pair<std::int64_t, int>, 3> dimensions = {{{std::abs(out.stride_batch), size.batch},
+                                                             {std::abs(out.stride_head), size.heads},
+                                                             {std::abs(out.stride_token), size.tokens}}};
+  std::sort(dimensions.begin(), dimensions.end());
+  std::int64_t extent = size.head_dim;
+  for (const auto &[stride, count] : dimensions) {
+    if (count > 1 && stride < extent) {
+      refuse(fmt::format("rows of out overlap: strides {}, {} and {} of batch, head and token are too small for {} "
+                         "sequences of {} heads of {} tokens of {} elements",
+                         out.stride_batch, out.stride_head, out.stride_token, size.batch, size.heads, size.tokens,
+                         size.head_dim));
+    }
+    extent += stride * (count - 1);
+  }
+}
+
+// The bytes from a tensor's first element to its last.
+struct Range {
+  std::uintptr_t begin;
+  std::uintptr_t end;
+};
+
+Range range_of(const TensorView &view, const Dimensions &size) {
+  std::int64_t low = 0;
+  std::int64_t high = size.head_dim;
+  for (const std::int64_t last : {view.stride_batch * (size.batch - 1), view.stride_head * (size.heads - 1),
+                                  view.stride_token * (size.tokens - 1)}) {
+    (last < 0 ? low : high) += last;
+  }
+  const auto data = reinterpret_cast<std::uintptr_t>(view.data);
+  return {data + static_cast<std::uintptr_t>(element_bytes * low),
+          data + static_cast<std::uintptr_t>(element_bytes * high)};
+}
+
+// Whether both are different columns of one matrix with a row for each token, as the parts of a fused buffer are.
+bool side_by_side(const TensorView &input, const TensorView &out, const Dimensions &input_size,
+                  const Dimensions &out_size) {
+  const std::int64_t row = out.stride_token;
+  if (row <= 0 || input.stride_token != row || input.stride_head < 0 || out.stride_head < 0) {
+    return false;
+  }
+  if (out_size.batch > 1 && (input.stride_batch % row != 0 || out.stride_batch % row != 0)) {
+    return false;
+  }
+  const std::int64_t input_width = input.stride_head * (input_size.heads - 1) + input_size.head_dim;
+  const std::int64_t out_width = out.stride_head * (out_size.heads - 1) + out_size.head_dim;
+  const std::int64_t apart = (static_cast<char *>(out.data) - static_cast<char *>(input.data)) / element_bytes % row;
+  const std::int64_t column = apart < 0 ? apart + row : apart;
+  return column >= input_width && column + out_width <= row;
+}
+
+void check_apart(const char *name, const TensorView &input, const TensorView &out, const Dimensions &input_size,
+                 const Dimensions &out_size) {
+  const Range a = range_of(input, input_size);
+  const Range b = range_of(out, out_size);
+  if (a.begin < b.end && b.begin < a.end && !side_by_side(input, out, input_size, out_size)) {
+    refuse(fmt::format("out must not overlap q, k or v; it overlaps {}", name));
   }
 }
 
@@ -112,12 +176,12 @@ void validate(const RunArgs &args, const Problem &problem, std::size_t workspace
   check_tensor("k", args.k, shape.kv_len);
   check_tensor("v", args.v, shape.kv_len);
   check_tensor("out", args.out, shape.q_len);
-  check_distinct_rows(args.out, shape.batch, problem.num_q_heads);
-  for (const void *input : {args.q.data, args.k.data, args.v.data}) {
-    if (args.out.data == input) {
-      refuse("out must not overlap q, k or v");
-    }
-  }
+  const Dimensions queries = {shape.batch, problem.num_q_heads, shape.q_len, problem.head_dim};
+  const Dimensions keys = {shape.batch, problem.num_kv_heads, shape.kv_len, problem.head_dim};
+  check_distinct_rows(args.out, queries);
+  check_apart("q", args.q, args.out, queries, queries);
+  check_apart("k", args.k, args.out, keys, queries);
+  check_apart("v", args.v, args.out, keys, queries);
   check_aligned("lse", args.lse, alignof(float));
   check_aligned("tau", args.tau, alignof(float));
   check_aligned("shift", args.shift, alignof(float));

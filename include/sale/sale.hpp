@@ -42,7 +42,7 @@ struct RunArgs {
   TensorView q;                    ///< [batch, num_q_heads, q_len, head_dim]
   TensorView k;                    ///< [batch, num_kv_heads, kv_len, head_dim]
   TensorView v;                    ///< [batch, num_kv_heads, kv_len, head_dim]
-  TensorView out;                  ///< as q; must not overlap an input
+  TensorView out;                  ///< as q; its rows overlap neither each other nor an input
   float *lse = nullptr;            ///< [batch, num_q_heads, q_len] fp32, natural log, scale applied
   void *workspace = nullptr;       ///< 256-byte aligned; contents need not be kept between calls
   std::size_t workspace_bytes = 0; ///< at least Plan::workspace_bytes(shape)

@@ -20,10 +20,10 @@ T *address(std::uintptr_t value) {
 RunArgs good_args() {
   RunArgs args;
   args.shape = {2, 100, 200};
-  args.q = packed_view(address<void>(0x1000), 32, 100, 128);
-  args.k = packed_view(address<void>(0x2000), 8, 200, 128);
-  args.v = packed_view(address<void>(0x3000), 8, 200, 128);
-  args.out = packed_view(address<void>(0x4000), 32, 100, 128);
+  args.q = packed_view(address<void>(0x1000000), 32, 100, 128);
+  args.k = packed_view(address<void>(0x2000000), 8, 200, 128);
+  args.v = packed_view(address<void>(0x3000000), 8, 200, 128);
+  args.out = packed_view(address<void>(0x4000000), 32, 100, 128);
   args.workspace = address<void>(0x10000);
   args.workspace_bytes = needed;
   return args;
@@ -69,9 +69,20 @@ INSTANTIATE_TEST_SUITE_P(
                 "q.stride_token is 0 with 100 tokens; strides are in elements (packed_view fills them in)"},
         BadArgs{
             "OutHeadsOnTopOfEachOther", [](RunArgs &a) { a.out.stride_head = 0; },
-            "out has stride_batch 409600 and stride_head 0 for 2 sequences of 32 heads; a stride of 0 would make rows "
-            "overwrite each other"},
-        BadArgs{"OutIsAnInput", [](RunArgs &a) { a.out.data = a.q.data; }, "out must not overlap q, k or v"},
+            "rows of out overlap: strides 409600, 0 and 128 of batch, head and token are too small for 2 sequences of "
+            "32 heads of 100 tokens of 128 elements"},
+        BadArgs{"OutTokensOnTopOfEachOther", [](RunArgs &a) { a.out.stride_token = -120; },
+                "rows of out overlap: strides 409600, 12800 and -120 of batch, head and token are too small for 2 "
+                "sequences of 32 heads of 100 tokens of 128 elements"},
+        BadArgs{"OutSequencesOnTopOfEachOther", [](RunArgs &a) { a.out.stride_batch = 409592; },
+                "rows of out overlap: strides 409592, 12800 and 128 of batch, head and token are too small for 2 "
+                "sequences of 32 heads of 100 tokens of 128 elements"},
+        BadArgs{"OutIsAnInput", [](RunArgs &a) { a.out.data = a.q.data; },
+                "out must not overlap q, k or v; it overlaps q"},
+        BadArgs{"OutEndsInsideAnInput", [](RunArgs &a) { a.k.data = address<void>(0x4000000 + 2 * 819200 - 16); },
+                "out must not overlap q, k or v; it overlaps k"},
+        BadArgs{"OutStartsInsideAnInput", [](RunArgs &a) { a.out.data = address<void>(0x3000000 + 2 * 409600 - 16); },
+                "out must not overlap q, k or v; it overlaps v"},
         BadArgs{"MisalignedLse", [](RunArgs &a) { a.lse = address<float>(0x5001); }, "lse is not 4-byte aligned"},
         BadArgs{"MisalignedKbar", [](RunArgs &a) { a.kbar = address<float>(0x5004); }, "kbar is not 16-byte aligned"},
         BadArgs{"NoWorkspace", [](RunArgs &a) { a.workspace = nullptr; },
@@ -112,12 +123,17 @@ TEST(Arguments, AreAcceptedWhenTheyAreRight) {
 
 TEST(Arguments, MayBeViewsIntoOnePackedTensor) {
   RunArgs args = good_args();
-  for (TensorView *view : {&args.q, &args.k, &args.v}) {
-    view->stride_token = 48 * 128;
+  auto *data = address<char>(0x1000000);
+  for (TensorView *view : {&args.q, &args.k, &args.v, &args.out}) {
+    view->data = data;
+    view->stride_token = 80 * 128;
     view->stride_head = 128;
-    view->stride_batch = 48 * 128 * 200;
+    view->stride_batch = 80 * 128 * 200;
+    data += (view == &args.q ? 32 : 8) * 128 * 2;
   }
   EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::sparse));
+  args.out.data = static_cast<char *>(args.out.data) - 16;
+  EXPECT_THROW(validate(args, Problem(), needed, RunMode::sparse), Error);
 }
 
 TEST(Arguments, NeedNoPointersWhenThereIsNoWork) {

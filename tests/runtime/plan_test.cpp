@@ -32,10 +32,10 @@ protected:
     const Problem &p = plan.problem();
     RunArgs args;
     args.shape = shape;
-    args.q = packed_view(reinterpret_cast<void *>(0x1000), p.num_q_heads, shape.q_len, p.head_dim);
-    args.k = packed_view(reinterpret_cast<void *>(0x2000), p.num_kv_heads, shape.kv_len, p.head_dim);
-    args.v = packed_view(reinterpret_cast<void *>(0x3000), p.num_kv_heads, shape.kv_len, p.head_dim);
-    args.out = packed_view(reinterpret_cast<void *>(0x4000), p.num_q_heads, shape.q_len, p.head_dim);
+    args.q = packed_view(reinterpret_cast<void *>(0x100000000), p.num_q_heads, shape.q_len, p.head_dim);
+    args.k = packed_view(reinterpret_cast<void *>(0x200000000), p.num_kv_heads, shape.kv_len, p.head_dim);
+    args.v = packed_view(reinterpret_cast<void *>(0x300000000), p.num_kv_heads, shape.kv_len, p.head_dim);
+    args.out = packed_view(reinterpret_cast<void *>(0x400000000), p.num_q_heads, shape.q_len, p.head_dim);
     args.workspace_bytes = plan.workspace_bytes(shape);
     workspace_.reset(std::aligned_alloc(256, args.workspace_bytes + 256));
     args.workspace = workspace_.get();
