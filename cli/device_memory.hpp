@@ -1,77 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device memory for one run: a current context and buffers that free themselves.
+// Device memory for one run: a current context and typed views of the runtime's arrays.
 #pragma once
 
-#include "runtime/driver.hpp"
+#include "runtime/device.hpp"
+#include "runtime/timeline.hpp"
 
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace sale::cli {
 
-/// Makes the primary context of a device current on this thread while it lives.
+/// Makes the context of a device current on this thread while it lives.
 class DeviceContext {
 public:
-  DeviceContext(std::shared_ptr<const Driver> driver, int ordinal);
-  ~DeviceContext();
-  DeviceContext(const DeviceContext &) = delete;
-  DeviceContext &operator=(const DeviceContext &) = delete;
+  DeviceContext(std::shared_ptr<const Driver> driver, int ordinal)
+      : device_(std::make_shared<const Device>(std::move(driver), ordinal)), current_(*device_) {}
 
-  const Driver &driver() const { return *driver_; }
+  const std::shared_ptr<const Device> &device() const { return device_; }
 
 private:
-  std::shared_ptr<const Driver> driver_;
-  cu::Device device_ = 0;
+  std::shared_ptr<const Device> device_;
+  CurrentContext current_;
 };
 
 class DeviceBuffer {
 public:
-  DeviceBuffer(const DeviceContext &context, std::size_t bytes);
-  ~DeviceBuffer();
-  DeviceBuffer(const DeviceBuffer &) = delete;
-  DeviceBuffer &operator=(const DeviceBuffer &) = delete;
+  DeviceBuffer(const DeviceContext &context, std::size_t bytes) : array_(context.device(), bytes) {}
 
   template <class T>
   T *as() const {
-    return reinterpret_cast<T *>(address_); // driver addresses are integers
+    return static_cast<T *>(array_.data());
   }
-  std::size_t bytes() const { return bytes_; }
+  std::size_t bytes() const { return array_.bytes(); }
 
-  void upload(std::span<const std::byte> from);
-  void download(std::span<std::byte> to) const;
+  /// `from` is as long as the buffer.
+  void upload(std::span<const std::byte> from) { array_.upload(from.data()); }
+  void download(void *to) const { array_.download(to); }
 
 private:
-  const Driver &driver_;
-  cu::Address address_ = 0;
-  std::size_t bytes_;
+  DeviceArray array_;
 };
 
 template <class T>
 std::vector<T> download(const DeviceBuffer &buffer) {
   std::vector<T> values(buffer.bytes() / sizeof(T));
-  buffer.download(std::as_writable_bytes(std::span(values)));
+  buffer.download(values.data());
   return values;
 }
 
 /// Milliseconds that the work enqueued by `enqueue` takes on the default stream.
 template <class Enqueue>
 double time_on_device(const DeviceContext &context, Enqueue enqueue) {
-  const Driver &driver = context.driver();
-  cu::Event begin = nullptr;
-  cu::Event end = nullptr;
-  driver.check(driver.api.event_create(&begin, cu::event_default), "cuEventCreate");
-  driver.check(driver.api.event_create(&end, cu::event_default), "cuEventCreate");
-  driver.check(driver.api.event_record(begin, nullptr), "cuEventRecord");
+  Timeline timeline(context.device()->driver(), nullptr);
   enqueue();
-  driver.check(driver.api.event_record(end, nullptr), "cuEventRecord");
-  driver.check(driver.api.event_synchronize(end), "cuEventSynchronize");
-  float milliseconds = 0.0F;
-  driver.check(driver.api.event_elapsed(&milliseconds, begin, end), "cuEventElapsedTime");
-  driver.api.event_destroy(begin);
-  driver.api.event_destroy(end);
-  return milliseconds;
+  timeline.mark(Stage::attend);
+  return timeline.times().total;
 }
 
 } // namespace sale::cli

@@ -78,14 +78,26 @@ CurrentContext::~CurrentContext() {
   }
 }
 
-DeviceArray::DeviceArray(std::shared_ptr<const Device> device, const void *data, std::size_t bytes)
-    : device_(std::move(device)) {
-  const Driver &driver = device_->driver();
-  const CurrentContext scope(*device_);
-  driver.check(driver.api.memory_allocate(&address_, bytes), "cuMemAlloc", ErrorKind::load);
-  if (const cu::Result result = driver.api.copy_to_device(address_, data, bytes); result != cu::success) {
-    driver.api.memory_free(std::exchange(address_, 0));
-    driver.check(result, "cuMemcpyHtoD", ErrorKind::load);
+DeviceArray::DeviceArray(std::shared_ptr<const Device> device, std::size_t bytes)
+    : device_(std::move(device)), bytes_(bytes) {
+  if (bytes_ > 0) {
+    const CurrentContext scope(*device_);
+    device_->driver().check(device_->driver().api.memory_allocate(&address_, bytes_), "cuMemAlloc", ErrorKind::load);
+  }
+}
+
+void DeviceArray::upload(const void *from) {
+  if (bytes_ > 0) {
+    const CurrentContext scope(*device_);
+    device_->driver().check(device_->driver().api.copy_to_device(address_, from, bytes_), "cuMemcpyHtoD",
+                            ErrorKind::load);
+  }
+}
+
+void DeviceArray::download(void *to) const {
+  if (bytes_ > 0) {
+    const CurrentContext scope(*device_);
+    device_->driver().check(device_->driver().api.copy_to_host(to, address_, bytes_), "cuMemcpyDtoH");
   }
 }
 
@@ -96,11 +108,13 @@ DeviceArray::~DeviceArray() {
 }
 
 DeviceArray::DeviceArray(DeviceArray &&other) noexcept
-    : device_(std::move(other.device_)), address_(std::exchange(other.address_, 0)) {}
+    : device_(std::move(other.device_)), address_(std::exchange(other.address_, 0)),
+      bytes_(std::exchange(other.bytes_, 0)) {}
 
 DeviceArray &DeviceArray::operator=(DeviceArray &&other) noexcept {
   std::swap(device_, other.device_);
   std::swap(address_, other.address_);
+  std::swap(bytes_, other.bytes_);
   return *this;
 }
 

@@ -5,6 +5,7 @@
 
 #include "runtime/driver.hpp"
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -65,18 +66,24 @@ void release_in_context(const Device &device, const Release &release) {
 class DeviceArray {
 public:
   DeviceArray() = default;
-  /// Allocates and copies; blocks.
-  DeviceArray(std::shared_ptr<const Device> device, const void *data, std::size_t bytes);
+  /// Empty when `bytes` is 0.
+  DeviceArray(std::shared_ptr<const Device> device, std::size_t bytes);
   ~DeviceArray();
   DeviceArray(DeviceArray &&other) noexcept;
   DeviceArray &operator=(DeviceArray &&other) noexcept;
 
   /// Null when empty.
   void *data() const { return reinterpret_cast<void *>(address_); }
+  std::size_t bytes() const { return bytes_; }
+
+  /// Copy all of it; block.
+  void upload(const void *from);
+  void download(void *to) const;
 
 private:
   std::shared_ptr<const Device> device_;
   cu::Address address_ = 0;
+  std::size_t bytes_ = 0;
 };
 
 } // namespace sale

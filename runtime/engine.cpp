@@ -33,7 +33,9 @@ Kernel load(const std::shared_ptr<const Device> &device, const BuiltKernel &buil
 }
 
 DeviceArray upload(const std::shared_ptr<const Device> &device, const std::vector<float> &values) {
-  return {device, values.data(), values.size() * sizeof(float)};
+  DeviceArray array(device, values.size() * sizeof(float));
+  array.upload(values.data());
+  return array;
 }
 
 } // namespace

@@ -72,6 +72,11 @@ std::shared_ptr<const Nvrtc> Nvrtc::open(const NvrtcFiles &files) {
 
 NvrtcFiles locate_nvrtc(const std::filesystem::path &requested, const SearchEnvironment &environment) {
   NvrtcSearchResult search = find_nvrtc(nvrtc_places(requested, environment));
+  if (!search.files && requested.empty() && environment.variable("SALE_NVRTC").empty()) {
+    NvrtcSearchResult more = find_nvrtc(loader_places(environment));
+    search.files = std::move(more.files);
+    search.searched.insert(search.searched.end(), more.searched.begin(), more.searched.end());
+  }
   if (search.files) {
     return *search.files;
   }

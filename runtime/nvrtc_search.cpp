@@ -2,6 +2,7 @@
 #include "runtime/nvrtc_search.hpp"
 
 #include "runtime/build_id.hpp"
+#include "runtime/shared_library.hpp"
 
 #include <fmt/format.h>
 
@@ -111,10 +112,16 @@ std::optional<NvrtcFiles> usable(const fs::path &library, const NvrtcPlace &plac
 } // namespace
 
 SearchEnvironment SearchEnvironment::of_process() {
-  return {[](const char *name) {
+  SearchEnvironment environment;
+  environment.variable = [](const char *name) {
     const char *value = std::getenv(name);
     return std::string(value != nullptr ? value : "");
-  }};
+  };
+  environment.loader = [](const char *name) {
+    const SharedLibrary library = SharedLibrary::open(name);
+    return library ? library.file() : fs::path();
+  };
+  return environment;
 }
 
 std::vector<NvrtcPlace> nvrtc_places(const fs::path &requested, const SearchEnvironment &environment) {
@@ -153,6 +160,16 @@ std::vector<NvrtcPlace> nvrtc_places(const fs::path &requested, const SearchEnvi
   }
   add_wheels(places, root / "usr/local/lib", "pip wheel");
   add_wheels(places, root / "usr/lib", "pip wheel");
+  return places;
+}
+
+std::vector<NvrtcPlace> loader_places(const SearchEnvironment &environment) {
+  std::vector<NvrtcPlace> places;
+  for (const int major : supported_majors) {
+    if (fs::path file = environment.loader(fmt::format("libnvrtc.so.{}", major).c_str()); !file.empty()) {
+      places.push_back({std::move(file), "the loader's path"});
+    }
+  }
   return places;
 }
 

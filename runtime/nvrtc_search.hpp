@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where NVRTC may be, in order, and which file there is usable. Looks at files only; opens nothing.
+// Where NVRTC may be, in order, and which file there is usable. Looks at files only, except for loader_places.
 #pragma once
 
 #include <filesystem>
@@ -14,6 +14,8 @@ namespace sale {
 struct SearchEnvironment {
   std::function<std::string(const char *)> variable; ///< Empty string = not set.
   std::filesystem::path root = "/";                  ///< Prefix of the system's own folders.
+  /// The file that the loader opens for this name, e.g. by ld.so.cache; empty = none.
+  std::function<std::filesystem::path(const char *)> loader;
 
   static SearchEnvironment of_process();
 };
@@ -41,6 +43,9 @@ struct NvrtcSearchResult {
 /// Every place in order: `requested` alone if given, else SALE_NVRTC (a file or folder) alone if set, else CUDA_HOME,
 /// CUDA_PATH, LD_LIBRARY_PATH, /usr/local/cuda, the system's library folders, pip wheels.
 std::vector<NvrtcPlace> nvrtc_places(const std::filesystem::path &requested, const SearchEnvironment &environment);
+
+/// What the loader finds by name. Opens the library, so that it is for when nothing else was found.
+std::vector<NvrtcPlace> loader_places(const SearchEnvironment &environment);
 
 /// The first usable NVRTC 12 or 13 among the places; in one folder the newest.
 NvrtcSearchResult find_nvrtc(const std::vector<NvrtcPlace> &places);

@@ -123,8 +123,10 @@ private:
 /// once for one Engine; they must not call into that Engine.
 struct Options {
   std::filesystem::path cuda_driver; ///< libcuda.so.1; empty = the loader's path
-  std::filesystem::path nvrtc;       ///< libnvrtc.so or its folder; empty = looked for where README.md says
-  std::filesystem::path cache_dir;   ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
+  /// libnvrtc.so or its folder; empty = SALE_NVRTC, else the first of CUDA_HOME, CUDA_PATH, LD_LIBRARY_PATH,
+  /// /usr/local/cuda, system folders, pip wheels and whatever else the loader knows.
+  std::filesystem::path nvrtc;
+  std::filesystem::path cache_dir; ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
   bool use_disk_cache = true;
   int jobs = 0;                                                          ///< parallel compiles; 0 = one per core
   std::string arch;                                                      ///< "sm_80"; empty = the device's own

@@ -34,7 +34,11 @@ protected:
               const auto found = variables_.find(name);
               return found == variables_.end() ? std::string() : found->second;
             },
-            root()};
+            root(),
+            [this](const char *name) {
+              const fs::path file = loader_folder_ / name;
+              return !loader_folder_.empty() && fs::exists(file) ? file : fs::path();
+            }};
   }
   NvrtcSearchResult search(const fs::path &requested = {}) const {
     return find_nvrtc(nvrtc_places(requested, environment()));
@@ -46,6 +50,7 @@ protected:
   }
 
   std::map<std::string, std::string> variables_;
+  fs::path loader_folder_; ///< What the loader knows besides.
   TemporaryFolder folder_;
 };
 
@@ -152,6 +157,29 @@ TEST_F(NvrtcSearch, SaysWhereItLookedAndHowToGetOne) {
   EXPECT_EQ(what.rfind("no NVRTC found: ", 0), 0U);
   EXPECT_NE(what.find((root() / "usr/local/cuda/lib64").string()), std::string::npos);
   EXPECT_NE(what.find("pip install nvidia-cuda-nvrtc"), std::string::npos);
+}
+
+TEST_F(NvrtcSearch, AsksTheLoaderWhenNothingElseIsThere) {
+  both("opt/cuda");
+  loader_folder_ = root() / "opt/cuda";
+  EXPECT_EQ(locate_nvrtc({}, environment()).library, root() / "opt/cuda/libnvrtc.so.13");
+  EXPECT_THROW(locate_nvrtc(root() / "absent", environment()), Error);
+  both("usr/local/cuda/lib64");
+  EXPECT_EQ(locate_nvrtc({}, environment()).library, root() / "usr/local/cuda/lib64/libnvrtc.so.13");
+}
+
+TEST_F(NvrtcSearch, SaysWhatTheLoaderFoundThatIsNotUsable) {
+  library("opt/cuda");
+  loader_folder_ = root() / "opt/cuda";
+  const Error error = error_of([&] { locate_nvrtc({}, environment()); });
+  EXPECT_NE(std::string(error.what()).find("has no libnvrtc-builtins.so beside it (the loader's path)"),
+            std::string::npos);
+}
+
+TEST(Loader, NamesTheFileBehindAName) {
+  const SearchEnvironment environment = SearchEnvironment::of_process();
+  EXPECT_TRUE(environment.loader("libc.so.6").is_absolute());
+  EXPECT_TRUE(environment.loader("libsale-nothing.so.1").empty());
 }
 
 TEST_F(NvrtcSearch, OpensWhatItFoundAndReadsVersionAndArchitectures) {
