@@ -132,7 +132,7 @@ private:
     }
     buffer_ = buffer_ == buffers - 1 ? 0 : buffer_ + 1;
     const u32 list = dynamic_shared_address() + shared_offset + buffer_ * batch_bytes;
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < (batch_granules + Config::threads - 1) / Config::threads; ++i) {
       // The 32 granules of a warp lie in one mask word.
       const s32 granule = i * Config::threads + static_cast<s32>(thread_index());
