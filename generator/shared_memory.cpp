@@ -30,7 +30,7 @@ int shared_memory_bytes(const KernelSpec &spec) {
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:
     return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * row_bytes +
-           (spec.dense ? 0 : tile.stages * mask_batch_bytes);
+           (spec.dense ? 0 : 16 + tile.stages * mask_batch_bytes);
   }
   return 0;
 }

@@ -265,37 +265,34 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   load_tile<Layout::rows, Layout::row_bytes, Config::threads>(q_shared, q, 2 * args.q.stride_token, args.q_len,
                                                               ConsecutiveRows{first_row});
 
-  // pending[i] is the step in pipeline stage (stage + i) % stages.
+  const s32 warp_row = static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
+  WarpRows<Config> rows(q_shared + warp_row * Layout::row_bytes, position + warp_row, args.softmax_scale);
+
+  // Each round loads a step into one stage and computes on the oldest; pending[i] was loaded stages - 1 - i rounds ago.
+  // The first rounds compute on steps without keys: filling the pipeline ahead of the loop would cost a second copy of
+  // the walk.
   typename Walk::Step pending[stages];
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) {
-    pending[i] = walk.next();
-    if (!pending[i].empty()) {
-      load_keys_and_values<Config>(kv_shared + i * 2 * Layout::tile_bytes, args, pending[i]);
-    }
-    cp_async_commit();
+    pending[i] = walk.nothing();
   }
-
-  const s32 warp_row = static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
-  WarpRows<Config> rows(q_shared + warp_row * Layout::row_bytes, position + warp_row, args.softmax_scale);
-  s32 stage = 0;
-  while (!pending[0].empty()) {
+  s32 stage = 0; // the one to load
+  do {
     cp_async_wait<stages - 2>();
-    sync_threads(); // this stage has landed for every thread, and every warp has left the previous one
+    sync_threads(); // the oldest stage has landed for every thread, and every warp has left the one to load
     pending[stages - 1] = walk.next();
-    const u32 next_tile = kv_shared + (stage == 0 ? stages - 1 : stage - 1) * 2 * Layout::tile_bytes;
     if (!pending[stages - 1].empty()) {
-      load_keys_and_values<Config>(next_tile, args, pending[stages - 1]);
+      load_keys_and_values<Config>(kv_shared + stage * 2 * Layout::tile_bytes, args, pending[stages - 1]);
     }
     cp_async_commit();
+    stage = stage == stages - 1 ? 0 : stage + 1; // now the oldest
     const u32 k_tile = kv_shared + stage * 2 * Layout::tile_bytes;
     rows.step(k_tile, k_tile + Layout::tile_bytes, pending[0], warp_row / Config::block_q);
 #pragma unroll
     for (int i = 0; i < stages - 1; ++i) {
       pending[i] = pending[i + 1];
     }
-    stage = stage == stages - 1 ? 0 : stage + 1;
-  }
+  } while (!pending[0].empty());
   cp_async_wait<0>();
   sync_threads(); // finish() reuses the rows of Q: no copy may still land there
 

@@ -35,6 +35,9 @@ public:
 
   SALE_DEVICE explicit DenseWalk(s32 visible_keys) : end_(visible_keys) {}
 
+  // A step that no row sees.
+  SALE_DEVICE Step nothing() const { return {0x7f000000}; }
+
   SALE_DEVICE Step next() {
     const s32 first = next_;
     next_ += Config::keys_per_step;
@@ -74,9 +77,21 @@ public:
       return {static_cast<s32>(entry >> 2) * granule_keys, entry & 3U};
     }
   };
-  static constexpr int shared_bytes = buffers * batch_bytes;
+  // The lists, and before them one step of zeros.
+  static constexpr int nothing_bytes = 16;
+  static_assert(per_step * 4 <= nothing_bytes, "a step of zeros");
+  static constexpr int shared_bytes = nothing_bytes + buffers * batch_bytes;
 
-  SALE_DEVICE explicit MaskWalk(const MaskRows<Config> &rows) : rows_(rows) { fetch_words(); }
+  // The CTA must meet at a barrier before it reads the step of zeros.
+  SALE_DEVICE explicit MaskWalk(const MaskRows<Config> &rows) : rows_(rows) {
+    if (thread_index() < nothing_bytes / 4) {
+      store_shared_4(nothing().entries + thread_index() * 4, 0);
+    }
+    fetch_words();
+  }
+
+  // A step that no query block keeps.
+  SALE_DEVICE Step nothing() const { return {dynamic_shared_address() + shared_offset}; }
 
   SALE_DEVICE Step next() {
     at_ += per_step * 4;
@@ -131,7 +146,7 @@ private:
       return; // and the buffer stays free for the next batch
     }
     buffer_ = buffer_ == buffers - 1 ? 0 : buffer_ + 1;
-    const u32 list = dynamic_shared_address() + shared_offset + buffer_ * batch_bytes;
+    const u32 list = dynamic_shared_address() + shared_offset + nothing_bytes + buffer_ * batch_bytes;
 #pragma unroll 1
     for (int i = 0; i < (batch_granules + Config::threads - 1) / Config::threads; ++i) {
       // The 32 granules of a warp lie in one mask word.
