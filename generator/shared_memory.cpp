@@ -6,6 +6,7 @@ namespace sale {
 namespace {
 
 constexpr int mask_batch_bytes = 1024; // one list of attend's mask walk: 256 entries
+constexpr int mask_nothing_bytes = 16; // its step of zeros
 
 // K codes of a step (16-bit keys for exact), their scales in 16-byte units, and int4's biases.
 int select_stage_bytes(const KernelSpec &spec) {
@@ -30,7 +31,7 @@ int shared_memory_bytes(const KernelSpec &spec) {
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:
     return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * row_bytes +
-           (spec.dense ? 0 : 16 + tile.stages * mask_batch_bytes);
+           (spec.dense ? 0 : mask_nothing_bytes + tile.stages * mask_batch_bytes);
   }
   return 0;
 }
