@@ -1,0 +1,12 @@
+# The emulator is built where clang 19, LLVM 19 and Boost.Context are (Debian: clang-19 llvm-19-dev libboost-context-dev).
+set(SALE_EMULATOR_POSSIBLE OFF)
+if(PROJECT_IS_TOP_LEVEL AND NOT SALE_PORTABLE)
+  find_package(LLVM 19.1 CONFIG QUIET)
+  find_package(Boost 1.74 QUIET COMPONENTS context)
+  find_program(SALE_CLANG NAMES clang-19)
+  if(LLVM_FOUND AND Boost_CONTEXT_FOUND AND SALE_CLANG)
+    set(SALE_EMULATOR_POSSIBLE ON)
+  else()
+    message(STATUS "No emulator: it needs clang-19, llvm-19-dev and libboost-context-dev")
+  endif()
+endif()
