@@ -25,10 +25,6 @@ reference::Tensors to_tensors(const io::Qkv &qkv) {
   return tensors;
 }
 
-StageTimes to_stage_times(const reference::StageTimes &times) {
-  return {times.mean, times.quantize, times.prepare, times.select, times.attend, times.total};
-}
-
 reference::Mask exact_mask(const reference::Tensors &tensors, Policy policy, float scale) {
   policy.estimator = Estimator::exact;
   return reference::select(tensors, policy, scale, {}, {}, reference::thresholds(tensors, policy, scale).value);
@@ -44,7 +40,7 @@ Outcome run_on_cpu(const io::Qkv &qkv, const Policy &policy, bool compare) {
   outcome.out = reference::to_elements(result.out, qkv.problem.dtype);
   outcome.lse = std::move(result.lse);
   outcome.mask = std::move(result.mask);
-  outcome.times = to_stage_times(result.times);
+  outcome.times = result.times;
   if (compare) {
     const auto start = std::chrono::steady_clock::now();
     reference::Attention dense = reference::run_dense(qkv.problem, tensors);

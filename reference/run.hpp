@@ -11,16 +11,6 @@
 
 namespace sale::reference {
 
-/// Milliseconds; 0 for stages that did not run.
-struct StageTimes {
-  double mean = 0;
-  double quantize = 0;
-  double prepare = 0;
-  double select = 0;
-  double attend = 0;
-  double total = 0;
-};
-
 struct Result {
   std::vector<float> out; ///< [batch, num_q_heads, q_len, head_dim], not rounded to 16 bits.
   std::vector<float> lse; ///< [batch, num_q_heads, q_len]

@@ -81,16 +81,6 @@ struct KernelInfo {
   double milliseconds = 0; ///< generate + compile, or cache read
 };
 
-/// Milliseconds of each stage of one profiled call; 0 for stages that did not run.
-struct StageTimes {
-  double mean = 0;
-  double quantize = 0;
-  double prepare = 0;
-  double select = 0;
-  double attend = 0;
-  double total = 0;
-};
-
 /// Kernels of one Problem and Policy on one device, ready to run. Cheap to copy; safe to use from several threads.
 class Plan {
 public:

@@ -46,6 +46,16 @@ struct Shape {
   int kv_len = 0; ///< >= q_len.
 };
 
+/// Milliseconds of each stage of one profiled call; 0 for stages that did not run.
+struct StageTimes {
+  double mean = 0;
+  double quantize = 0;
+  double prepare = 0;
+  double select = 0;
+  double attend = 0;
+  double total = 0;
+};
+
 /// softmax_scale with its default filled in.
 float effective_softmax_scale(const Problem &problem);
 
