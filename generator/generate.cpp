@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 namespace sale {
@@ -76,19 +77,29 @@ std::string config_text(const KernelSpec &spec) {
   return text;
 }
 
+// After the templates' code: what follows has its own line number in the generated source again.
+void resume_numbering(std::string &source, const KernelSpec &spec) {
+  const auto lines = std::count(source.begin(), source.end(), '\n');
+  source += line_directive(static_cast<int>(lines) + 2, spec.entry_name() + ".cu");
+}
+
 } // namespace
 
 std::string generate(const KernelSpec &spec) {
   validate(spec);
   const StageTemplate parts = template_of(spec.stage);
   std::set<std::string, std::less<>> seen;
-  std::string source = fmt::format("// {}, written by libsale.\n", spec.describe());
+  std::string source = fmt::format("// {}, written by libsale.\n{}\n", spec.describe(), license_line);
   source += flatten_template("common/estimator.cuh", seen);
-  source += "\nstruct Bf16;\nstruct F16;\nstruct Signed8;\nstruct Signed4;\n\n";
+  source += '\n';
+  resume_numbering(source, spec);
+  source += "struct Bf16;\nstruct F16;\nstruct Signed8;\nstruct Signed4;\n\n";
   source += config_text(spec);
   source += flatten_template(parts.path, seen);
+  source += '\n';
+  resume_numbering(source, spec);
   source +=
-      fmt::format("\nstatic_assert({}<Config>::shared_bytes == {}, \"the host launches with this much dynamic shared "
+      fmt::format("static_assert({}<Config>::shared_bytes == {}, \"the host launches with this much dynamic shared "
                   "memory\");\n\n",
                   parts.layout, spec.shared_memory());
   const std::string head = fmt::format("SALE_KERNEL void SALE_LAUNCH_BOUNDS(Config::threads, {}) {}(const {} args) {{",

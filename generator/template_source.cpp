@@ -36,24 +36,34 @@ std::string flatten_template(std::string_view path, std::set<std::string, std::l
     return {};
   }
   std::string includes;
+  std::string comment;
   std::string body;
   std::string_view text = find_template(path);
-  while (!text.empty()) {
+  bool in_body = false;
+  bool follows = false; // whether this line comes right after the last one in `body`
+  for (int number = 1; !text.empty(); ++number) {
     const std::string_view line = take_line(text);
     if (line.substr(0, include_prefix.size()) == include_prefix) {
       const std::string_view rest = line.substr(include_prefix.size());
       includes += flatten_template(rest.substr(0, rest.find('"')), seen);
-    } else if (line == "#pragma once" || (body.empty() && line.empty())) {
-      continue;
-    } else {
-      // One blank line where an include block was cut out.
-      if (line.empty() && body.size() >= 2 && body.substr(body.size() - 2) == "\n\n") {
-        continue;
+      follows = false;
+    } else if (line == "#pragma once") {
+      in_body = true;
+    } else if (!in_body) {
+      if (line != license_line) {
+        comment.append(line).push_back('\n');
+      }
+    } else if (follows || !line.empty()) {
+      if (!follows) {
+        body += line_directive(number, path);
       }
       body.append(line).push_back('\n');
+      follows = true;
     }
   }
-  return fmt::format("{}\n// ---- {} ----\n{}", includes, path, body);
+  return fmt::format("{}\n{}{}", includes, comment, body);
 }
+
+std::string line_directive(int line, std::string_view file) { return fmt::format("#line {} \"{}\"\n", line, file); }
 
 } // namespace sale

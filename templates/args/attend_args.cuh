@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Arguments of the attend kernel; also compiled into the host library, so plain types only.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Arguments of the quantize kernel (K to integer codes); also compiled into the host library, so plain types only.
 #pragma once
 

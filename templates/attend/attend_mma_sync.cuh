@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // attend for the mma.sync family: flash attention over the kept blocks (docs/numerics.md, section 8).
 // Each warp owns rows_per_warp query rows; K and V of one step are shared by the CTA through a cp.async pipeline. A CTA
 // may span two query blocks: it loads the union of their blocks, and a warp computes only what its own block keeps.

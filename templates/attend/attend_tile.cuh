@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a CTA of attend works on. Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come
 // first.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Which keys a CTA visits, in steps of keys_per_step keys. A step is a few granules: runs of consecutive
 // keys that share their mask bit. A walk's next() is called by the whole CTA at once; steps stay readable while they
 // are in the pipeline.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rows of integer codes in memory (docs/numerics.md, section 5). With Signed8 operands a code is a byte; with Signed4
 // it is a nibble, the even channel low, and rows are padded with zeros to whole 32-byte MMA steps.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One row of head_dim fp32 channels spread over eight consecutive lanes: lane i of the eight holds the 8-channel chunks
 // i, i + 8, .. That is a 16-byte access of 16-bit elements per lane and chunk, and canonical_dot's eight partial sums.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How select estimates q·k (docs/numerics.md, section 5).
 #pragma once
 

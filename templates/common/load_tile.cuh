@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copies rows of global memory into a swizzled shared tile with cp.async; the caller commits and waits.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Words of a mask row (docs/numerics.md, section 9).
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The reference region R of a query block (docs/numerics.md, section 1).
 #pragma once
 

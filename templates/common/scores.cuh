@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Q · Kᵀ of one warp: its rows of Q and a tile of K, both swizzled 16-bit tiles in shared memory.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Where 16-byte chunk `chunk` of row `row` lies in a shared tile whose rows are `row_bytes` long, so that ldmatrix
 // (eight rows, one chunk) and row-wise stores touch every bank group once. Row lengths need not be powers of two.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Asynchronous global-to-shared copies (PTX ISA, "cp.async").
 #pragma once
 

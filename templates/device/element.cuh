@@ -1,4 +1,5 @@
-// The two 16-bit element types: conversion to and from fp32, two at a time (PTX ISA, "cvt").
+// SPDX-License-Identifier: Apache-2.0
+// The 16-bit element types, converted to and from fp32 two at a time, and fp8 (PTX ISA, "cvt").
 #pragma once
 
 #include "device/math.cuh"
@@ -28,6 +29,34 @@ struct F16 {
   static SALE_DEVICE u32 pack(f32 low, f32 high) {
     u32 r;
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+  }
+};
+
+// Four to a word; sm_89 and newer.
+struct E4m3 {
+  // a lowest; saturates to 448, NaN gives 0x7f.
+  static SALE_DEVICE u32 pack(f32 a, f32 b, f32 c, f32 d) {
+    u32 r;
+    asm("{\n\t.reg .b16 low, high;\n\tcvt.rn.satfinite.e4m3x2.f32 low, %2, %1;\n\t"
+        "cvt.rn.satfinite.e4m3x2.f32 high, %4, %3;\n\tmov.b32 %0, {low, high};\n\t}"
+        : "=r"(r)
+        : "f"(a), "f"(b), "f"(c), "f"(d));
+    return r;
+  }
+  // The two low and the two high ones as a pair of F16.
+  static SALE_DEVICE u32 low_pair(u32 word) {
+    u32 r;
+    asm("{\n\t.reg .b16 low, high;\n\tmov.b32 {low, high}, %1;\n\tcvt.rn.f16x2.e4m3x2 %0, low;\n\t}"
+        : "=r"(r)
+        : "r"(word));
+    return r;
+  }
+  static SALE_DEVICE u32 high_pair(u32 word) {
+    u32 r;
+    asm("{\n\t.reg .b16 low, high;\n\tmov.b32 {low, high}, %1;\n\tcvt.rn.f16x2.e4m3x2 %0, high;\n\t}"
+        : "=r"(r)
+        : "r"(word));
     return r;
   }
 };

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Fragment loads: four 8x8 tiles of 16-bit elements, i.e. of 16-byte rows (PTX ISA, "ldmatrix").
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // fp32 arithmetic with explicit rounding: the .rn forms are never contracted into fma (PTX ISA, "Floating Point
 // Instructions").
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Loads and stores of explicit width (PTX ISA, "ld", "st", "atom", "red").
 #pragma once
 
@@ -96,5 +97,16 @@ SALE_DEVICE void store_shared_f32(u32 address, f32 value) {
 SALE_DEVICE u32 add_global_acq_rel(u32 *p, u32 value) {
   u32 r;
   asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(r) : "l"(p), "r"(value) : "memory");
+  return r;
+}
+
+SALE_DEVICE void or_shared(u32 address, u32 bits) {
+  asm volatile("red.relaxed.cta.shared.or.b32 [%0], %1;" ::"r"(address), "r"(bits) : "memory");
+}
+
+// Returns the old value.
+SALE_DEVICE u32 add_shared(u32 address, u32 value) {
+  u32 r;
+  asm volatile("atom.relaxed.cta.shared.add.u32 %0, [%1], %2;" : "=r"(r) : "r"(address), "r"(value) : "memory");
   return r;
 }

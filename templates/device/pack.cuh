@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Integers into narrower lanes of a word (PTX ISA, "cvt.pack").
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The CTA's one dynamic shared array; kernels carve it by hand.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Special registers and barriers (PTX ISA, "Special Registers" and "bar").
 #pragma once
 

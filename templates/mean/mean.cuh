@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // mean: the mean of each head's rows, fp32 (docs/numerics.md, section 2). Every CTA sums one run of tokens; the last
 // CTA of a head to arrive adds the partial sums in the order of the tokens, so the result does not depend on the
 // schedule.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prepare for the mma.sync family: the threshold T of every query row from its reference keys, and what select needs of
 // Q: codes, scales and θ (docs/numerics.md, sections 3, 5 and 6). One CTA takes one query block.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Codes, scales and θ of the query rows of one CTA (docs/numerics.md, sections 5 and 6). Eight lanes take the rows r
 // and r + 8 of a 16-row slab, which share their int4 scale.
 #pragma once

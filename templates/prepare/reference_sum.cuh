@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The running maximum and sum of exponentials of one warp's query rows over the reference keys, and T from them
 // (docs/numerics.md, section 3).
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // quantize: K to integer codes and scales, and for int4 the bias of each query head (docs/numerics.md, section 5).
 // One CTA takes one group of 32 keys: eight lanes hold a key, 16 keys at a time, twice.
 #pragma once

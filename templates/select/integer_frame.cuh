@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Two ways to carry integer estimates in accumulators.
 #pragma once
 

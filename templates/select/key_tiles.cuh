@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The pipeline stages of select: tiles of K (codes, or 16-bit keys for exact), and beside them the keys' scales and
 // int4 biases.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // select for the mma.sync family: estimates every (query row, key) outside the reference region and sets the bit of
 // each key block where some row's estimate exceeds its θ (docs/numerics.md, section 7). The warps of a CTA own its
 // query rows and share the K tiles of a cp.async pipeline; no score leaves the registers.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The estimates of one warp: its query rows against a tile of keys, reduced at once to one bit per key block.
 //
 // A lane holds of each 16x8 accumulator tile rows lane/4 and lane/4 + 8 and columns 2(lane%4), 2(lane%4) + 1. Over the

@@ -8,7 +8,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
+#include <regex>
 #include <sstream>
+#include <string>
+#include <vector>
 
 namespace sale {
 namespace {
@@ -42,14 +47,95 @@ TEST(GenerateTest, TheSameSpecGivesTheSameSource) {
   }
 }
 
-TEST(GenerateTest, EveryIncludedTemplateAppearsOnce) {
-  const std::string source = generate(KernelSpec{});
-  for (const TemplateFile &file : embedded_templates()) {
-    const std::string banner = "// ---- " + std::string(file.path) + " ----";
-    const std::size_t first = source.find(banner);
-    if (first != std::string::npos) {
-      EXPECT_EQ(source.find(banner, first + 1), std::string::npos) << file.path;
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  std::istringstream stream{std::string(text)};
+  for (std::string line; std::getline(stream, line);) {
+    lines.push_back(line);
+  }
+  return lines;
+}
+
+// Each line of a source as compilers number it: by its file and line.
+struct NumberedLine {
+  std::string file;
+  std::size_t number = 0;
+  std::string text;
+};
+
+std::vector<NumberedLine> numbered(const std::string &source) {
+  const std::regex directive("#line ([0-9]+) \"([^\"]+)\"");
+  std::vector<NumberedLine> lines;
+  NumberedLine next{"start", 1, {}};
+  for (const std::string &line : lines_of(source)) {
+    std::smatch match;
+    if (std::regex_match(line, match, directive)) {
+      next = {match[2], std::stoul(match[1]), {}};
+    } else {
+      next.text = line;
+      lines.push_back(next);
+      ++next.number;
     }
+  }
+  return lines;
+}
+
+bool is_code(const std::string &line) { return !line.empty() && line.substr(0, 2) != "//"; }
+
+TEST(GenerateTest, EveryLineOfCodeIsNumberedAsInItsFile) {
+  for (const KernelSpec &spec : some_specs()) {
+    const std::string source = generate(spec);
+    std::map<std::string, std::vector<std::string>, std::less<>> files = {
+        {spec.entry_name() + ".cu", lines_of(source)}};
+    for (const TemplateFile &file : embedded_templates()) {
+      files[std::string(file.path)] = lines_of(file.text);
+    }
+    for (const NumberedLine &line : numbered(source)) {
+      if (!is_code(line.text)) {
+        continue;
+      }
+      ASSERT_EQ(files.count(line.file), 1U) << line.file;
+      ASSERT_LE(line.number, files[line.file].size()) << line.file;
+      EXPECT_EQ(line.text, files[line.file][line.number - 1]) << line.file << ':' << line.number;
+    }
+  }
+}
+
+TEST(GenerateTest, TheCodeOfEveryIncludedTemplateAppearsOnceAndWhole) {
+  const std::string source = generate(KernelSpec{});
+  std::map<std::string, std::size_t, std::less<>> code_lines;
+  for (const NumberedLine &line : numbered(source)) {
+    code_lines[line.file] += is_code(line.text) ? 1 : 0;
+  }
+  for (const TemplateFile &file : embedded_templates()) {
+    if (code_lines.count(file.path) == 1) {
+      std::size_t expected = 0;
+      for (const std::string &line : lines_of(file.text)) {
+        expected += is_code(line) && line != "#pragma once" && line.substr(0, 8) != "#include" ? 1 : 0;
+      }
+      EXPECT_EQ(code_lines.find(file.path)->second, expected) << file.path;
+    }
+  }
+}
+
+TEST(GenerateTest, TheLicenseIsStatedOnce) {
+  const std::string source = generate(KernelSpec{});
+  const std::size_t first = source.find(license_line);
+  ASSERT_NE(first, std::string::npos);
+  EXPECT_EQ(source.find(license_line, first + 1), std::string::npos);
+}
+
+TEST(GenerateTest, EveryTemplateBeginsWithItsLicenseAndWhatItIsFor) {
+  for (const TemplateFile &file : embedded_templates()) {
+    const std::vector<std::string> lines = lines_of(file.text);
+    ASSERT_GT(lines.size(), 3U) << file.path;
+    EXPECT_EQ(lines[0], license_line) << file.path;
+    std::size_t line = 1;
+    while (lines[line].substr(0, 3) == "// ") {
+      ++line;
+    }
+    EXPECT_GT(line, 1U) << file.path;
+    EXPECT_EQ(lines[line], "#pragma once") << file.path;
   }
 }
 
