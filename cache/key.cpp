@@ -8,7 +8,14 @@
 
 namespace sale {
 
-const char *to_string(BinaryKind kind) { return kind == BinaryKind::cubin ? "cubin" : "ptx"; }
+const char *to_string(BinaryKind kind) {
+  switch (kind) {
+  case BinaryKind::cubin: return "cubin";
+  case BinaryKind::ptx: return "ptx";
+  case BinaryKind::source: return "source";
+  }
+  return "unknown";
+}
 
 void LabelledHash::add_sized(std::string_view text) {
   std::uint64_t size = text.size();

@@ -10,10 +10,11 @@
 
 namespace sale {
 
-/// What a cache entry holds.
+/// What a device loads.
 enum class BinaryKind {
   cubin, ///< Machine code of one architecture.
-  ptx    ///< Text that the driver compiles at load time.
+  ptx,   ///< Text that the driver compiles at load time.
+  source ///< The generated CUDA source itself: the emulated device compiles it. Never in the cache.
 };
 
 const char *to_string(BinaryKind kind);

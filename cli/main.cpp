@@ -25,11 +25,15 @@ std::string one_line(std::string text) {
 }
 
 void report(const Error &error, bool verbose) {
+  const auto &details = error.details();
   fmt::print(stderr, "sale: {}\n", one_line(error.what()));
   if (!verbose) {
+    // Only the emulator gives a launch a log: what the kernel did wrong and where.
+    if (error.kind() == ErrorKind::launch && !details.log.empty()) {
+      fmt::print(stderr, "{}\n", details.log);
+    }
     return;
   }
-  const auto &details = error.details();
   const auto section = [](const char *name, const std::string &text) {
     if (!text.empty()) {
       fmt::print(stderr, "{}: {}\n", name, text);

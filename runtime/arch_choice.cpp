@@ -9,9 +9,13 @@
 
 namespace sale {
 
-DeviceArch choose_arch(const std::string &requested, int major, int minor) {
+KernelTarget choose_target(const std::string &requested, int major, int minor, bool emulated) {
+  if (emulated) {
+    return {requested.empty() ? arch_for_device(major, minor).arch : parse_arch(requested), BinaryKind::source};
+  }
   if (requested.empty()) {
-    return arch_for_device(major, minor);
+    const DeviceArch own = arch_for_device(major, minor);
+    return {own.arch, own.as_ptx ? BinaryKind::ptx : BinaryKind::cubin};
   }
   const Arch arch = parse_arch(requested);
   if (std::pair(arch.major, arch.minor) > std::pair(major, minor)) {
@@ -19,7 +23,7 @@ DeviceArch choose_arch(const std::string &requested, int major, int minor) {
                 fmt::format("kernels for {} cannot run on this device, which is sm_{}{}", requested, major, minor),
                 {.advice = "name its own or an older architecture, or none"});
   }
-  return {arch, arch.major != major};
+  return {arch, arch.major != major ? BinaryKind::ptx : BinaryKind::cubin};
 }
 
 } // namespace sale

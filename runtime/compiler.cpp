@@ -64,10 +64,13 @@ void check_arch(const Nvrtc &nvrtc, const Arch &arch, const ErrorDetails &detail
 } // namespace
 
 std::string target_name(const Arch &arch, BinaryKind kind) {
-  return kind == BinaryKind::cubin ? arch.name() : arch.virtual_name();
+  return kind == BinaryKind::ptx ? arch.virtual_name() : arch.name();
 }
 
 std::vector<std::string> compile_options(const Arch &arch, BinaryKind kind) {
+  if (kind == BinaryKind::source) {
+    return {};
+  }
   // The stack limit belongs to the whole process, which is the host application's.
   std::vector<std::string> options = {"--gpu-architecture=" + target_name(arch, kind), "--std=c++17",
                                       "--modify-stack-limit=false"};

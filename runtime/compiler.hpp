@@ -20,10 +20,10 @@ struct CompiledKernel {
   double milliseconds = 0;
 };
 
-/// "sm_90" for a cubin, "compute_90" for PTX.
+/// "compute_90" for PTX, else "sm_90".
 std::string target_name(const Arch &arch, BinaryKind kind);
 
-/// Every option that decides the binary; part of the cache key.
+/// Every option that decides the binary, part of the cache key; none for source.
 std::vector<std::string> compile_options(const Arch &arch, BinaryKind kind);
 
 /// The same as one text.

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
 #include <utility>
 
 namespace sale {
@@ -65,6 +66,7 @@ std::shared_ptr<const Driver> Driver::open(const std::filesystem::path &library_
 #define SALE_CU_CALL(member, symbol, ...) resolve(library, #symbol, driver->api.member);
   SALE_CU_CALLS(SALE_CU_CALL)
 #undef SALE_CU_CALL
+  driver->emulated_ = library.symbol("saleEmulatorVersion") != nullptr;
   if (const cu::Result result = driver->api.init(0); result != cu::success) {
     throw Error(ErrorKind::not_found,
                 fmt::format("the NVIDIA driver {} found no GPU that it can use: {}", driver->file_.string(),
@@ -82,7 +84,9 @@ void Driver::check(cu::Result result, const char *call, ErrorKind kind, ErrorDet
 
 void Driver::fail(cu::Result result, const char *call, ErrorKind kind, ErrorDetails details) const {
   details.where = call;
-  if (details.advice.empty()) {
+  if (const char *report = nullptr; emulated_ && api.error_string(result, &report) == cu::success) {
+    details.log = report;
+  } else if (details.advice.empty()) {
     details.advice = advice_for(result);
   }
   std::string what = fmt::format("{} failed with {}", call, describe(result));
@@ -101,7 +105,8 @@ std::string Driver::describe(cu::Result result) const {
   if (api.error_string(result, &text) != cu::success || text == nullptr) {
     return name;
   }
-  return fmt::format("{} ({})", name, text);
+  const std::string_view all = text;
+  return fmt::format("{} ({})", name, all.substr(0, all.find('\n')));
 }
 
 std::string Driver::version() const {

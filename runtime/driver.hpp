@@ -27,10 +27,12 @@ public:
   /// As check, with the driver's log and the kernel concerned; advice is added where `details` has none.
   void check(cu::Result result, const char *call, ErrorKind kind, ErrorDetails details) const;
 
-  /// "CUDA_ERROR_OUT_OF_MEMORY (out of memory)".
+  /// "CUDA_ERROR_OUT_OF_MEMORY (out of memory)"; of the emulator's reports the first line.
   std::string describe(cu::Result result) const;
 
   const std::filesystem::path &file() const { return file_; }
+  /// Whether this is libsale's emulator (emulator/driver/): its devices load CUDA source.
+  bool emulated() const { return emulated_; }
   /// The newest CUDA version that the driver supports, "13.0".
   std::string version() const;
 
@@ -39,6 +41,7 @@ private:
   [[noreturn]] void fail(cu::Result result, const char *call, ErrorKind kind, ErrorDetails details) const;
 
   std::filesystem::path file_;
+  bool emulated_ = false;
 };
 
 } // namespace sale

@@ -43,20 +43,21 @@ DeviceArray upload(const std::shared_ptr<const Device> &device, const std::vecto
 struct Engine::State {
   State(int ordinal, Options options)
       : device(std::make_shared<const Device>(Driver::open(options.cuda_driver), ordinal)),
-        arch(choose_arch(options.arch, device->major(), device->minor())), factory(std::move(options)) {}
+        target(choose_target(options.arch, device->major(), device->minor(), device->driver().emulated())),
+        factory(std::move(options)) {}
 
   std::shared_ptr<const Device> device;
-  DeviceArch arch;
+  KernelTarget target;
   KernelFactory factory;
 };
 
 Engine::Engine(int device, Options options) : state_(std::make_shared<State>(device, std::move(options))) {}
 
 Plan Engine::prepare(const Problem &problem, const Policy &policy) const {
-  const auto [arch, as_ptx] = state_->arch;
+  const auto [arch, kind] = state_->target;
   std::vector<KernelRequest> requests;
   for (const KernelSpec &spec : plan_kernels(problem, policy, arch)) {
-    requests.push_back({spec, as_ptx ? BinaryKind::ptx : BinaryKind::cubin});
+    requests.push_back({spec, kind});
   }
   const std::vector<BuiltKernel> built = state_->factory.build(requests);
 
@@ -82,6 +83,6 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy) const {
 }
 
 std::string Engine::device_name() const { return state_->device->name(); }
-std::string Engine::arch() const { return state_->arch.arch.name(); }
+std::string Engine::arch() const { return state_->target.arch.name(); }
 
 } // namespace sale

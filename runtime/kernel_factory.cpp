@@ -81,13 +81,10 @@ BuiltKernel KernelFactory::build_one(const KernelRequest &request) const {
   const std::string source = generate(request.spec);
   const std::string options = compile_options_text(request.spec.arch, request.kind);
   const std::string key = kernel_key({source, options, target_name(request.spec.arch, request.kind), request.kind});
-  std::shared_ptr<const Entry> entry = find(key);
+  std::shared_ptr<const Entry> entry = request.kind == BinaryKind::source ? nullptr : find(key);
   const bool from_cache = entry != nullptr;
   if (!from_cache) {
-    entry = std::make_shared<const Entry>(compile(request, source, key));
-    if (store_) {
-      store_->publish(*entry);
-    }
+    entry = make(request, source, key);
   }
   memory_.insert(entry);
   const double milliseconds =
@@ -107,23 +104,35 @@ std::shared_ptr<const Entry> KernelFactory::find(const std::string &key) const {
   return nullptr;
 }
 
-Entry KernelFactory::compile(const KernelRequest &request, const std::string &source, const std::string &key) const {
+std::shared_ptr<const Entry> KernelFactory::make(const KernelRequest &request, const std::string &source,
+                                                 const std::string &key) const {
+  auto entry = std::make_shared<Entry>();
+  entry->key = key;
+  entry->kind = request.kind;
+  entry->target = target_name(request.spec.arch, request.kind);
+  entry->spec = request.spec.describe();
+  entry->entry_name = request.spec.entry_name();
+  entry->dynamic_shared_memory = request.spec.shared_memory();
+  if (request.kind == BinaryKind::source) {
+    entry->binary.assign(source.begin(), source.end());
+    return entry;
+  }
+  compile(request, source, *entry);
+  if (store_) {
+    store_->publish(*entry);
+  }
+  return entry;
+}
+
+void KernelFactory::compile(const KernelRequest &request, const std::string &source, Entry &entry) const {
   const Compiler &with = compiler();
   CompiledKernel kernel = with.compile(source, request.spec.arch, request.kind, request.spec.describe());
-  Entry entry;
-  entry.key = key;
-  entry.kind = request.kind;
-  entry.target = target_name(request.spec.arch, request.kind);
   entry.compiler_version = with.nvrtc().version();
   entry.compiler_build = with.nvrtc().files().build;
-  entry.spec = request.spec.describe();
-  entry.entry_name = request.spec.entry_name();
   entry.registers = kernel.resources.registers;
   entry.spill_bytes = kernel.resources.spill_bytes;
   entry.static_shared_memory = kernel.resources.static_shared_memory;
-  entry.dynamic_shared_memory = request.spec.shared_memory();
   entry.binary = std::move(kernel.binary);
-  return entry;
 }
 
 const std::optional<CompilerId> &KernelFactory::compiler_id() const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // KernelSpec -> binary: from memory or disk when it is there, else generated, compiled and published. Needs no GPU, and
-// no NVRTC as long as everything is cached.
+// no NVRTC as long as everything is cached. BinaryKind::source is generated and nothing more.
 #pragma once
 
 #include "cache/memory.hpp"
@@ -36,8 +36,10 @@ public:
 
 private:
   BuiltKernel build_one(const KernelRequest &request) const;
+  std::shared_ptr<const Entry> make(const KernelRequest &request, const std::string &source,
+                                    const std::string &key) const;
   std::shared_ptr<const Entry> find(const std::string &key) const;
-  Entry compile(const KernelRequest &request, const std::string &source, const std::string &key) const;
+  void compile(const KernelRequest &request, const std::string &source, Entry &entry) const;
   const std::optional<CompilerId> &compiler_id() const;
   const Compiler &compiler() const;
 

@@ -158,6 +158,17 @@ TEST_F(KernelFactoryTest, GivesCubinAndPtxOfOneSpecDifferentKeys) {
   EXPECT_EQ(built[1].info.registers, 0);
 }
 
+TEST_F(KernelFactoryTest, NeedsNeitherCompilerNorCacheForSource) {
+  Options with = options();
+  with.nvrtc = "/nonexistent";
+  const KernelSpec spec{.tile = default_tile({})};
+  const auto built = KernelFactory(with).build({{spec, BinaryKind::source}});
+  const std::vector<unsigned char> &binary = built[0].entry->binary;
+  EXPECT_EQ(std::string(binary.begin(), binary.end()), generate(spec));
+  EXPECT_EQ(built[0].entry->dynamic_shared_memory, spec.shared_memory());
+  EXPECT_FALSE(fs::exists(folder_.path() / "cache"));
+}
+
 TEST_F(KernelFactoryTest, ServesSeveralThreadsAtOnce) {
   const KernelFactory factory(options());
   const KernelSpec spec{.tile = default_tile({})};
