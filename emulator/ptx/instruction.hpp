@@ -36,12 +36,15 @@ struct Site {
   std::string describe() const;
 };
 
-/// One operand as written. Slots hold raw bits, zero-extended: f32 as its 32 bits, s32 as u32, a predicate as 0 or 1.
+/// One operand as written. Slots hold raw bits, zero-extended: f32 as its 32 bits, s32 as u32, a predicate as 0 or 1
+/// (!p is already negated). A result's bits above its register's width are dropped: ld.s8 extends the sign through
+/// all 64.
 struct Operand {
-  int slot = 0;         ///< The first one.
-  int count = 1;        ///< {a, b, c} has three; [map, {x, y}] has three: the address, then the coordinates.
+  int slot = 0;  ///< The first one.
+  int count = 1; ///< {a, b, c} has three; [map, {x, y}] has three: the address, then the coordinates; d|p has two.
   bool address = false; ///< Written in brackets; an offset is already added to the slot's value.
   bool sink = false;    ///< Written "_": the result is dropped.
+  bool predicate = false;
 };
 
 struct Instruction {
