@@ -15,7 +15,8 @@ class Thread;
 
 struct State {
   virtual ~State() = default;
-  /// Of a thread's state: the thread returns. May fault (copies still in flight, ..).
+  /// Of a thread's, its warp's or its CTA's state: the thread returns, and Cta::running() counts it no more. May fault
+  /// (copies still in flight, ..) or raise signals (a barrier that waited only for this thread).
   virtual void at_return(Thread &) {}
   /// Of any state: the CTA is done. A sentence when something was left behind, else empty.
   virtual std::string left_behind() const { return {}; }
