@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of a warpgroup, D (+)= A·B with D of 64 x n, asynchronous (PTX ISA, "wgmma"): k spans 32 bytes of A as stored,
-// and twice that of B when A is 2:4 sparse. Warp w of the warpgroup has rows 16w to 16w+15 of D, laid out as n/8 tiles of
-// mma.cuh. sm_90a.
+// Products of a warpgroup, D (+)= A·B with D of 64 x n, asynchronous (PTX ISA, "wgmma"): k spans 32 bytes of A as
+// stored, and twice that of B when A is 2:4 sparse. Warp w of the warpgroup has rows 16w to 16w+15 of D, laid out as
+// n/8 tiles of mma.cuh. sm_90a.
 #pragma once
 
 #include "device/matrix_descriptor.cuh"
