@@ -84,7 +84,8 @@ void Driver::check(cu::Result result, const char *call, ErrorKind kind, ErrorDet
 
 void Driver::fail(cu::Result result, const char *call, ErrorKind kind, ErrorDetails details) const {
   details.where = call;
-  if (const char *report = nullptr; emulated_ && api.error_string(result, &report) == cu::success) {
+  const char *report = nullptr;
+  if (emulated_ && api.error_string(result, &report) == cu::success && report != nullptr) {
     details.log = report;
   } else if (details.advice.empty()) {
     details.advice = advice_for(result);
