@@ -18,6 +18,7 @@ public:
   static YamlNode load(const std::filesystem::path &path);
   static YamlNode parse(const std::string &text, const std::string &file_name);
 
+  bool is_map() const { return node_.IsMap(); }
   /// Refuses anything but a map of these keys, each given once.
   void require_map(const std::vector<std::string_view> &known_keys) const;
 

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "check/check_case.hpp"
+
+#include "generator/generate.hpp"
+#include "io/names.hpp"
+#include "io/yaml.hpp"
+#include "sale/error.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+
+namespace sale::check {
+
+namespace {
+
+constexpr std::array modes = {Mode::sparse, Mode::given_mask, Mode::dense};
+
+const std::vector<std::string_view> keys = {
+    "arch",   "mode",  "dtype",        "head_dim",       "num_q_heads", "num_kv_heads", "causal",  "softmax_scale",
+    "batch",  "q_len", "kv_len",       "layout",         "estimator",   "block_q",      "block_k", "sink",
+    "window", "tau",   "tau_per_head", "shift_per_head", "per_call",    "kbar",         "seed"};
+
+// One of two words.
+bool word(const io::YamlNode &node, const std::string &key, const char *off, const char *on) {
+  const std::string text = node.text(key);
+  if (text != off && text != on) {
+    node.refuse(fmt::format("{} must be {} or {}", key, off, on));
+  }
+  return text == on;
+}
+
+Mode parse_mode(const io::YamlNode &node) {
+  const std::string text = node.text("mode");
+  for (const Mode mode : modes) {
+    if (text == to_string(mode)) {
+      return mode;
+    }
+  }
+  node.refuse("mode must be sparse, given_mask or dense");
+}
+
+CheckCase parse_case(const io::YamlNode &map) {
+  map.require_map(keys);
+  CheckCase c;
+  const auto with = [&](const char *key, const auto &read) {
+    if (const auto node = map.find(key)) {
+      read(*node);
+    }
+  };
+  const auto integer = [&](const char *key, int &value) {
+    with(key, [&](const io::YamlNode &node) { value = node.integer(key); });
+  };
+  const auto number = [&](const char *key, float &value) {
+    with(key, [&](const io::YamlNode &node) { value = node.number(key); });
+  };
+  const auto numbers = [&](const char *key, std::vector<float> &values) {
+    with(key, [&](const io::YamlNode &node) {
+      for (const io::YamlNode &item : node.items(key)) {
+        values.push_back(item.number(key));
+      }
+    });
+  };
+  with("arch", [&](const io::YamlNode &node) { c.arch = node.text("arch"); });
+  with("mode", [&](const io::YamlNode &node) { c.mode = parse_mode(node); });
+  with("dtype", [&](const io::YamlNode &node) { c.problem.dtype = io::parse_dtype(node.text("dtype")); });
+  integer("head_dim", c.problem.head_dim);
+  integer("num_q_heads", c.problem.num_q_heads);
+  integer("num_kv_heads", c.problem.num_kv_heads);
+  with("causal", [&](const io::YamlNode &node) { c.problem.causal = node.boolean("causal"); });
+  number("softmax_scale", c.problem.softmax_scale);
+  integer("batch", c.shape.batch);
+  c.shape.q_len = map.at("q_len").integer("q_len");
+  c.shape.kv_len = map.at("kv_len").integer("kv_len");
+  with("layout", [&](const io::YamlNode &node) { c.strided = word(node, "layout", "packed", "strided"); });
+  with("estimator",
+       [&](const io::YamlNode &node) { c.policy.estimator = io::parse_estimator(node.text("estimator")); });
+  integer("block_q", c.policy.block_q);
+  integer("block_k", c.policy.block_k);
+  integer("sink", c.policy.sink);
+  integer("window", c.policy.window);
+  number("tau", c.policy.tau);
+  numbers("tau_per_head", c.policy.tau_per_head);
+  numbers("shift_per_head", c.policy.shift_per_head);
+  with("per_call", [&](const io::YamlNode &node) { c.per_call = node.boolean("per_call"); });
+  with("kbar", [&](const io::YamlNode &node) { c.kbar_given = word(node, "kbar", "mean", "given"); });
+  with("seed", [&](const io::YamlNode &node) { c.seed = static_cast<std::uint64_t>(node.integer("seed")); });
+  try {
+    validate(c);
+  } catch (const Error &error) {
+    map.refuse(error.what());
+  }
+  return c;
+}
+
+} // namespace
+
+const char *to_string(Mode mode) {
+  switch (mode) {
+  case Mode::sparse: return "sparse";
+  case Mode::given_mask: return "given_mask";
+  case Mode::dense: return "dense";
+  }
+  return "unknown";
+}
+
+std::string CheckCase::describe() const {
+  std::string text = fmt::format("{} {} {} d{} heads {}/{} {}x{}/{}", arch.empty() ? "own arch" : arch, to_string(mode),
+                                 to_string(problem.dtype), problem.head_dim, problem.num_q_heads, problem.num_kv_heads,
+                                 shape.batch, shape.q_len, shape.kv_len);
+  if (mode == Mode::sparse) {
+    text += fmt::format(" {}", to_string(policy.estimator));
+  }
+  if (mode != Mode::dense) {
+    text += fmt::format(" q{} k{}", policy.block_q, policy.block_k);
+  }
+  return text + (strided ? " strided" : "");
+}
+
+std::string CheckCase::yaml() const {
+  std::string text;
+  const auto line = [&](const char *key, const auto &value) { text += fmt::format("{}: {}\n", key, value); };
+  if (!arch.empty()) {
+    line("arch", arch);
+  }
+  line("mode", to_string(mode));
+  line("dtype", to_string(problem.dtype));
+  line("head_dim", problem.head_dim);
+  line("num_q_heads", problem.num_q_heads);
+  line("num_kv_heads", problem.num_kv_heads);
+  line("causal", problem.causal);
+  if (problem.softmax_scale != 0.0F) {
+    line("softmax_scale", problem.softmax_scale);
+  }
+  line("batch", shape.batch);
+  line("q_len", shape.q_len);
+  line("kv_len", shape.kv_len);
+  line("layout", strided ? "strided" : "packed");
+  line("estimator", to_string(policy.estimator));
+  line("block_q", policy.block_q);
+  line("block_k", policy.block_k);
+  line("sink", policy.sink);
+  line("window", policy.window);
+  line("tau", policy.tau);
+  const auto list = [&](const char *key, const std::vector<float> &values) {
+    if (!values.empty()) {
+      text += fmt::format("{}: [{}]\n", key, fmt::join(values, ", "));
+    }
+  };
+  list("tau_per_head", policy.tau_per_head);
+  list("shift_per_head", policy.shift_per_head);
+  line("per_call", per_call);
+  line("kbar", kbar_given ? "given" : "mean");
+  line("seed", seed);
+  return text;
+}
+
+std::vector<CheckCase> parse_cases(const std::string &text, const std::string &file_name) {
+  const io::YamlNode root = io::YamlNode::parse(text, file_name);
+  if (root.is_map()) {
+    return {parse_case(root)};
+  }
+  std::vector<CheckCase> cases;
+  for (const io::YamlNode &item : root.items("the file")) {
+    cases.push_back(parse_case(item));
+  }
+  return cases;
+}
+
+std::vector<CheckCase> load_cases(const std::filesystem::path &file) {
+  return parse_cases(io::read_text_file(file), file.string());
+}
+
+void validate(const CheckCase &check_case) {
+  validate(check_case.problem);
+  validate(check_case.policy, check_case.problem);
+  validate(check_case.shape);
+  if (!check_case.arch.empty()) {
+    for (const KernelSpec &spec : plan_kernels(check_case.problem, check_case.policy, parse_arch(check_case.arch))) {
+      validate(spec);
+    }
+  }
+}
+
+} // namespace sale::check

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "check/check_case.hpp"
+
+#include "check/covering_set.hpp"
+#include "sale/error.hpp"
+
+#include <gtest/gtest.h>
+
+namespace sale::check {
+namespace {
+
+std::string refusal_of(const std::string &text) {
+  try {
+    parse_cases(text, "case.yaml");
+  } catch (const Error &error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(CheckCase, ReadsBackWhatItWrites) {
+  for (const CheckCase &c : covering_set()) {
+    const auto again = parse_cases(c.yaml(), "case.yaml");
+    ASSERT_EQ(again.size(), 1U);
+    EXPECT_EQ(again[0].yaml(), c.yaml());
+  }
+}
+
+TEST(CheckCase, NeedsOnlyLengths) {
+  const auto cases = parse_cases("- {q_len: 3, kv_len: 5}\n- {q_len: 4, kv_len: 4, mode: dense}\n", "case.yaml");
+  ASSERT_EQ(cases.size(), 2U);
+  EXPECT_EQ(cases[0].shape.kv_len, 5);
+  EXPECT_EQ(cases[1].mode, Mode::dense);
+}
+
+TEST(CheckCase, SaysWhatIsWrongInOneSentence) {
+  EXPECT_NE(refusal_of("{q_len: 5, kv_len: 3}").find("q_len 5 is greater than kv_len 3"), std::string::npos);
+  EXPECT_NE(refusal_of("{q_len: 5}").find("\"kv_len\" is missing"), std::string::npos);
+  EXPECT_NE(refusal_of("{q_len: 5, kv_len: 5, layout: loose}").find("layout must be packed or strided"),
+            std::string::npos);
+  EXPECT_NE(refusal_of("{q_len: 5, kv_len: 5, arch: sm_75}").find("sm_75"), std::string::npos);
+}
+
+} // namespace
+} // namespace sale::check

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "check/covering_set.hpp"
+
+#include "generator/generate.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <set>
+
+namespace sale::check {
+namespace {
+
+using Property = std::function<std::string(const CheckCase &)>;
+
+// Read from the cases, not from the factors that made them.
+const std::vector<Property> properties = {
+    [](const CheckCase &c) { return c.arch; },
+    [](const CheckCase &c) { return std::string(to_string(c.problem.dtype)); },
+    [](const CheckCase &c) { return std::to_string(c.problem.head_dim); },
+    [](const CheckCase &c) { return std::to_string(c.problem.num_q_heads / c.problem.num_kv_heads); },
+    [](const CheckCase &c) { return std::string(to_string(c.policy.estimator)); },
+    [](const CheckCase &c) { return std::to_string(c.policy.block_q); },
+    [](const CheckCase &c) { return std::to_string(c.policy.block_k); },
+    [](const CheckCase &c) { return std::to_string(c.shape.q_len) + "/" + std::to_string(c.shape.kv_len); },
+    [](const CheckCase &c) { return std::string(c.strided ? "strided" : "packed"); },
+    [](const CheckCase &c) { return std::to_string(c.policy.sink) + "/" + std::to_string(c.policy.window); },
+};
+
+TEST(CoveringSet, HoldsEveryPairAmongSelectingCalls) {
+  std::vector<CheckCase> cases = covering_set();
+  std::erase_if(cases, [](const CheckCase &c) { return c.mode != Mode::sparse; });
+  for (std::size_t f = 0; f < properties.size(); ++f) {
+    for (std::size_t g = f + 1; g < properties.size(); ++g) {
+      std::set<std::string> first;
+      std::set<std::string> second;
+      std::set<std::pair<std::string, std::string>> pairs;
+      for (const CheckCase &c : cases) {
+        first.insert(properties[f](c));
+        second.insert(properties[g](c));
+        pairs.insert({properties[f](c), properties[g](c)});
+      }
+      EXPECT_EQ(pairs.size(), first.size() * second.size()) << "properties " << f << " and " << g;
+    }
+  }
+}
+
+TEST(CoveringSet, HasEveryArchitectureHeadDimGroupAndEstimator) {
+  std::vector<std::set<std::string>> values(properties.size());
+  std::set<Mode> modes;
+  for (const CheckCase &c : covering_set()) {
+    modes.insert(c.mode);
+    for (std::size_t f = 0; f < properties.size(); ++f) {
+      values[f].insert(properties[f](c));
+    }
+  }
+  EXPECT_EQ(modes.size(), 3U);
+  EXPECT_EQ(values[0], (std::set<std::string>{"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"}));
+  EXPECT_EQ(values[2], (std::set<std::string>{"64", "96", "128", "256"}));
+  EXPECT_EQ(values[3], (std::set<std::string>{"1", "2", "4", "7"}));
+  EXPECT_EQ(values[4], (std::set<std::string>{"exact", "int8", "int4"}));
+}
+
+TEST(CoveringSet, IsMadeOfCasesThatHaveKernels) {
+  for (const CheckCase &c : covering_set()) {
+    EXPECT_NO_THROW(validate(c)) << c.yaml();
+  }
+}
+
+TEST(FullProduct, HoldsEveryKernelOfTheCoveringSetAndMore) {
+  const auto sources_of = [](const std::vector<CheckCase> &cases) {
+    std::set<std::string> names;
+    for (const CheckCase &c : cases) {
+      for (const KernelSpec &spec : plan_kernels(c.problem, c.policy, parse_arch(c.arch))) {
+        names.insert(spec.describe());
+      }
+    }
+    return names;
+  };
+  const auto all = sources_of(full_product());
+  const auto covered = sources_of(covering_set());
+  EXPECT_GT(all.size(), covered.size());
+  for (const std::string &name : covered) {
+    EXPECT_TRUE(all.contains(name)) << name;
+  }
+}
+
+} // namespace
+} // namespace sale::check
