@@ -11,7 +11,10 @@
 
 namespace sale::emulator {
 
-/// How memory was written: fence.proxy.async must stand between a generic write and an asynchronous-proxy read.
+class Sites;
+
+/// How memory was written: fence.proxy.async must stand between a generic write and an asynchronous-proxy read,
+/// anywhere on the path of barriers that leads from one to the other.
 enum class Proxy { generic, async };
 
 /// A range that an asynchronous operation owns until it completes.
@@ -21,12 +24,13 @@ struct AsyncAccess {
   u32 id = 0;
 };
 
+/// Addresses are those of the shared window: (generic pointer - base()) + first_address.
 class SharedMemory {
 public:
   /// The shared window's first byte that a kernel owns; below is the system's, so that a null address faults.
   static constexpr u32 first_address = 1024;
 
-  explicit SharedMemory(u32 bytes);
+  SharedMemory(u32 bytes, u32 warps, Sites &sites);
   ~SharedMemory();
 
   u32 bytes() const;
@@ -53,11 +57,18 @@ public:
   const u8 *peek(const AsyncAccess &access);
   void end_read(Warp &warp, const AsyncAccess &access);
 
-  /// fence.proxy.async of this warp: its generic writes so far may be read by the asynchronous proxy.
+  /// fence.proxy.async of this warp: what came before it, its own writes and those it acquired, may be read by the
+  /// asynchronous proxy of whoever comes after it.
   void fence_async_proxy(Warp &warp);
 
-  /// Counts the 4-byte bank conflicts of one warp-wide access of `bytes` per lane, for the statistics.
+  /// Counts the 4-byte bank conflicts of one warp-wide access of `bytes` per lane, for the statistics: how many more
+  /// cycles it takes than its size alone.
   void count_conflicts(const Instruction &instruction, const u32 *addresses, int lanes, u32 bytes);
+
+  /// For a new CTA: uninitialised, poisoned with 0xff.
+  void reset();
+  /// Fails when an asynchronous access has not ended.
+  void check_idle(Cta &cta) const;
 
 private:
   struct Shadow;

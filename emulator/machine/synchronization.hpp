@@ -15,13 +15,14 @@ class Synchronization {
 public:
   void release(Warp &warp); ///< Everything the warp did so far comes before what acquirers do next.
   void acquire(Warp &warp);
-  void join(const Synchronization &other) { clock_.join(other.clock_); }
-  void clear() { clock_.clear(); }
+  void join(const Synchronization &other);
+  void clear();
 
   Clock &clock() { return clock_; }
 
 private:
   Clock clock_;
+  Clock fenced_; ///< As clock_, for what a fence.proxy.async stands behind.
 };
 
 } // namespace sale::emulator

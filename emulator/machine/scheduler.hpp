@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which of a CTA's fibers runs next. Other lanes of the same warp come first, so that collectives complete soon, then
+// the other warps in turn; with a seed, any ready thread.
+#pragma once
+
+#include "emulator/machine/cta.hpp"
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <functional>
+
+namespace sale::emulator {
+
+class Scheduler {
+public:
+  Scheduler(Cta &cta, Stacks &stacks, const std::atomic<bool> &stop);
+
+  /// Makes a fiber of every thread and runs them, until leave().
+  void run(u64 seed);
+  /// Back to run(), for good: the fibers are abandoned.
+  [[noreturn]] void leave();
+
+  Thread &current() const { return *current_; }
+  void make_ready(const Thread &thread) { make_ready(thread.index() / 32, 1U << thread.lane()); }
+  void make_ready(u32 warp, u32 lanes) {
+    if (lanes != 0) {
+      ready_[warp] |= lanes;
+      ready_warps_ |= 1U << warp;
+    }
+  }
+  /// Runs others until the current thread is made ready.
+  void block();
+  void yield();
+  bool on_stack(const Thread &thread, const void *address, std::size_t bytes) const;
+  /// The current thread has returned.
+  [[noreturn]] void end_thread();
+
+  void post(std::function<void()> event) { events_.push_back(std::move(event)); }
+  /// Runs one event; false when there is none.
+  bool land();
+
+private:
+  Thread &next(u32 first_warp);
+  void switch_to(Thread &thread);
+  u32 random();
+
+  Cta &cta_;
+  Stacks &stacks_;
+  const std::atomic<bool> &stop_;
+  Thread *current_ = nullptr;
+  void *home_ = nullptr; ///< Where run() waits.
+  u32 ready_warps_ = 0;
+  std::array<u32, 32> ready_{}; ///< Lanes, by warp.
+  std::array<u32, 32> turn_{};  ///< Of each warp: the lane after the last that ran.
+  std::deque<std::function<void()>> events_;
+  u64 random_ = 0; ///< 0: not random
+  u32 yields_ = 0; ///< Since a thread last blocked or returned.
+};
+
+} // namespace sale::emulator
