@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds the faults of mutations.json, one at a time, and says which check of CI finds each (README.md)."""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHANGED = "templates/", "generator/"
+
+# What CI runs, the cheapest first: name, what it reads (a fault elsewhere cannot concern it), targets, command, seconds
+# at most. {build} is the build folder, {tree} the copy of the sources.
+Check = collections.namedtuple("Check", "name reads targets command seconds")
+CHECKS = [
+    Check("generator tests", CHANGED, ["generator_tests"], "{build}/bin/generator_tests", 60),
+    Check("Hopper kernels", CHANGED + ("tests/emulator/kernels/",), ["hopper_kernel_tests"],
+          "{build}/bin/hopper_kernel_tests --gtest_fail_fast", 300),
+]
+
+# What a message begins with, the most telling first.
+MESSAGES = [re.compile(p) for p in (
+    r"^.*(?:\berror:|\bfault\b|deadlock|race\b).*$",
+    r"^.*(?:C\+\+ exception with description|what\(\):).*$",
+    r"^(?:Expected|The difference|Value of).*$",
+    r"^.*\[  FAILED  \].*$",
+    r"^.*(?i:error|fail|differ|expected).*$",
+)]
+
+
+class Mutation:
+    def __init__(self, entry):
+        text = lambda value: value if isinstance(value, str) else "\n".join(value)
+        self.id = entry["id"]
+        self.file = entry["file"]
+        self.fault = entry["fault"]
+        self.old = text(entry["old"])
+        self.new = text(entry["new"])
+        self.equivalent = entry.get("equivalent")  # why no check can find it
+
+    def apply(self, original):
+        if original.count(self.old) != 1:
+            sys.exit(f"{self.id}: its old text occurs {original.count(self.old)} times in {self.file}, it must occur once")
+        return original.replace(self.old, self.new)
+
+
+class Outcome:
+    def __init__(self, mutation, check, message, seconds):
+        self.mutation = mutation
+        self.check = check  # None: it survived
+        self.message = message
+        self.seconds = seconds
+
+    def row(self):
+        if self.check is None:
+            caught = "equivalent: " + self.mutation.equivalent if self.mutation.equivalent else "**survives**"
+        else:
+            caught = f"{self.check}: {self.message}"
+        cells = self.mutation.id, self.mutation.fault, caught, f"{self.seconds:.0f}"
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+class Worker:
+    """A copy of the tree with a build folder of its own."""
+
+    def __init__(self, folder, build_jobs):
+        self.tree = folder / "tree"
+        self.build = folder / "build"
+        self.log = folder / "log"
+        self.build_jobs = build_jobs
+        self.copy()
+        configure = ["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
+        if subprocess.run(["which", "ccache"], stdout=subprocess.DEVNULL).returncode == 0:
+            configure.append("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache")
+        self.require("configuring", configure)
+
+    def copy(self):
+        """The tracked files as they are in the working tree; unchanged ones keep their time, so that little is rebuilt."""
+        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+        for name in filter(None, tracked.decode().split("\0")):
+            source, copy = ROOT / name, self.tree / name
+            if not source.is_file():
+                copy.unlink(missing_ok=True)
+                continue
+            content = source.read_bytes()
+            if not copy.is_file() or copy.read_bytes() != content:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(content)
+            copy.chmod(source.stat().st_mode)
+
+    def run(self, command, seconds):
+        """Whether it succeeded, and what it said."""
+        with open(self.log, "w+", errors="replace") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.tree,
+                                       shell=isinstance(command, str), start_new_session=True)
+            try:
+                good = process.wait(seconds) == 0
+                ending = ""
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                good = False
+                ending = f"\nerror: not done after {seconds} s\n"
+            log.seek(0)
+            return good, log.read() + ending
+
+    def require(self, what, command):
+        good, output = self.run(command, 3600)
+        if not good:
+            sys.exit(f"{what} the unmutated tree fails:\n{output[-4000:]}")
+
+    def first_to_fail(self, checks):
+        """(name, message) of the first check that fails, or None."""
+        targets = sorted({target for check in checks for target in check.targets})
+        good, output = self.run(["cmake", "--build", self.build, "-j", str(self.build_jobs), "--target", *targets], 3600)
+        if not good:
+            return "build", first_message(output)
+        for check in checks:
+            good, output = self.run(check.command.format(build=self.build, tree=self.tree), check.seconds)
+            if not good:
+                return check.name, first_message(output)
+        return None
+
+    def try_mutation(self, mutation):
+        start = time.monotonic()
+        path = self.tree / mutation.file
+        original = path.read_text()
+        path.write_text(mutation.apply(original))
+        try:
+            found = self.first_to_fail([check for check in CHECKS if mutation.file.startswith(check.reads)])
+        finally:
+            path.write_text(original)
+        return Outcome(mutation, *(found or (None, "")), time.monotonic() - start)
+
+
+def first_message(output):
+    for pattern in MESSAGES:
+        for line in output.splitlines():
+            if pattern.match(line):
+                return shorten(line)
+    return shorten(output.strip().splitlines()[-1]) if output.strip() else "no message"
+
+
+def shorten(line):
+    line = re.sub(r"\S*/(?=[^/\s]+\.(?:cpp|hpp|py)\b)", "", line.strip())
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def table(outcomes):
+    real = [o for o in outcomes if not o.mutation.equivalent]
+    lines = ["| id | fault | caught by | s |", "|---|---|---|---|"] + [o.row() for o in outcomes]
+    by_check = collections.Counter(o.check for o in real if o.check)
+    lines += ["", f"{sum(by_check.values())} of {len(real)} faults caught ("
+              + ", ".join(f"{count} by {name}" for name, count in by_check.most_common()) + f"); "
+              f"{len(outcomes) - len(real)} equivalent."]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", metavar="ID,..", help="these faults alone; a trailing * stands for anything")
+    parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "build/mutations", help="scratch (%(default)s)")
+    parser.add_argument("--output", type=pathlib.Path, help="also write the table to this file, after every fault")
+    parser.add_argument("--jobs", type=int, default=1, help="faults at a time, each with a tree and a build of its own")
+    parser.add_argument("--no-baseline", action="store_true", help="trust that the unmutated tree passes")
+    parser.add_argument("--list", action="store_true", help="check that every fault still applies, and list them")
+    options = parser.parse_args()
+
+    mutations = [Mutation(entry) for entry in json.loads((pathlib.Path(__file__).parent / "mutations.json").read_text())]
+    if options.only:
+        wanted = options.only.split(",")
+        chosen = lambda m: any(re.fullmatch(re.escape(w).replace(r"\*", ".*"), m.id) for w in wanted)
+        mutations = [m for m in mutations if chosen(m)]
+    for mutation in mutations:
+        mutation.apply((ROOT / mutation.file).read_text())
+    if options.list:
+        for mutation in mutations:
+            print(f"{mutation.id}: {mutation.file}: {mutation.fault}")
+        return
+
+    jobs = max(1, min(options.jobs, len(mutations)))
+    build_jobs = max(1, (os.cpu_count() or 1) // jobs)
+    workers = [Worker(options.folder / str(i), build_jobs) for i in range(jobs)]
+    for worker in workers:  # one after the other: the later ones find the objects in ccache
+        checks = CHECKS if worker is workers[0] and not options.no_baseline else []
+        targets = sorted({target for check in CHECKS for target in check.targets})
+        worker.require("building", ["cmake", "--build", worker.build, "--target", *targets])
+        found = worker.first_to_fail(checks) if checks else None
+        if found:
+            sys.exit(f"The unmutated tree fails {found[0]}: {found[1]}\nLog: {worker.log}")
+
+    todo = queue.SimpleQueue()
+    for mutation in mutations:
+        todo.put(mutation)
+    outcomes = {}
+    lock = threading.Lock()
+
+    def work(worker):
+        while True:
+            try:
+                mutation = todo.get_nowait()
+            except queue.Empty:
+                return
+            outcome = worker.try_mutation(mutation)
+            with lock:
+                outcomes[mutation.id] = outcome
+                print(outcome.row(), flush=True)
+                if options.output:
+                    options.output.write_text(table([outcomes[m.id] for m in mutations if m.id in outcomes]))
+
+    threads = [threading.Thread(target=work, args=[worker]) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("\n" + table([outcomes[m.id] for m in mutations]))
+    sys.exit(any(o.check is None and not o.mutation.equivalent for o in outcomes.values()))
+
+
+if __name__ == "__main__":
+    main()
