@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two places where `sale run` can compute: the CPU oracle and a GPU. Both answer with the same Outcome.
+// The two places where `sale run` can compute: the CPU oracle and a GPU, real or emulated. Both answer with the same
+// Outcome.
 #pragma once
 
 #include "io/qkv.hpp"

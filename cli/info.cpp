@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // sale info: what this machine and this build can do, and which files that comes from.
 #include "cli/command.hpp"
+#include "cli/device_choice.hpp"
 #include "cli/engine_options.hpp"
 #include "cli/output.hpp"
 #include "cli/text.hpp"
@@ -67,6 +68,12 @@ Json describe_driver(const std::string &library) {
   } catch (const Error &error) {
     return {{"problem", error.what()}, {"devices", Json::array()}};
   }
+}
+
+// The library's file, or null: the emulator is no GPU of this machine.
+Json describe_emulator() {
+  const std::filesystem::path library = find_emulator();
+  return library.empty() ? Json() : Json(library.string());
 }
 
 Json describe_nvrtc(const std::string &requested) {
@@ -177,6 +184,9 @@ void print_archs(const Json &archs) {
 void print_text(const Json &info) {
   line("sale", info["version"].get<std::string>());
   print_devices(info["driver"]);
+  if (const Json &emulator = info["emulator"]; !emulator.is_null()) {
+    line("emulator", emulator.get<std::string>());
+  }
   const Json &nvrtc = info["nvrtc"];
   if (nvrtc.contains("problem")) {
     line("NVRTC", "none: " + nvrtc["problem"].get<std::string>());
@@ -204,6 +214,7 @@ void print_text(const Json &info) {
 int run_info(const InfoOptions &options) {
   const Json info = {{"version", SALE_VERSION},
                      {"driver", describe_driver(options.engine.cuda_driver)},
+                     {"emulator", describe_emulator()},
                      {"nvrtc", describe_nvrtc(options.engine.nvrtc)},
                      {"cache", describe_cache(options.engine)},
                      {"supported", describe_support()}};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// sale run: SALE attention on Q, K, V from a file, on the GPU if there is one, else by the CPU oracle.
+// sale run: SALE attention on Q, K, V from a file, on the GPU if there is one, on an emulated one, or by the CPU
+// oracle.
 #include "cli/backend.hpp"
 #include "cli/command.hpp"
+#include "cli/device_choice.hpp"
 #include "cli/engine_options.hpp"
 #include "cli/output.hpp"
 #include "cli/policy_options.hpp"
@@ -9,12 +11,10 @@
 
 #include "generator/arch.hpp"
 #include "io/mask_image.hpp"
-#include "runtime/driver.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -43,41 +43,6 @@ struct RunOptions {
 
   bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
 };
-
-/// Throws when the first GPU is one that no kernel runs on.
-void require_usable(const Driver &driver) {
-  cu::Device device = 0;
-  int major = 0;
-  int minor = 0;
-  driver.check(driver.api.device_get(&device, 0), "cuDeviceGet");
-  driver.check(driver.api.device_attribute(&major, cu::compute_capability_major, device), "cuDeviceGetAttribute");
-  driver.check(driver.api.device_attribute(&minor, cu::compute_capability_minor, device), "cuDeviceGetAttribute");
-  arch_for_device(major, minor);
-}
-
-/// The GPU to use, or nothing for the CPU.
-std::optional<int> choose_device(const RunOptions &options) {
-  if (options.device == "cpu") {
-    return std::nullopt;
-  }
-  if (options.device != "auto") {
-    int ordinal = 0;
-    const char *end = options.device.data() + options.device.size();
-    const auto [stop, code] = std::from_chars(options.device.data(), end, ordinal);
-    if (code != std::errc() || stop != end || ordinal < 0) {
-      throw Error(ErrorKind::invalid_argument,
-                  fmt::format("unknown device {:?}; give auto, cpu or the number of a GPU", options.device));
-    }
-    return ordinal;
-  }
-  try {
-    require_usable(*Driver::open(options.engine.cuda_driver));
-    return 0;
-  } catch (const Error &error) {
-    fmt::print(stderr, "sale: running on the CPU: {}\n", error.what());
-    return std::nullopt;
-  }
-}
 
 void check(const RunOptions &options, const io::Qkv &qkv) {
   if (options.max_rel_l1 && !(*options.max_rel_l1 >= 0.0)) {
@@ -135,9 +100,9 @@ int run_run(const RunOptions &options) {
   check(options, qkv);
   const bool compare = options.compare || options.max_rel_l1;
 
-  const std::optional<int> device = choose_device(options);
   Options engine = options.engine.resolve();
   engine.arch = options.arch;
+  const std::optional<int> device = choose_device(options.device, engine);
   const Outcome outcome = device ? run_on_gpu(qkv, policy, compare, *device, engine) : run_on_cpu(qkv, policy, compare);
 
   // The report first: it must not be lost with a picture that a full disk does not take.
@@ -169,7 +134,9 @@ void add_run(CLI::App &app, Command &command) {
   sub->add_option("--softmax-scale", options->softmax_scale,
                   "Scale of q.k (default the file's, else 1/sqrt(head_dim))");
   options->policy.add_to(*sub);
-  sub->add_option("--device", options->device, "auto, cpu or the number of a GPU")->capture_default_str();
+  sub->add_option("--device", options->device,
+                  "auto, cpu, the number of a GPU, or emulator (small inputs: it executes every GPU thread on the CPU)")
+      ->capture_default_str();
   sub->add_option("--arch", options->arch, "Compile for this architecture instead of the device's own");
   sub->add_flag("--compare", options->compare, "Also run dense attention and say how close the result is");
   sub->add_option("--max-rel-l1", options->max_rel_l1, "Compare, and exit with 3 when rel-L1 is above this");
