@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <map>
 #include <utility>
 #include <vector>
@@ -79,7 +80,15 @@ void Cta::post(std::function<void()> event) { members_->scheduler.post(std::move
 Actor Cta::new_agent() { return warps() + members_->agents++; }
 
 void Cta::run_thread(Thread &thread) {
-  members_->launch.entry(members_->launch.params);
+  std::string failure;
+  try {
+    members_->launch.entry(members_->launch.params);
+  } catch (const std::exception &error) { // it must not pass through the end of the stack
+    failure = fmt::format("The emulator failed: {}\n  in {}", error.what(), describe_thread(thread));
+  }
+  if (!failure.empty()) {
+    fail(failure);
+  }
   --members_->running;
   const auto tell = [&](const StateHolder &holder) {
     for (std::size_t i = 0; i < holder.states().size(); ++i) {

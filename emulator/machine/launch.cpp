@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -26,7 +27,7 @@ std::string refuse(const LaunchShape &shape) {
   return {};
 }
 
-void work(LaunchState &launch, u64 seed, Statistics &statistics) {
+void run_ctas(LaunchState &launch, u64 seed, Statistics &statistics) {
   const std::unique_ptr<Stacks, void (*)(Stacks *)> stacks(
       Stacks::take().release(), [](Stacks *given) { Stacks::give_back(std::unique_ptr<Stacks>(given)); });
   if (!stacks->reserve(launch.shape.block.x)) {
@@ -44,6 +45,15 @@ void work(LaunchState &launch, u64 seed, Statistics &statistics) {
     cta.run(index, seed == 0 ? 0 : (seed + i * 0x9e3779b97f4a7c15U) | 1U);
   }
   sites.add_to(statistics);
+}
+
+/// A worker's thread.
+void work(LaunchState &launch, u64 seed, Statistics &statistics) {
+  try {
+    run_ctas(launch, seed, statistics);
+  } catch (const std::exception &error) {
+    launch.fail(fmt::format("The emulator failed: {}", error.what()));
+  }
 }
 
 } // namespace

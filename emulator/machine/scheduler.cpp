@@ -47,6 +47,7 @@ void Scheduler::run(u64 seed) {
   random_ = seed;
   yields_ = 0;
   active = this;
+  threads_ = &cta_.thread(0);
   for (u32 i = 0; i < cta_.threads(); ++i) {
     Thread &thread = cta_.thread(i);
     thread.context_ = make_fcontext(stacks_.top(i), Stacks::bytes, [](transfer_t from) {
@@ -114,7 +115,7 @@ Thread &Scheduler::next(u32 first_warp) {
   if (ready_[warp] == 0) {
     ready_warps_ &= ~(1U << warp);
   }
-  return cta_.thread(warp * 32 + lane);
+  return threads_[warp * 32 + lane];
 }
 
 bool Scheduler::land() {

@@ -48,6 +48,7 @@ private:
   Cta &cta_;
   Stacks &stacks_;
   const std::atomic<bool> &stop_;
+  Thread *threads_ = nullptr;
   Thread *current_ = nullptr;
   void *home_ = nullptr; ///< Where run() waits.
   u32 ready_warps_ = 0;

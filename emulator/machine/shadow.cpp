@@ -127,15 +127,6 @@ void SharedMemory::Shadow::check_write(const Access &access, u32 index, u32 mask
   }
 }
 
-void SharedMemory::Shadow::record_read(Warp &warp, Sites::Number site, u32 index, u32 mask) {
-  Granule &granule = granules[index];
-  const u32 bit = 1U << warp.index();
-  Read &read = read_of(warp.index(), index);
-  const u32 before = (granule.readers & bit) != 0 ? read.mask : 0U;
-  read = {.time = warp.now(), .site = site, .mask = static_cast<u16>(before | mask)};
-  granule.readers |= bit;
-}
-
 void SharedMemory::Shadow::record_write(const Write &write, u32 index, u32 mask) {
   Granule &granule = granules[index];
   const u32 others = granule.initialised & ~mask;

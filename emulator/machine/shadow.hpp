@@ -65,7 +65,14 @@ struct SharedMemory::Shadow {
 
   void check_read(const Access &access, u32 index, u32 mask, Proxy proxy) const;
   void check_write(const Access &access, u32 index, u32 mask, bool atomic);
-  void record_read(Warp &warp, Sites::Number site, u32 index, u32 mask);
+  void record_read(u32 warp, const Read &now, u32 index, u32 mask) {
+    Granule &granule = granules[index];
+    const u32 bit = 1U << warp;
+    Read &read = read_of(warp, index);
+    const u32 before = (granule.readers & bit) != 0 ? read.mask : 0U;
+    read = {.time = now.time, .site = now.site, .mask = static_cast<u16>(before | mask)};
+    granule.readers |= bit;
+  }
   void record_write(const Write &write, u32 index, u32 mask);
   void land(const AsyncAccess &access, const u8 *data, Write write);
 

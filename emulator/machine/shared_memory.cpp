@@ -33,10 +33,16 @@ const u8 *SharedMemory::read(Thread &thread, const Instruction &instruction, u32
   Shadow &s = *shadow_;
   const Access access{thread, instruction, address, bytes, alignment};
   const u32 offset = s.locate(access);
-  const Sites::Number site = s.sites.number(instruction);
+  const u32 warp = thread.warp().index();
+  const Read now{.time = thread.warp().now(), .site = s.sites.number(instruction), .mask = 0};
+  Write known; // ordered before this read; neighbours mostly have the same
   Shadow::each_granule(offset, bytes, [&](u32 index, u32 mask) {
-    s.check_read(access, index, mask, proxy);
-    s.record_read(thread.warp(), site, index, mask);
+    const Granule &granule = s.granules[index];
+    if (granule.initialised != 0xfU || granule.split || granule.writing || granule.write != known) {
+      s.check_read(access, index, mask, proxy);
+      known = granule.split ? known : granule.write;
+    }
+    s.record_read(warp, now, index, mask);
   });
   return s.data.get() + offset;
 }
@@ -116,10 +122,10 @@ const u8 *SharedMemory::peek(const AsyncAccess &access) {
 
 void SharedMemory::end_read(Warp &warp, const AsyncAccess &access) {
   Shadow &s = *shadow_;
-  const Sites::Number site = s.sites.number(*s.in_flight[access.id].instruction);
+  const Read now{.time = warp.now(), .site = s.sites.number(*s.in_flight[access.id].instruction), .mask = 0};
   Shadow::each_granule(access.address - first_address, access.bytes, [&](u32 index, u32 mask) {
     --s.granules[index].reading;
-    s.record_read(warp, site, index, mask);
+    s.record_read(warp.index(), now, index, mask);
   });
   s.end(access);
 }

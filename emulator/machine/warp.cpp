@@ -12,12 +12,24 @@
 namespace sale::emulator {
 
 Warp::Meeting *Warp::arrive(Thread &thread, const Instruction &instruction, u64 *slot, u32 mask) {
-  Meeting &meeting = meet(thread, instruction, mask);
-  meeting.slots[thread.lane()] = slot;
-  meeting.arrived |= 1U << thread.lane();
-  if (meeting.arrived == mask) {
+  Meeting *meeting = nullptr;
+  for (u32 open = open_; open != 0 && meeting == nullptr; open &= open - 1) {
+    Meeting &each = meetings_[static_cast<std::size_t>(std::countr_zero(open))];
+    if (each.instruction == &instruction && each.mask == mask) {
+      meeting = &each;
+    }
+  }
+  if (meeting == nullptr) {
+    check_new(thread, instruction, mask);
+    open_ |= 1U << thread.lane();
+    meeting = &meetings_[thread.lane()];
+    *meeting = {.instruction = &instruction, .mask = mask};
+  }
+  meeting->slots[thread.lane()] = slot;
+  meeting->arrived |= 1U << thread.lane();
+  if (meeting->arrived == mask) {
     thread.cta().sites().count_executed(instruction);
-    return &meeting;
+    return meeting;
   }
   thread.waits_at_ = &instruction;
   thread.waits_for_ = nullptr;
@@ -26,40 +38,29 @@ Warp::Meeting *Warp::arrive(Thread &thread, const Instruction &instruction, u64 
   return nullptr;
 }
 
-Warp::Meeting &Warp::meet(Thread &thread, const Instruction &instruction, u32 mask) {
+void Warp::check_new(Thread &thread, const Instruction &instruction, u32 mask) const {
   const u32 self = 1U << thread.lane();
-  for (u32 open = open_; open != 0; open &= open - 1) {
-    Meeting &meeting = meetings_[static_cast<std::size_t>(std::countr_zero(open))];
-    const bool same = meeting.instruction == &instruction && meeting.mask == mask;
-    if (same) {
-      return meeting;
-    }
-    // Each side waits for the other: neither can go on.
-    if ((meeting.mask & self) != 0 && (mask & meeting.arrived) != 0) {
-      fault(thread, instruction,
-            fmt::format("The lanes of a warp meet different collectives: {} (mask {:#010x}) already waits at {} (mask "
-                        "{:#010x}), lane {} is here (mask {:#010x})",
-                        describe_lanes(meeting.arrived), meeting.mask, meeting.instruction->describe(), meeting.mask,
-                        thread.lane(), mask));
-    }
-  }
   if ((mask & self) == 0) {
     fault(thread, instruction, fmt::format("The mask {:#010x} of a collective leaves out its own lane", mask));
   }
-  if ((mask & ~lanes_) != 0) {
-    fault(thread, instruction,
-          fmt::format("The mask {:#010x} of a collective names {}, which the CTA does not have", mask,
-                      describe_lanes(mask & ~lanes_)));
+  for (u32 open = open_; open != 0; open &= open - 1) {
+    const Meeting &other = meetings_[static_cast<std::size_t>(std::countr_zero(open))];
+    if ((other.mask & self) != 0 && (mask & other.arrived) != 0) { // each waits for the other
+      fault(thread, instruction,
+            fmt::format("The lanes of a warp meet different collectives: {} (mask {:#010x}) already at {}; lane {} "
+                        "(mask {:#010x}) at {}",
+                        describe_lanes(other.arrived), other.mask, other.instruction->describe(), thread.lane(), mask,
+                        instruction.describe()));
+    }
   }
-  if ((mask & returned_) != 0) {
-    fault(thread, instruction,
-          fmt::format("The mask {:#010x} of a collective names {}, which returned already", mask,
-                      describe_lanes(mask & returned_)));
-  }
-  open_ |= self;
-  Meeting &meeting = meetings_[thread.lane()];
-  meeting = {.instruction = &instruction, .mask = mask};
-  return meeting;
+  const auto refuse = [&](u32 lanes, const char *why) {
+    if (lanes != 0) {
+      fault(thread, instruction,
+            fmt::format("The mask {:#010x} of a collective names {}, which {}", mask, describe_lanes(lanes), why));
+    }
+  };
+  refuse(mask & ~lanes_, "the CTA does not have");
+  refuse(mask & returned_, "returned already");
 }
 
 void Warp::release(Meeting &meeting, Thread &last) {

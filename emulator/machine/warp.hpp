@@ -47,7 +47,7 @@ private:
 
   /// Blocks until the meeting is over, and gives null; or for the last lane, at once, the meeting.
   Meeting *arrive(Thread &thread, const Instruction &instruction, u64 *slot, u32 mask);
-  Meeting &meet(Thread &thread, const Instruction &instruction, u32 mask);
+  void check_new(Thread &thread, const Instruction &instruction, u32 mask) const; ///< A meeting that may open.
   void release(Meeting &meeting, Thread &last);
   void leave(Thread &thread); ///< It returns: nobody may still wait for it.
   void reset();
