@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "emulator/instructions/tensor_copy.hpp"
+
+#include "emulator/instructions/bulk_copy.hpp"
+#include "emulator/instructions/mbarrier.hpp"
+#include "emulator/instructions/tensor_map.hpp"
+#include "emulator/machine/global_memory.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace sale::emulator {
+
+namespace {
+
+constexpr u32 chunk_bytes = 16;
+constexpr u32 shared_alignment = 128;
+
+// The part of a box's row that lies in the tensor; the rest is filled (loads) or dropped (stores).
+struct Row {
+  u8 *global = nullptr;
+  u32 first = 0; // byte of the row
+  u32 bytes = 0;
+};
+
+struct Box {
+  TensorMap map;
+  std::vector<Row> rows;
+};
+
+TensorMap map_operand(Thread &thread, const Instruction &instruction, u64 address) {
+  if (address % 64 != 0 || address == 0) {
+    fault(thread, instruction, fmt::format("a tensor map at {:#x}; its address must be aligned to 64 bytes", address));
+  }
+  TensorMap map;
+  const std::string wrong = decode_tensor_map(reinterpret_cast<const void *>(address), map);
+  if (!wrong.empty()) {
+    fault(thread, instruction, wrong);
+  }
+  return map;
+}
+
+// Row `index` of the box at `corner`, dimension 1 varying fastest.
+Row row_of(const TensorMap &map, const s32 *corner, u32 index) {
+  u64 address = map.address;
+  for (u32 i = 1; i < map.rank; ++i) {
+    const long long at = corner[i] + static_cast<long long>(index % map.count(i)) * map.element_strides[i];
+    if (at < 0 || static_cast<u64>(at) >= map.dimensions[i]) {
+      return {};
+    }
+    address += static_cast<u64>(at) * map.strides[i - 1];
+    index /= map.count(i);
+  }
+  const long long first = std::max<long long>(corner[0], 0);
+  const long long last =
+      std::min(static_cast<long long>(corner[0]) + map.box[0], static_cast<long long>(map.dimensions[0]));
+  if (first >= last) {
+    return {};
+  }
+  const u32 element = map.element_bytes();
+  return {reinterpret_cast<u8 *>(address + static_cast<u64>(first) * element),
+          static_cast<u32>(first - corner[0]) * element, static_cast<u32>(last - first) * element};
+}
+
+Box box_operand(Thread &thread, const Instruction &instruction, const u64 *slot, const Operand &operand, bool write) {
+  Box box;
+  box.map = map_operand(thread, instruction, slot[operand.slot]);
+  const u32 rank = static_cast<u32>(operand.count - 1);
+  if (rank != box.map.rank || !instruction.has(fmt::format("{}d", rank))) {
+    fault(thread, instruction, fmt::format("{} coordinates for a tensor map of {} dimensions", rank, box.map.rank));
+  }
+  if (box.map.swizzle != 0 && box.map.row_bytes() != box.map.swizzle_span()) {
+    fault(thread, instruction,
+          fmt::format("rows of {} bytes swizzled within {}: the emulator knows only rows as wide as the swizzle",
+                      box.map.row_bytes(), box.map.swizzle_span()));
+  }
+  std::array<s32, TensorMap::max_rank> corner{};
+  u32 rows = 1;
+  for (u32 i = 0; i < rank; ++i) {
+    corner[i] = static_cast<s32>(slot[operand.slot + 1 + static_cast<int>(i)]);
+    rows *= i == 0 ? 1 : box.map.count(i);
+  }
+  box.rows.resize(rows);
+  for (u32 i = 0; i < rows; ++i) {
+    Row &row = box.rows[i];
+    row = row_of(box.map, corner.data(), i);
+    if (row.bytes > 0) {
+      check_global(thread, instruction, row.global, row.bytes, box.map.element_bytes(), write);
+    }
+  }
+  return box;
+}
+
+// Shared addresses: the box's byte `offset` is kept at swizzle(address + offset).
+u32 shared_operand(Thread &thread, const Instruction &instruction, u64 address) {
+  if (address % shared_alignment != 0) {
+    fault(thread, instruction,
+          fmt::format("a box at shared address {:#x}; it must be aligned to {} bytes", address, shared_alignment));
+  }
+  return static_cast<u32>(std::min<u64>(address, 0xffffff80U)); // beyond the window, so that it faults
+}
+
+// From a box as rows to the bytes of shared memory from `address` up, or back: the permutation is its own inverse.
+std::vector<u8> swizzle(const u8 *bytes, u32 count, u32 address, u32 span) {
+  std::vector<u8> result(count);
+  for (u32 i = 0; i < count; i += chunk_bytes) {
+    std::memcpy(result.data() + (swizzle_address(address + i, span) - address), bytes + i, chunk_bytes);
+  }
+  return result;
+}
+
+// Out of bounds: zero, or the type's NaN.
+void fill(std::vector<u8> &bytes, const TensorMap &map) {
+  if (map.fill == 0) {
+    std::fill(bytes.begin(), bytes.end(), u8{0});
+    return;
+  }
+  std::fill(bytes.begin(), bytes.end(), u8{0xff});
+  const std::size_t element = map.element_bytes();
+  for (std::size_t i = element - 1; i < bytes.size(); i += element) {
+    bytes[i] = 0x7f;
+  }
+}
+
+std::vector<u8> read_box(const Box &box) {
+  std::vector<u8> bytes(box.map.box_bytes());
+  fill(bytes, box.map);
+  u8 *to = bytes.data();
+  for (const Row &row : box.rows) {
+    std::copy_n(row.global, row.bytes, to + row.first);
+    to += box.map.row_bytes();
+  }
+  return bytes;
+}
+
+void write_box(const Box &box, const u8 *bytes) {
+  for (const Row &row : box.rows) {
+    std::copy_n(bytes + row.first, row.bytes, row.global);
+    bytes += box.map.row_bytes();
+  }
+}
+
+void execute_load(Thread &thread, const Instruction &instruction, u64 *slot) {
+  const u32 destination = shared_operand(thread, instruction, slot[instruction.operand(0).slot]);
+  Box box = box_operand(thread, instruction, slot, instruction.operand(1), false);
+  const auto address = static_cast<u32>(std::min<u64>(slot[instruction.operand(2).slot], 0xffffffffU));
+  const u32 bytes = box.map.box_bytes(); // whatever is out of bounds
+  Cta &cta = thread.cta();
+  Mbarriers &barriers = cta.state<Mbarriers>();
+  Mbarrier &barrier = barriers.begin_copy(thread, instruction, address, bytes);
+  const AsyncAccess access = cta.shared().begin_write(thread, instruction, destination, bytes, shared_alignment);
+  cta.post([&cta, &instruction, &barriers, &barrier, access, box = std::move(box)] {
+    const std::vector<u8> rows = read_box(box);
+    const std::vector<u8> data = swizzle(rows.data(), access.bytes, access.address, box.map.swizzle_span());
+    cta.shared().land_on(barrier.filling(), barrier.agent(), access, data.data(), Proxy::async);
+    barriers.end_copy(cta, instruction, barrier, access.bytes);
+  });
+}
+
+void execute_store(Thread &thread, const Instruction &instruction, u64 *slot) {
+  Box box = box_operand(thread, instruction, slot, instruction.operand(0), true);
+  const u32 source = shared_operand(thread, instruction, slot[instruction.operand(1).slot]);
+  const AsyncAccess access = thread.cta().shared().begin_read(thread, instruction, source, box.map.box_bytes(),
+                                                              shared_alignment, Proxy::async);
+  thread.state<BulkStores>().add(instruction, access, [access, box = std::move(box)](const u8 *data) {
+    write_box(box, swizzle(data, access.bytes, access.address, box.map.swizzle_span()).data());
+  });
+}
+
+void execute_prefetch(Thread &thread, const Instruction &instruction, u64 *slot) {
+  box_operand(thread, instruction, slot, instruction.operand(0), false);
+}
+
+void execute_prefetch_map(Thread &thread, const Instruction &instruction, u64 *slot) {
+  map_operand(thread, instruction, slot[instruction.operand(0).slot]);
+}
+
+} // namespace
+
+Handler find_tensor_copy(const Instruction &instruction) {
+  const std::vector<std::string> &parts = instruction.parts;
+  if (parts[0] == "prefetch" && instruction.has("tensormap")) {
+    return execute_prefetch_map;
+  }
+  if (parts.size() < 6 || parts[0] != "cp" || parts[1] != "async" || parts[2] != "bulk") {
+    return nullptr;
+  }
+  for (const std::string &part : parts) { // no clusters of several CTAs, no layout but tiles
+    if (part.starts_with("multicast") || part.starts_with("cta_group") || part.starts_with("im2col") ||
+        part.starts_with("tile::")) {
+      return nullptr;
+    }
+  }
+  if (parts[3] == "prefetch") {
+    return parts[4] == "tensor" ? execute_prefetch : nullptr;
+  }
+  if (parts[3] != "tensor") {
+    return nullptr;
+  }
+  if ((parts[5] == "shared::cluster" || parts[5] == "shared::cta") && instruction.has("mbarrier::complete_tx::bytes")) {
+    return execute_load;
+  }
+  return parts[5] == "global" && instruction.has("bulk_group") ? execute_store : nullptr;
+}
+
+} // namespace sale::emulator
