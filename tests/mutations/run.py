@@ -23,8 +23,8 @@ CHANGED = "templates/", "generator/"
 Check = collections.namedtuple("Check", "name reads targets command seconds")
 CHECKS = [
     Check("generator tests", CHANGED, ["generator_tests"], "{build}/bin/generator_tests", 60),
-    Check("Hopper kernels", CHANGED + ("tests/emulator/kernels/",), ["hopper_kernel_tests"],
-          "{build}/bin/hopper_kernel_tests --gtest_fail_fast", 300),
+    Check("Hopper kernels", CHANGED + ("tests/emulator/kernels/",), ["test_kernels_run"],
+          "{build}/bin/test_kernels_run --gtest_fail_fast", 300),
 ]
 
 # What a message begins with, the most telling first.
