@@ -141,13 +141,10 @@ public:
     f32 alpha[2];
     shared_.k.wait(k_at_);
     take_turn();
-    wgmma_fence();
     multiply_keys(scores);
-    wgmma_commit();
     if (pending_) {
       shared_.v.wait(v_at_);
       multiply_values();
-      wgmma_commit();
       pass_turn();
       wgmma_wait<1>();
       leave_keys();
@@ -239,16 +236,19 @@ private:
 
   SALE_DEVICE void multiply_keys(f32 (&scores)[32]) const {
     const u32 k_tile = shared_.k.tile(k_at_);
+    wgmma_fence();
 #pragma unroll
     for (int k = 0; k < Config::head_dim / 16; ++k) {
       const u32 offset = static_cast<u32>(k / 4) * Layout::panel_bytes + static_cast<u32>(k % 4) * 32;
       ScoresMma::run(scores, matrix_descriptor(q_ + offset, 16, 1024, MatrixSwizzle::bytes_128),
                      matrix_descriptor(k_tile + offset, 16, 1024, MatrixSwizzle::bytes_128), k != 0);
     }
+    wgmma_commit();
   }
 
   SALE_DEVICE void multiply_values() {
     const u32 v_tile = shared_.v.tile(v_at_);
+    wgmma_fence();
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       ValuesMma::run(
@@ -256,15 +256,14 @@ private:
           matrix_descriptor(v_tile + static_cast<u32>(k) * 2048, Layout::panel_bytes, 1024, MatrixSwizzle::bytes_128),
           true);
     }
+    wgmma_commit();
   }
 
   // The product with the values of the last tile, if it is still to come.
   SALE_DEVICE void drain() {
     if (pending_) {
       shared_.v.wait(v_at_);
-      wgmma_fence();
       multiply_values();
-      wgmma_commit();
       wgmma_wait<0>();
       leave_values();
       pending_ = false;
