@@ -103,7 +103,7 @@ private:
         at_ += 2;
       } else if (is_letter(peek()) || is_digit(peek()) || peek() == '.') {
         token.text += text_[at_++];
-      } else if (peek() == ':' && peek(1) == ':' && is_letter(peek(2))) {
+      } else if (peek() == ':' && peek(1) == ':' && is_alphanumeric(peek(2))) {
         token.text += "::";
         at_ += 2;
       } else {
