@@ -93,6 +93,7 @@ TEST(AsyncMemory, ACopyOverWhatOthersStillReadIsARace) {
                    Barrier::wait(thread);
                  }
                  if (thread.index() == 32) {
+                   thread.yield(); // the other goes first
                    thread.cta().shared().land_for(thread.warp(), begin_write(thread, 4), bytes.data());
                  }
                })

@@ -66,6 +66,7 @@ TEST(Races, ABarrierOrdersReadAndWrite) {
                    Barrier::wait(thread);
                  }
                  if (thread.warp().index() == 2) {
+                   thread.yield(); // the others go first
                    put(thread, 5, 2);
                  }
                })
@@ -171,6 +172,7 @@ TEST(Races, AtomicsDoNotRaceWithEachOtherButWithTheRest) {
                    Barrier::wait(thread);
                  }
                  if (plain && thread.warp().index() == 2) {
+                   thread.yield(); // the others go first
                    get(thread, 5);
                  }
                })
@@ -178,7 +180,7 @@ TEST(Races, AtomicsDoNotRaceWithEachOtherButWithTheRest) {
   };
   EXPECT_EQ(report(false, false), "");
   EXPECT_EQ(report(true, true), "");
-  EXPECT_THAT(report(false, true), HasSubstr("read here, and 0x414 updated atomically by warp 1 in atom.shared"));
+  EXPECT_THAT(report(false, true), HasSubstr("read here, and 0x414 updated atomically by warp "));
 }
 
 TEST(Races, WarpsMayWriteAndReadDifferentBytesOfAWord) {
