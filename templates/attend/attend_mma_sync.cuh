@@ -139,7 +139,7 @@ public:
       const s32 row = index / chunks;
       const s32 chunk = index % chunks;
       if (row < row_limit) {
-        store_global_16(out + row * row_stride + chunk * 16,
+        store_global_16(out + row * row_stride + s64{16} * chunk,
                         load_shared_16(q_shared_ + Swizzle<Layout::row_bytes>::offset(row, chunk)));
       }
     }

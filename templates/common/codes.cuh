@@ -12,7 +12,7 @@
 #include "device/types.cuh"
 
 SALE_DEVICE void store_codes(Signed8, u8 *row, u32 chunk, const s32 (&code)[8]) {
-  store_global_8(row + chunk * 8, pack_bytes(code[0], code[1], code[2], code[3]),
+  store_global_8(row + s64{8} * chunk, pack_bytes(code[0], code[1], code[2], code[3]),
                  pack_bytes(code[4], code[5], code[6], code[7]));
 }
 
@@ -22,7 +22,7 @@ SALE_DEVICE void store_codes(Signed4, u8 *row, u32 chunk, const s32 (&code)[8]) 
   for (int c = 0; c < 8; ++c) {
     word |= (static_cast<u32>(code[c]) & 15U) << (4 * c);
   }
-  store_global_4(row + chunk * 4, word);
+  store_global_4(row + s64{4} * chunk, word);
 }
 
 template <class Operand>

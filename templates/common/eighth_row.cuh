@@ -47,7 +47,7 @@ struct EighthRow {
 #pragma unroll
     for (int i = 0; i < per_lane; ++i) {
       if (has(i)) {
-        set<Element>(i, load_global_16(row + chunk(i) * 16));
+        set<Element>(i, load_global_16(row + s64{16} * chunk(i)));
       }
     }
   }
@@ -58,8 +58,8 @@ struct EighthRow {
 #pragma unroll
     for (int i = 0; i < per_lane; ++i) {
       if (has(i)) {
-        const Vec16 low = load_global_16(row + chunk(i) * 8);
-        const Vec16 high = load_global_16(row + chunk(i) * 8 + 4);
+        const Vec16 low = load_global_16(row + s64{8} * chunk(i));
+        const Vec16 high = load_global_16(row + s64{8} * chunk(i) + 4);
 #pragma unroll
         for (int w = 0; w < 4; ++w) {
           channel[i][w] = bits_float(low.word[w]);

@@ -32,7 +32,7 @@ SALE_DEVICE void load_tile(u32 tile, const u8 *source, s64 row_stride, s32 limit
     if (total % threads == 0 || row < rows) {
       const s32 source_row = row_of(static_cast<s32>(row));
       const bool valid = source_row < limit;
-      const u8 *address = source + (valid ? source_row * row_stride + chunk * 16 : 0);
+      const u8 *address = source + (valid ? source_row * row_stride + s64{16} * chunk : 0);
       cp_async_16(tile + Swizzle<row_bytes>::offset(row, chunk), address, valid);
     }
   }

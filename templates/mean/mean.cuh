@@ -37,11 +37,11 @@ SALE_DEVICE void sum_tokens(u32 sums, const u8 *x, s64 row_stride, s32 first, s3
   }
 #pragma unroll 4
   for (s32 token = first + token_lane; token < end; token += Layout::token_lanes) {
-    const Vec16 v = load_global_16(x + token * row_stride + chunk * 16);
+    const Vec16 v = load_global_16(x + token * row_stride + s64{16} * chunk);
 #pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      sum[2 * w] = add_rn(sum[2 * w], Element::low(v.word[w]));
-      sum[2 * w + 1] = add_rn(sum[2 * w + 1], Element::high(v.word[w]));
+    for (int c = 0; c < 8; c += 2) {
+      sum[c] = add_rn(sum[c], Element::low(v.word[c / 2]));
+      sum[c + 1] = add_rn(sum[c + 1], Element::high(v.word[c / 2]));
     }
   }
   const u32 destination = sums + static_cast<u32>((token_lane * Layout::chunks + chunk) * 32);

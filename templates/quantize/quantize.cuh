@@ -64,7 +64,7 @@ SALE_DEVICE void quantize(const QuantizeArgs &args) {
   f32 lane_max = 0.0F;
 #pragma unroll
   for (int pass = 0; pass < 2; ++pass) {
-    const s64 key = group * 32 + pass * 16 + thread / 8;
+    const s64 key = group * 32 + s64{16} * pass + thread / 8;
     keys[pass].clear();
     if (key < args.kv_len) {
       keys[pass].template load<typename Config::Element>(k + 2 * key * args.k.stride_token);
@@ -77,7 +77,7 @@ SALE_DEVICE void quantize(const QuantizeArgs &args) {
 
 #pragma unroll
   for (int pass = 0; pass < 2; ++pass) {
-    const s64 key = group * 32 + pass * 16 + thread / 8;
+    const s64 key = group * 32 + s64{16} * pass + thread / 8;
     if (key < args.kv_len) {
       Code::store(args.codes + (head * args.kv_len + key) * Config::code_row_bytes, keys[pass], amax);
     }
@@ -99,7 +99,7 @@ SALE_DEVICE void quantize(const QuantizeArgs &args) {
       for (int pass = 0; pass < 2; ++pass) {
         const f32 dot = canonical_dot(query_mean, keys[pass]);
         if (thread % 8 == 0) {
-          store_global_f32(args.bias + (h * groups + group) * 32 + pass * 16 + thread / 8, div_rn(dot, scale));
+          store_global_f32(args.bias + (h * groups + group) * 32 + s64{16} * pass + thread / 8, div_rn(dot, scale));
         }
       }
     }

@@ -61,7 +61,7 @@ public:
         }
 #pragma unroll
         for (int k = 0; k < k_steps; ++k) {
-          const u8 *source = q + row * row_stride + k * 32 + lane % 4 * 4;
+          const u8 *source = q + row * row_stride + s64{32} * k + lane % 4 * s64{4};
           q_[m][k][r] = load_global_4(source);
           q_[m][k][r + 2] = load_global_4(source + 16);
         }
