@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every case against the golden files, on the device that this program was built for.
+#include "sale/error.hpp"
+#include "tests/conformance/golden.hpp"
+#include "tests/conformance/machine.hpp"
+#include "tests/conformance/program.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+namespace sale::conformance {
+namespace {
+
+struct TestedMachine {
+  std::unique_ptr<const Machine> machine;
+  std::string why_not;
+
+  static const TestedMachine &get() {
+    static const TestedMachine tested = [] {
+      TestedMachine found;
+      try {
+        found.machine = std::make_unique<const Machine>(SALE_CONFORMANCE_DRIVER);
+        if (!found.machine->is_hopper()) {
+          found.why_not = "the cases need a GPU of compute capability 9.0, this is " + found.machine->describe();
+          found.machine.reset();
+        }
+      } catch (const Error &error) {
+        found.why_not = error.what();
+      }
+      return found;
+    }();
+    return tested;
+  }
+};
+
+// Empty = as the golden file says.
+std::string mismatch(const Machine &machine, const Case &test, const std::map<std::string, Golden> &goldens) {
+  const auto golden = goldens.find(test.name);
+  if (golden == goldens.end()) {
+    return "the golden file has no such case";
+  }
+  try {
+    const std::vector<u32> output = canonical(test, machine.run(test));
+    return difference(test, output, golden->second);
+  } catch (const Error &error) {
+    return fmt::format("{}\n{}", error.what(), error.details().log);
+  }
+}
+
+class ConformanceTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(ConformanceTest, GivesWhatTheGoldenFileHas) {
+  const TestedMachine &tested = TestedMachine::get();
+  if (!tested.machine) {
+    if (std::string(SALE_CONFORMANCE_DRIVER).empty()) {
+      GTEST_SKIP() << tested.why_not;
+    }
+    FAIL() << tested.why_not;
+  }
+  const auto goldens = read_golden_file(program_options().golden / (GetParam() + ".txt"));
+  const std::vector<const Case *> cases = chosen_cases(GetParam());
+  int mismatches = 0;
+  for (const Case *test : cases) {
+    if (const std::string text = mismatch(*tested.machine, *test, goldens); !text.empty()) {
+      ADD_FAILURE() << test->full_name() << ": " << text;
+      ++mismatches;
+    }
+  }
+  fmt::print("{}: {} cases, {} mismatches\n", GetParam(), cases.size(), mismatches);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ConformanceTest, ::testing::ValuesIn(family_names()),
+                         [](const ::testing::TestParamInfo<std::string> &family) { return family.param; });
+
+TEST(GoldenFileTest, HasNoCaseThatTheSuiteHasNot) {
+  for (const std::string &family : family_names()) {
+    const std::vector<const Case *> cases = chosen_cases(family);
+    for (const auto &[name, golden] : read_golden_file(program_options().golden / (family + ".txt"))) {
+      const bool known = std::any_of(cases.begin(), cases.end(), [&n = name](const Case *c) { return c->name == n; });
+      EXPECT_TRUE(known) << family << "." << name;
+    }
+  }
+}
+
+} // namespace
+} // namespace sale::conformance
