@@ -13,14 +13,20 @@ namespace sale::emulator {
 
 namespace {
 
-// Local variables, kernel parameters (which are copied to local memory) and constants.
+bool is_entry_argument(const llvm::Value *value) {
+  const auto *argument = llvm::dyn_cast<llvm::Argument>(value);
+  return argument != nullptr && !argument->getParent()->hasLocalLinkage();
+}
+
+// Local variables, constants, and kernel parameters: an entry's argument lists their addresses.
 bool is_own(const llvm::Value *address) {
   llvm::SmallVector<const llvm::Value *, 4> objects;
   llvm::getUnderlyingObjects(address, objects);
   return llvm::all_of(objects, [](const llvm::Value *object) {
-    const auto *argument = llvm::dyn_cast<llvm::Argument>(object);
+    const auto *load = llvm::dyn_cast<llvm::LoadInst>(object);
     return llvm::isa<llvm::AllocaInst>(object) || llvm::isa<llvm::GlobalVariable>(object) ||
-           (argument != nullptr && !argument->getParent()->hasLocalLinkage());
+           is_entry_argument(object) ||
+           (load != nullptr && is_entry_argument(llvm::getUnderlyingObject(load->getPointerOperand())));
   });
 }
 
