@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <map>
+#include <string>
 #include <vector>
 
 namespace sale::emulator {
@@ -14,6 +14,7 @@ namespace sale::emulator {
 namespace {
 
 constexpr u32 barriers_per_cta = 16;
+constexpr u32 warps_per_cta = 32;
 constexpr u32 warp_threads = 32;
 
 enum class Reduction { none, popc, all, any };
@@ -24,20 +25,26 @@ struct Waiter {
   u64 *result = nullptr;
 };
 
-/// One of the sixteen, in its current phase.
-struct Barrier {
+/// What every arrival in a phase must agree on.
+struct Phase {
   u32 expected = 0;       ///< Threads; 0: nobody has arrived yet.
   bool whole_cta = false; ///< No count was given: threads that have returned are not awaited.
+  Reduction reduction = Reduction::none;
+};
+
+/// One of the sixteen, in its current phase.
+struct Barrier {
+  Phase phase;
   u32 arrived = 0;
   u32 holding = 0; ///< Those of them whose predicate held.
-  Reduction reduction = Reduction::none;
   std::vector<Waiter> waiters;
-  std::map<u32, const Instruction *> by_warp; ///< At which instruction each warp is.
+  std::array<const Instruction *, warps_per_cta> by_warp{}; ///< At which instruction each warp is.
+  std::string name;                                         ///< For a deadlock report.
   Synchronization released;
   Signal complete;
 
   u64 result() const {
-    switch (reduction) {
+    switch (phase.reduction) {
     case Reduction::popc: return holding;
     case Reduction::all: return holding == arrived ? 1 : 0;
     default: return holding > 0 ? 1 : 0;
@@ -45,15 +52,20 @@ struct Barrier {
   }
 
   void finish() {
+    const Warp *last = nullptr;
     for (const Waiter &waiter : waiters) {
-      released.acquire(*waiter.warp);
+      if (waiter.warp != last) {
+        released.acquire(*waiter.warp);
+        last = waiter.warp;
+      }
       if (waiter.result != nullptr) {
         *waiter.result = result();
       }
     }
-    expected = arrived = holding = 0;
+    phase = {};
+    arrived = holding = 0;
     waiters.clear();
-    by_warp.clear();
+    by_warp = {};
     released.clear();
     complete.raise();
   }
@@ -64,7 +76,7 @@ struct Barriers : State {
 
   void at_return(Thread &thread) override {
     for (Barrier &barrier : all) {
-      if (barrier.whole_cta && barrier.arrived > 0 && barrier.arrived == thread.cta().running()) {
+      if (barrier.phase.whole_cta && barrier.arrived > 0 && barrier.arrived == thread.cta().running()) {
         barrier.finish();
       }
     }
@@ -73,7 +85,8 @@ struct Barriers : State {
   std::string left_behind() const override {
     for (u32 id = 0; id < barriers_per_cta; ++id) {
       if (all[id].arrived > 0) {
-        return fmt::format("Barrier {} was left with {} of {} threads arrived", id, all[id].arrived, all[id].expected);
+        return fmt::format("Barrier {} was left with {} of {} threads arrived", id, all[id].arrived,
+                           all[id].phase.expected);
       }
     }
     return {};
@@ -108,21 +121,22 @@ u32 thread_count(Thread &thread, const Instruction &instruction, u64 given) {
 }
 
 /// The phase that this arrival opens or joins.
-void join_phase(Thread &thread, const Instruction &instruction, Barrier &barrier, u64 id, const Barrier &wanted) {
-  if (barrier.expected == 0) {
-    barrier.expected = wanted.expected;
-    barrier.whole_cta = wanted.whole_cta;
-    barrier.reduction = wanted.reduction;
+void join_phase(Thread &thread, const Instruction &instruction, Barrier &barrier, u64 id, const Phase &wanted) {
+  Phase &phase = barrier.phase;
+  if (phase.expected == 0) {
+    phase = wanted;
+    barrier.name = fmt::format("barrier {} of {} threads", id, wanted.expected);
   }
-  if (barrier.expected != wanted.expected) {
+  if (phase.expected != wanted.expected) {
     fault(thread, instruction,
           fmt::format("barrier {} is to have {} threads, but those that have arrived gave {}", id, wanted.expected,
-                      barrier.expected));
+                      phase.expected));
   }
-  if (barrier.reduction != wanted.reduction) {
+  if (phase.reduction != wanted.reduction) {
     fault(thread, instruction, fmt::format("barrier {} is used with and without a reduction, or with two", id));
   }
-  const Instruction *first = barrier.by_warp.emplace(thread.warp().index(), &instruction).first->second;
+  const Instruction *&first = barrier.by_warp[thread.warp().index()];
+  first = first == nullptr ? &instruction : first;
   if (first != &instruction && (first->parts[0] == "bar" || first->has("aligned"))) {
     fault(thread, instruction,
           fmt::format("lanes of one warp meet barrier {} at different instructions; others are at {}", id,
@@ -139,7 +153,7 @@ void arrive(Thread &thread, const Instruction &instruction, u64 *slot) {
     fault(thread, instruction, fmt::format("barrier {}: a CTA has {}", id, barriers_per_cta));
   }
   Barrier &barrier = thread.cta().state<Barriers>().all[id];
-  Barrier wanted;
+  Phase wanted;
   wanted.whole_cta = place.count < 0;
   wanted.expected = wanted.whole_cta ? thread.cta().threads() : thread_count(thread, instruction, value(place.count));
   wanted.reduction = reduction;
@@ -155,12 +169,11 @@ void arrive(Thread &thread, const Instruction &instruction, u64 *slot) {
         {&thread.warp(), place.result >= 0 ? &slot[instruction.operand(place.result).slot] : nullptr});
   }
   const u64 seen = barrier.complete.generation();
-  if (barrier.arrived == (barrier.whole_cta ? thread.cta().running() : barrier.expected)) {
+  if (barrier.arrived == (wanted.whole_cta ? thread.cta().running() : wanted.expected)) {
     barrier.finish();
     thread.yield();
   } else if (waits) {
-    const std::string what = fmt::format("barrier {} of {} threads", id, barrier.expected);
-    thread.wait(instruction, barrier.complete, seen, what);
+    thread.wait(instruction, barrier.complete, seen, barrier.name);
   } else {
     thread.yield();
   }

@@ -8,12 +8,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <deque>
-#include <memory>
-#include <utility>
-#include <vector>
 
 namespace sale::emulator {
 
@@ -39,53 +37,39 @@ struct Copy {
   }
 };
 
-using Group = std::vector<std::shared_ptr<Copy>>;
-
-/// A thread's copies in flight.
+/// A thread's copies that are not known to have landed, numbered in order of issue.
 struct CopyQueue : State {
-  std::deque<Group> committed;
-  Group open;
+  std::deque<Copy> copies;
+  u64 first = 0;          ///< The number of copies.front().
+  std::deque<u64> groups; ///< The committed groups: the number after each one's last copy.
 
-  void at_return(Thread &thread) override {
-    std::size_t lost = 0;
-    const Instruction *last = nullptr;
-    for_each([&](const Copy &copy) {
-      lost += copy.landed || copy.on_mbarrier ? 0 : 1;
-      last = copy.landed || copy.on_mbarrier ? last : copy.instruction;
-    });
-    if (lost > 0) {
-      fault(thread, *last, fmt::format("the thread returns with {} cp.async copies that it never waited for", lost));
+  u64 end() const { return first + copies.size(); }
+  Copy &at(u64 number) { return copies[number - first]; }
+
+  /// The copies below `number` are the warp's own writes, now.
+  void land(Thread &thread, u64 number) {
+    for (; first < number; ++first, copies.pop_front()) {
+      if (const Copy &copy = copies.front(); !copy.landed) {
+        thread.cta().shared().land_for(thread.warp(), copy.target, copy.data().data());
+      }
     }
   }
 
-  template <class Visit>
-  void for_each(const Visit &visit) {
-    for (const Group &group : committed) {
-      for (const auto &copy : group) {
-        visit(*copy);
-      }
-    }
-    for (const auto &copy : open) {
-      visit(*copy);
+  void at_return(Thread &thread) override {
+    const auto lost = [](const Copy &copy) { return !copy.landed && !copy.on_mbarrier; };
+    const auto count = std::count_if(copies.begin(), copies.end(), lost);
+    if (count > 0) {
+      fault(thread, *std::find_if(copies.begin(), copies.end(), lost)->instruction,
+            fmt::format("the thread returns with {} cp.async copies that it never waited for", count));
     }
   }
 };
 
-void land(Thread &thread, const Group &group) {
-  for (const auto &copy : group) {
-    if (!copy->landed) {
-      thread.cta().shared().land_for(thread.warp(), copy->target, copy->data().data());
-      copy->landed = true;
-    }
-  }
-}
-
 /// cp.async [shared], [global], bytes(, source bytes | ignore-source predicate)(, cache policy)
-template <bool has_policy>
+template <bool sixteen_only, bool has_policy>
 void copy_async(Thread &thread, const Instruction &instruction, u64 *slot) {
   const auto value = [&](std::size_t i) { return slot[instruction.operands[i].slot]; };
   const auto bytes = static_cast<u32>(value(2));
-  const bool sixteen_only = instruction.has("cg");
   if (sixteen_only ? bytes != 16 : bytes != 4 && bytes != 8 && bytes != 16) {
     fault(thread, instruction,
           fmt::format("cp.async copies {} bytes here, not {}", sixteen_only ? "16" : "4, 8 or 16", bytes));
@@ -109,36 +93,31 @@ void copy_async(Thread &thread, const Instruction &instruction, u64 *slot) {
   u32 target = 0;
   is_shared(thread, Space::shared, value(0), target);
   count_bank_access(thread, instruction, target, bytes);
-  const Copy copy{.instruction = &instruction,
-                  .target = thread.cta().shared().begin_write(thread, instruction, target, bytes, bytes),
-                  .source = source,
-                  .source_bytes = source_bytes};
-  thread.state<CopyQueue>().open.push_back(std::make_shared<Copy>(copy));
+  thread.state<CopyQueue>().copies.push_back(
+      {.instruction = &instruction,
+       .target = thread.cta().shared().begin_write(thread, instruction, target, bytes, bytes),
+       .source = source,
+       .source_bytes = source_bytes});
 }
 
 void commit_group(Thread &thread, const Instruction & /*instruction*/, u64 * /*slot*/) {
   auto &queue = thread.state<CopyQueue>();
-  queue.committed.push_back(std::move(queue.open));
-  queue.open.clear();
+  queue.groups.push_back(queue.end());
 }
 
 /// cp.async.wait_group n: all but the n latest groups have landed. Copies in no group are not waited for.
 void wait_group(Thread &thread, const Instruction &instruction, u64 *slot) {
   auto &queue = thread.state<CopyQueue>();
-  while (queue.committed.size() > slot[instruction.operand(0).slot]) {
-    land(thread, queue.committed.front());
-    queue.committed.pop_front();
+  while (queue.groups.size() > slot[instruction.operand(0).slot]) {
+    queue.land(thread, queue.groups.front());
+    queue.groups.pop_front();
   }
 }
 
 void wait_all(Thread &thread, const Instruction & /*instruction*/, u64 * /*slot*/) {
   auto &queue = thread.state<CopyQueue>();
-  for (const Group &group : queue.committed) {
-    land(thread, group);
-  }
-  queue.committed.clear();
-  land(thread, queue.open);
-  queue.open.clear();
+  queue.land(thread, queue.end());
+  queue.groups.clear();
 }
 
 /// cp.async.mbarrier.arrive(.noinc) [mbarrier]: an arrival when all copies of the thread so far have landed.
@@ -153,22 +132,18 @@ void arrive_on_mbarrier(Thread &thread, const Instruction &instruction, u64 *slo
   if (increments) {
     barriers.expect_arrival(barrier);
   }
-  Group copies;
   auto &queue = thread.state<CopyQueue>();
-  for (const Group &group : queue.committed) {
-    copies.insert(copies.end(), group.begin(), group.end());
+  for (Copy &copy : queue.copies) {
+    copy.on_mbarrier = true;
   }
-  copies.insert(copies.end(), queue.open.begin(), queue.open.end());
-  for (const auto &copy : copies) {
-    copy->on_mbarrier = true;
-  }
-  thread.cta().post([&thread, &instruction, &barriers, address, copies] {
+  thread.cta().post([&thread, &instruction, &barriers, &queue, address, end = queue.end()] {
     Mbarrier &completion = barriers.at(thread, instruction, address);
-    for (const auto &copy : copies) {
-      if (!copy->landed) {
-        thread.cta().shared().land_on(completion.filling(), completion.agent(), copy->target, copy->data().data(),
+    for (u64 number = queue.first; number < end; ++number) {
+      Copy &copy = queue.at(number);
+      if (!copy.landed) {
+        thread.cta().shared().land_on(completion.filling(), completion.agent(), copy.target, copy.data().data(),
                                       Proxy::generic);
-        copy->landed = true;
+        copy.landed = true;
       }
     }
     barriers.arrive(thread, instruction, completion, 1, false);
@@ -194,10 +169,14 @@ Handler find_copy_async(const Instruction &instruction) {
   if (parts[2] == "mbarrier") {
     return instruction.has("noinc") ? arrive_on_mbarrier<false> : arrive_on_mbarrier<true>;
   }
-  if (parts[2] != "ca" && parts[2] != "cg") {
-    return nullptr;
+  const bool has_policy = instruction.has("L2::cache_hint");
+  if (parts[2] == "ca") {
+    return has_policy ? copy_async<false, true> : copy_async<false, false>;
   }
-  return instruction.has("L2::cache_hint") ? copy_async<true> : copy_async<false>;
+  if (parts[2] == "cg") {
+    return has_policy ? copy_async<true, true> : copy_async<true, false>;
+  }
+  return nullptr;
 }
 
 } // namespace sale::emulator

@@ -47,9 +47,17 @@ constexpr bool is_integer(Element element) {
 template <Element element>
 using Sum = std::conditional_t<is_integer(element), float, double>;
 
+/// The values of the 8-bit floats' codes; null for other elements.
+template <Element element>
+const float *code_values() {
+  return element == Element::e4m3   ? reference::e4m3_values().data()
+         : element == Element::e5m2 ? reference::e5m2_values().data()
+                                    : nullptr;
+}
+
 /// The i-th element of a word, lowest bits first.
 template <Element element>
-float decode(u32 word, int i) {
+float decode(u32 word, int i, const float *values) {
   switch (element) {
   case Element::bf16: return std::bit_cast<float>(i == 0 ? word << 16U : word & 0xffff0000U);
   case Element::f16: return f16_bits_to_float((word >> (16 * i)) & 0xffffU);
@@ -58,8 +66,8 @@ float decode(u32 word, int i) {
   case Element::u8: return static_cast<u8>(word >> (8 * i));
   case Element::s4: return static_cast<float>(static_cast<s32>(word << (28 - 4 * i)) >> 28);
   case Element::u4: return static_cast<float>((word >> (4 * i)) & 0xfU);
-  case Element::e4m3: return reference::e4m3_values()[(word >> (8 * i)) & 0xffU];
-  case Element::e5m2: return reference::e5m2_values()[(word >> (8 * i)) & 0xffU];
+  case Element::e4m3:
+  case Element::e5m2: return values[(word >> (8 * i)) & 0xffU];
   }
   return 0;
 }
@@ -67,10 +75,11 @@ float decode(u32 word, int i) {
 /// [word][index] to [k][index], k = word's elements in turn.
 template <Element element, int words, int indices>
 void decode_all(const u32 (&from)[words][indices], Sum<element> *to) {
+  const float *values = code_values<element>();
   for (const auto &word : from) {
     for (int i = 0; i < elements_per_word(element); ++i, to += indices) {
       for (int index = 0; index < indices; ++index) {
-        to[index] = decode<element>(word[index], i);
+        to[index] = decode<element>(word[index], i, values);
       }
     }
   }
