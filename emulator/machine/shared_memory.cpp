@@ -136,21 +136,21 @@ void SharedMemory::fence_async_proxy(Warp &warp) {
 }
 
 void SharedMemory::count_conflicts(const Instruction &instruction, const u32 *addresses, int lanes, u32 bytes) {
-  const u32 words = std::max(bytes / 4, 1U);
-  const int lanes_per_cycle = static_cast<int>(32 / words);
+  // Accesses are aligned to their size, so that a lane's words lie in banks of their own: 2 banks make one of 8 bytes.
+  const u32 unit = std::max(bytes, 4U);
+  const u32 banks = 128 / unit;
+  const int lanes_per_cycle = static_cast<int>(banks);
   u64 conflicts = 0;
   for (int first = 0; first < lanes; first += lanes_per_cycle) {
-    std::array<std::array<u32, 32>, 32> met; // by bank: the different words of it
+    std::array<std::array<u32, 32>, 32> met; // by bank: the different units of it
     std::array<u32, 32> count{};
     const int end = std::min(first + lanes_per_cycle, lanes);
     for (int lane = first; lane < end; ++lane) {
-      for (u32 i = 0; i < words; ++i) {
-        const u32 word = addresses[lane] / 4 + i;
-        u32 *const begin = met[word % 32].data();
-        u32 &size = count[word % 32];
-        if (std::find(begin, begin + size, word) == begin + size) {
-          begin[size++] = word;
-        }
+      const u32 index = addresses[lane] / unit;
+      u32 *const begin = met[index % banks].data();
+      u32 &size = count[index % banks];
+      if (std::find(begin, begin + size, index) == begin + size) {
+        begin[size++] = index;
       }
     }
     conflicts += *std::max_element(count.begin(), count.end()) - 1;
