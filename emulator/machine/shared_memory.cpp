@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 namespace sale::emulator {
@@ -136,24 +137,26 @@ void SharedMemory::fence_async_proxy(Warp &warp) {
 }
 
 void SharedMemory::count_conflicts(const Instruction &instruction, const u32 *addresses, int lanes, u32 bytes) {
-  // Accesses are aligned to their size, so that a lane's words lie in banks of their own: 2 banks make one of 8 bytes.
-  const u32 unit = std::max(bytes, 4U);
-  const u32 banks = 128 / unit;
+  // Accesses are powers of two and aligned, so that a lane's words lie in banks of their own: 2 make one of 8 bytes.
+  const int shift = std::countr_zero(std::max(bytes, 4U));
+  const u32 banks = 128U >> shift;
   const int lanes_per_cycle = static_cast<int>(banks);
   u64 conflicts = 0;
   for (int first = 0; first < lanes; first += lanes_per_cycle) {
     std::array<std::array<u32, 32>, 32> met; // by bank: the different units of it
     std::array<u32, 32> count{};
+    u32 worst = 1;
     const int end = std::min(first + lanes_per_cycle, lanes);
     for (int lane = first; lane < end; ++lane) {
-      const u32 index = addresses[lane] / unit;
-      u32 *const begin = met[index % banks].data();
-      u32 &size = count[index % banks];
+      const u32 index = addresses[lane] >> shift;
+      u32 *const begin = met[index & (banks - 1)].data();
+      u32 &size = count[index & (banks - 1)];
       if (std::find(begin, begin + size, index) == begin + size) {
         begin[size++] = index;
+        worst = std::max(worst, size);
       }
     }
-    conflicts += *std::max_element(count.begin(), count.end()) - 1;
+    conflicts += worst - 1;
   }
   shadow_->sites.count_access(instruction, conflicts);
 }
