@@ -182,8 +182,10 @@ u64 sale_emulator_to_integer(double x, Rounding rounding, u32 width, bool is_sig
 double sale_emulator_round_to_integral(double x, Rounding rounding) { return to_integral(x, rounding); }
 
 u32 sale_emulator_narrow(double x, FloatFormat format, Rounding rounding, u32 clamps) {
-  const u32 code = narrow(x, layout_of(format), rounding, clamps);
-  return format == FloatFormat::tf32 ? code << 13 : code; // tf32 is the upper bits of an f32
+  if (format == FloatFormat::tf32) { // the upper bits of an f32
+    return std::isnan(x) ? 0x7fffffffU : narrow(x, layout_of(format), rounding, clamps) << 13;
+  }
+  return narrow(x, layout_of(format), rounding, clamps);
 }
 
 float sale_emulator_widen(u32 bits, FloatFormat format) {

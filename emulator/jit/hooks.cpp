@@ -31,7 +31,10 @@ void sale_emulator_access(const Instruction *instruction, const void *address, u
     return;
   }
   SharedMemory &shared = thread.cta().shared();
-  if (first < shared.base() || first >= shared.base() + shared.bytes()) {
+  // Whatever lies near shared memory and in no allocation was meant to be in it.
+  const bool near_shared = first + (1 << 20) > shared.base() && first < shared.base() + shared.bytes() + (1 << 20);
+  const bool in_shared = first >= shared.base() && first < shared.base() + shared.bytes();
+  if (!in_shared && (!near_shared || is_global(address, bytes))) {
     check_global(thread, *instruction, address, bytes, alignment, write);
     return;
   }
