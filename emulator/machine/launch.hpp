@@ -26,8 +26,8 @@ struct LaunchOptions {
 
 /// What ran, summed over launches.
 struct Statistics {
-  std::map<std::string, u64> warp_instructions;             ///< by opcode: "mma.sync", "ldmatrix", ..
-  std::map<std::string, std::pair<u64, u64>> bank_accesses; ///< by site: accesses, conflicts
+  std::map<std::string, u64> warp_instructions;             ///< Collectives, by two parts of the opcode: "mma.sync", ..
+  std::map<std::string, std::pair<u64, u64>> bank_accesses; ///< By site: warp-wide accesses, cycles lost to conflicts.
   void add(const Statistics &other);
 };
 

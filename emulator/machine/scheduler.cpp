@@ -3,11 +3,8 @@
 
 #include "emulator/machine/stacks.hpp"
 
-#include <boost/context/detail/fcontext.hpp>
-
 #include <bit>
 #include <cstdlib>
-#include <utility>
 
 namespace sale::emulator {
 
@@ -28,9 +25,6 @@ u32 pick(u32 mask, u32 from) {
   const int shift = static_cast<int>(from % 32);
   return static_cast<u32>(std::countr_zero(std::rotr(mask, shift)) + shift) % 32;
 }
-
-/// Whoever ran before said where its context is kept.
-void keep(const transfer_t &from) { *static_cast<void **>(from.data) = from.fctx; }
 
 } // namespace
 
@@ -67,18 +61,6 @@ void Scheduler::leave() {
   void *unused = nullptr;
   jump_fcontext(home_, &unused);
   std::abort();
-}
-
-void Scheduler::switch_to(Thread &thread) {
-  Thread &previous = *std::exchange(current_, &thread);
-  if (&thread != &previous) {
-    keep(jump_fcontext(thread.context_, &previous.context_));
-  }
-}
-
-void Scheduler::block() {
-  yields_ = 0;
-  switch_to(next(current_->index() / 32));
 }
 
 void Scheduler::yield() {

@@ -5,10 +5,13 @@
 
 #include "emulator/machine/cta.hpp"
 
+#include <boost/context/detail/fcontext.hpp>
+
 #include <array>
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <utility>
 
 namespace sale::emulator {
 
@@ -30,7 +33,10 @@ public:
     }
   }
   /// Runs others until the current thread is made ready.
-  void block();
+  void block() {
+    yields_ = 0;
+    switch_to(next(current_->index() / 32));
+  }
   void yield();
   bool on_stack(const Thread &thread, const void *address, std::size_t bytes) const;
   /// The current thread has returned.
@@ -42,7 +48,15 @@ public:
 
 private:
   Thread &next(u32 first_warp);
-  void switch_to(Thread &thread);
+  /// Inline, as block(): processors predict no return of a function that another stack called.
+  void switch_to(Thread &thread) {
+    Thread &previous = *std::exchange(current_, &thread);
+    if (&thread != &previous) {
+      keep(boost::context::detail::jump_fcontext(thread.context_, &previous.context_));
+    }
+  }
+  /// Whoever ran before said where its context is kept.
+  static void keep(const boost::context::detail::transfer_t &from) { *static_cast<void **>(from.data) = from.fctx; }
   u32 random();
 
   Cta &cta_;
