@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// NVRTC's front end accepts every kernel without a warning. It finds what clang does not, such as the widths of asm
+// operands, in a tenth of the time of a compilation.
+#include "core/parallel_for.hpp"
+#include "generator/generate.hpp"
+#include "tests/kernels/golden_kernels.hpp"
+#include "tests/support/any_nvrtc.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace sale {
+namespace {
+
+// What NVRTC says of the source; empty = nothing.
+std::string complaints(const Nvrtc &nvrtc, const KernelSpec &spec) {
+  const nvrtc::Api &api = nvrtc.api;
+  nvrtc::Program program = nullptr;
+  const std::string source = generate(spec);
+  if (api.create(&program, source.c_str(), "kernel.cu", 0, nullptr, nullptr) != nvrtc::success) {
+    return "nvrtcCreateProgram failed";
+  }
+  const std::string arch = "--gpu-architecture=" + spec.arch.name();
+  const std::array options = {arch.c_str(), "--std=c++17", "--fdevice-syntax-only"};
+  const nvrtc::Result result = api.compile(program, static_cast<int>(options.size()), options.data());
+  std::size_t bytes = 0;
+  std::string log;
+  if (api.log_size(program, &bytes) == nvrtc::success && bytes > 1) {
+    log.resize(bytes);
+    api.log(program, log.data());
+    log.resize(bytes - 1);
+  }
+  api.destroy(&program);
+  return result == nvrtc::success ? log : api.error_string(result) + (": " + log);
+}
+
+class NvrtcSyntaxTest : public ::testing::TestWithParam<Arch> {};
+
+TEST_P(NvrtcSyntaxTest, HasNoWarningForAnyKernel) {
+  const auto nvrtc = any_nvrtc();
+  if (!nvrtc || !compiles_for(*nvrtc, GetParam())) {
+    GTEST_SKIP() << (nvrtc ? "this NVRTC does not know the architecture" : "no NVRTC on this machine");
+  }
+  const std::vector<KernelSpec> specs = golden_kernels(GetParam());
+  std::vector<std::string> said(specs.size());
+  parallel_for(static_cast<std::int64_t>(specs.size()), [&](std::int64_t i) {
+    const auto index = static_cast<std::size_t>(i);
+    said[index] = complaints(*nvrtc, specs[index]);
+  });
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    EXPECT_EQ(said[i], "") << specs[i].describe();
+  }
+}
+
+std::string name_of(const ::testing::TestParamInfo<Arch> &info) { return info.param.name(); }
+
+INSTANTIATE_TEST_SUITE_P(Archs, NvrtcSyntaxTest, ::testing::ValuesIn(golden_archs()), name_of);
+
+} // namespace
+} // namespace sale
