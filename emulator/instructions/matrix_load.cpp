@@ -60,13 +60,14 @@ void move_tiles(Thread &thread, const Instruction &instruction, u64 *slot) {
     }
   }
   thread.warp().collective(thread, instruction, slot, [&](const LaneSlots &lanes) {
+    u8 *base = shared.base();
     for (int i = 0; i < words.count; ++i) {
       std::array<u32, tile_rows> addresses{};
       std::array<u8 *, tile_rows> rows{};
       for (std::size_t row = 0; row < tile_rows; ++row) {
         const std::size_t lane = static_cast<std::size_t>(i) * tile_rows + row;
         addresses[row] = row_address<space>(thread, instruction, lanes[lane][pointer.slot]);
-        rows[row] = shared.base() + (addresses[row] - SharedMemory::first_address);
+        rows[row] = base + (addresses[row] - SharedMemory::first_address);
       }
       shared.count_conflicts(instruction, addresses.data(), tile_rows, row_bytes);
       Tile tile{};

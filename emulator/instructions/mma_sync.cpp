@@ -107,13 +107,24 @@ struct Operands {
   }
 };
 
+/// To a float that rounds to the same f16 as the double does: what the float cannot hold makes its last bit odd.
+float round_to_odd(double value) {
+  const auto near = static_cast<float>(value);
+  const auto wide = static_cast<double>(near);
+  if (wide == value || !std::isfinite(near)) {
+    return near;
+  }
+  const u32 bits = std::bit_cast<u32>(near) - (std::fabs(wide) > std::fabs(value) ? 1 : 0); // towards zero
+  return std::bit_cast<float>(bits | 1U);
+}
+
 template <Result result>
 u32 finish(double product, u32 addend) {
   if constexpr (result == Result::f32) {
     const auto sum = static_cast<float>(product + static_cast<double>(std::bit_cast<float>(addend)));
     return std::isnan(sum) ? 0x7fffffffU : std::bit_cast<u32>(sum);
   } else if constexpr (result == Result::f16) {
-    const auto sum = static_cast<float>(product + static_cast<double>(f16_bits_to_float(addend)));
+    const float sum = round_to_odd(product + static_cast<double>(f16_bits_to_float(addend)));
     return std::isnan(sum) ? 0x7fffU : float_to_f16_bits(sum);
   } else {
     const auto sum = static_cast<std::int64_t>(product) + static_cast<s32>(addend);

@@ -240,6 +240,21 @@ TEST(MmaSync, FloatsAreRoundedOnceAtTheEnd) {
   EXPECT_EQ(multiply(c, m)[0], std::bit_cast<u32>(1 + 0x1p-23F));
 }
 
+TEST(MmaSync, F16ResultsAreNotRoundedByWayOfF32) {
+  const Case c{f16, f16, 16, "f16"};
+  Matrices m = random_matrices(c, 1);
+  m.a.assign(m.a.size(), 0);
+  m.b.assign(m.b.size(), 0);
+  m.c.assign(m.c.size(), 0);
+  // 1 + 2^-11 is a tie, which goes to even; 2^-30 more, that f32 would drop, goes up.
+  m.a[0] = reference::float_to_f16(1);
+  m.b[0] = reference::float_to_f16(1);
+  m.c[0] = reference::float_to_f16(0x1p-11F);
+  EXPECT_EQ(multiply(c, m)[0], 0x3c00U);
+  m.a[1] = m.b[8] = reference::float_to_f16(0x1p-15F);
+  EXPECT_EQ(multiply(c, m)[0], 0x3c01U);
+}
+
 TEST(MmaSync, TheLowBitsOfTf32AreIgnored) {
   const Case c{tf32, tf32, 8, "f32"};
   Matrices m = random_matrices(c, 2);
