@@ -3,6 +3,7 @@
 
 #include "emulator/instructions/matrix_descriptor.hpp"
 #include "emulator/instructions/wgmma_product.hpp"
+#include "emulator/instructions/wgmma_registers.hpp"
 #include "emulator/instructions/wgmma_sparse.hpp"
 #include "emulator/machine/cta.hpp"
 
@@ -22,7 +23,6 @@ constexpr u32 warps_of_group = 4;
 
 struct Group {
   std::vector<AsyncAccess> reads;
-  std::array<std::vector<u32>, lanes> results;
   const Instruction *last = nullptr; // null: no wgmma
 };
 
@@ -31,6 +31,7 @@ struct Queue : State {
   bool fenced = false;
   Group open;
   std::deque<Group> committed;
+  u64 commits = 0;
 
   void at_return(Thread &thread) override {
     const Group *left = open.last != nullptr ? &open : nullptr;
@@ -290,12 +291,6 @@ private:
         slot[1] = d[at + 1];
       }
     });
-    for (u32 lane = 0; lane < lanes; ++lane) {
-      const u64 *slot = slots_[lane] + instruction_.operand(0).slot;
-      for (u32 i = 0; i < shape_.accumulators(); ++i) {
-        queue_.open.results[lane].push_back(static_cast<u32>(slot[i]));
-      }
-    }
   }
 
   Thread &thread_;
@@ -327,6 +322,7 @@ void execute_commit(Thread &thread, const Instruction &instruction, u64 *slot) {
     Queue &queue = thread.warp().state<Queue>();
     queue.committed.push_back(std::move(queue.open));
     queue.open = {};
+    ++queue.commits;
     queue.fenced = false;
   });
 }
@@ -346,19 +342,13 @@ void execute_wait(Thread &thread, const Instruction &instruction, u64 *slot) {
     }
     queue.fenced = false;
   });
+  const Queue &queue = thread.warp().state<Queue>();
+  thread.state<WgmmaRegisters>().complete(thread, instruction, queue.commits - queue.committed.size());
 }
 
 } // namespace
 
-u32 outstanding_groups(const Thread &thread) {
-  const Queue &queue = thread.warp().state<Queue>();
-  return static_cast<u32>(queue.committed.size()) + (queue.open.last != nullptr ? 1 : 0);
-}
-
-const std::vector<u32> &group_results(const Thread &thread, u32 group) {
-  const Queue &queue = thread.warp().state<Queue>();
-  return (group < queue.committed.size() ? queue.committed[group] : queue.open).results[thread.lane()];
-}
+u64 open_group(const Thread &thread) { return thread.warp().state<Queue>().commits; }
 
 Handler find_wgmma(const Instruction &instruction) {
   if (instruction.parts[0] != "wgmma") {

@@ -57,6 +57,8 @@ llvm::orc::SymbolMap symbols(llvm::orc::LLJIT &jit) {
   SALE_ADD(sale_emulator_enter);
   SALE_ADD(sale_emulator_execute);
   SALE_ADD(sale_emulator_access);
+  SALE_ADD(sale_emulator_reveal);
+  SALE_ADD(sale_emulator_hide);
   SALE_ADD(sale_emulator_shared);
   SALE_ADD(sale_emulator_special);
   SALE_ADD(sale_emulator_ex2);

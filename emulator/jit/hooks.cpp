@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "emulator/jit/hooks.hpp"
 
+#include "emulator/instructions/wgmma.hpp"
+#include "emulator/instructions/wgmma_registers.hpp"
 #include "emulator/machine/cta.hpp"
 #include "emulator/machine/global_memory.hpp"
 
@@ -45,6 +47,16 @@ void sale_emulator_access(const Instruction *instruction, const void *address, u
   } else {
     shared.read(thread, *instruction, offset, size, alignment);
   }
+}
+
+void sale_emulator_reveal(const Instruction *wgmma, u32 *const *registers, u32 count) {
+  Thread &thread = current_thread();
+  thread.state<WgmmaRegisters>().reveal(thread, *wgmma, registers, count);
+}
+
+void sale_emulator_hide(u32 *const *registers, u32 count) {
+  Thread &thread = current_thread();
+  thread.state<WgmmaRegisters>().hide(registers, count, open_group(thread));
 }
 
 void *sale_emulator_shared() { return current_thread().cta().shared().base(); }

@@ -35,6 +35,10 @@ void sale_emulator_execute(const sale::emulator::Instruction *instruction, std::
 /// A plain load or store of the source; `instruction` says where.
 void sale_emulator_access(const sale::emulator::Instruction *instruction, const void *address, std::uint64_t bytes,
                           std::uint32_t alignment, bool write);
+/// Around a wgmma: its accumulators before (emulator/instructions/wgmma_registers.hpp), and after.
+void sale_emulator_reveal(const sale::emulator::Instruction *wgmma, std::uint32_t *const *registers,
+                          std::uint32_t count);
+void sale_emulator_hide(std::uint32_t *const *registers, std::uint32_t count);
 /// Generic address of the CTA's dynamic shared memory.
 void *sale_emulator_shared();
 std::uint32_t sale_emulator_special(sale::emulator::SpecialRegister which);

@@ -36,7 +36,7 @@ void inline_and_simplify(llvm::Module &module) {
   function.addPass(llvm::InstCombinePass(llvm::InstCombineOptions().setVerifyFixpoint(false)));
   function.addPass(llvm::SimplifyCFGPass());
   llvm::ModulePassManager passes;
-  passes.addPass(llvm::AlwaysInlinerPass());
+  passes.addPass(llvm::AlwaysInlinerPass(/*InsertLifetime=*/false));
   passes.addPass(llvm::GlobalDCEPass());
   passes.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(function)));
   run(module, std::move(passes));

@@ -8,6 +8,7 @@
 #include "emulator/jit/lower_asm.hpp"
 #include "emulator/jit/passes.hpp"
 #include "emulator/jit/retarget.hpp"
+#include "emulator/jit/wgmma_results.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
@@ -60,6 +61,7 @@ std::shared_ptr<const Program> Program::compile(const std::string &source) {
   auto context = std::make_unique<llvm::LLVMContext>();
   std::unique_ptr<llvm::Module> module = parse_bitcode(compile_to_bitcode(source), *context);
   const std::vector<std::string> kernels = retarget(*module, *make_target_machine());
+  defer_wgmma_results(*module, members.instructions);
   inline_and_simplify(*module);
   resolve_shared_memory(*module);
   check_accesses(*module, members.instructions);
