@@ -32,6 +32,7 @@ TEST_P(GoldensTest, TheCostOfEveryKernelIsOnRecord) {
   for (const KernelCost &cost : costs) {
     EXPECT_EQ(cost.spill_bytes, 0) << cost.name;
     EXPECT_EQ(cost.local_bytes, 0) << cost.name;
+    EXPECT_LE(cost.static_shared_bytes + cost.dynamic_shared_bytes, GetParam().max_shared_memory()) << cost.name;
   }
   const GoldenFile golden = golden_of(GetParam());
   if (golden.nvrtc != nvrtc->version()) {

@@ -26,6 +26,7 @@ void update(const sale::Arch &arch, const std::string &nvrtc, const sale::Option
   for (const std::string &difference : differences) {
     fmt::print("  {}\n", difference);
   }
+  std::fflush(stdout); // minutes pass until the next one
 }
 
 } // namespace
