@@ -2,10 +2,11 @@
 #include "cli/device_choice.hpp"
 
 #include "generator/arch.hpp"
-#include "runtime/driver.hpp"
+#include "runtime/device.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -16,20 +17,17 @@ namespace {
 
 constexpr const char *emulator_file = "libsale_emulator.so";
 
-Arch arch_of(const Driver &driver, int ordinal) {
-  cu::Device device = 0;
-  Arch arch;
-  driver.check(driver.api.device_get(&device, ordinal), "cuDeviceGet");
-  driver.check(driver.api.device_attribute(&arch.major, cu::compute_capability_major, device), "cuDeviceGetAttribute");
-  driver.check(driver.api.device_attribute(&arch.minor, cu::compute_capability_minor, device), "cuDeviceGetAttribute");
-  return arch;
-}
-
 // The first GPU, unless there is none or one that no kernel runs on.
 std::optional<int> first_gpu(const Options &options) {
   try {
-    const Arch arch = arch_of(*Driver::open(options.cuda_driver), 0);
-    arch_for_device(arch.major, arch.minor);
+    const auto driver = Driver::open(options.cuda_driver);
+    cu::Device device = 0;
+    int major = 0;
+    int minor = 0;
+    driver->check(driver->api.device_get(&device, 0), "cuDeviceGet");
+    driver->check(driver->api.device_attribute(&major, cu::compute_capability_major, device), "cuDeviceGetAttribute");
+    driver->check(driver->api.device_attribute(&minor, cu::compute_capability_minor, device), "cuDeviceGetAttribute");
+    arch_for_device(major, minor);
     return 0;
   } catch (const Error &error) {
     fmt::print(stderr, "sale: running on the CPU: {}\n", error.what());
@@ -46,17 +44,11 @@ int emulated_device(Options &options) {
                  .advice = "build the target sale_emulator, which needs clang-19, llvm-19-dev and "
                            "libboost-context-dev, or name the file in SALE_EMULATOR"});
   }
-  if (!options.arch.empty()) {
-    const auto driver = Driver::open(options.cuda_driver);
-    int count = 0;
-    driver->check(driver->api.device_count(&count), "cuDeviceGetCount");
-    for (int ordinal = 0; ordinal < count; ++ordinal) {
-      if (arch_of(*driver, ordinal) == parse_arch(options.arch)) {
-        return ordinal;
-      }
-    }
+  if (options.arch.empty()) {
+    return 0;
   }
-  return 0;
+  const Arch arch = parse_arch(options.arch);
+  return std::max(0, find_device(*Driver::open(options.cuda_driver), arch.major, arch.minor));
 }
 
 } // namespace

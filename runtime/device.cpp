@@ -62,6 +62,22 @@ Device::~Device() {
   }
 }
 
+int find_device(const Driver &driver, int major, int minor) {
+  int count = 0;
+  driver.check(driver.api.device_count(&count), "cuDeviceGetCount", ErrorKind::not_found);
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    const cu::Device device = device_of_ordinal(driver, ordinal);
+    int its_major = 0;
+    int its_minor = 0;
+    driver.check(driver.api.device_attribute(&its_major, cu::compute_capability_major, device), "cuDeviceGetAttribute");
+    driver.check(driver.api.device_attribute(&its_minor, cu::compute_capability_minor, device), "cuDeviceGetAttribute");
+    if (its_major == major && its_minor == minor) {
+      return ordinal;
+    }
+  }
+  return -1;
+}
+
 CurrentContext::CurrentContext(const Device &device) : driver_(device.driver()) {
   cu::Context current = nullptr;
   driver_.check(driver_.api.context_current(&current), "cuCtxGetCurrent");

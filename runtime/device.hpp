@@ -36,6 +36,9 @@ private:
   int minor_ = 0;
 };
 
+/// The first device of this compute capability; -1 where there is none.
+int find_device(const Driver &driver, int major, int minor);
+
 /// Makes a device's context the calling thread's, and puts back what was there. Costs one driver call when it is
 /// current already.
 class CurrentContext {

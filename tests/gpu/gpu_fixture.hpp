@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// A test with a GPU: the driver is open and the primary context of device 0 is current. Skips where there is no GPU.
+// A test with a GPU; skips where there is none.
 #pragma once
 
-#include "runtime/driver.hpp"
+#include "check/device_run.hpp"
 
 #include <gtest/gtest.h>
 
-#include <cstdint>
-#include <cstring>
 #include <memory>
-#include <vector>
+#include <string>
 
 namespace sale::test {
 
-/// The driver with device 0's primary context current, or null and a reason.
+/// GPU 0 with its primary context, current on the thread that asks first; or null and a reason.
 struct Gpu {
-  std::shared_ptr<const Driver> driver;
+  std::shared_ptr<const Device> device;
   std::string why_not;
 
   static const Gpu &get();
@@ -24,43 +22,17 @@ struct Gpu {
 class GpuTest : public ::testing::Test {
 protected:
   void SetUp() override {
-    if (Gpu::get().driver == nullptr) {
+    if (Gpu::get().device == nullptr) {
       GTEST_SKIP() << "no GPU: " << Gpu::get().why_not;
     }
   }
 };
 
-/// Device memory between two guard zones, all of it poisoned: what a kernel must not read is NaN, what it must not
-/// write is checked afterwards.
-class GuardedMemory {
-public:
-  explicit GuardedMemory(std::size_t bytes);
-  ~GuardedMemory();
-  GuardedMemory(const GuardedMemory &) = delete;
-  GuardedMemory &operator=(const GuardedMemory &) = delete;
+/// Engine options of all GPU tests: kernels are cached in the build folder, or wherever SALE_CACHE_DIR says. `arch`:
+/// empty = the device's own.
+Options test_options(const std::string &arch = {});
 
-  void *data() const { return reinterpret_cast<void *>(base_ + guard_bytes); }
-  std::size_t bytes() const { return bytes_; }
-  void write(const void *from, std::size_t bytes) const;
-  std::vector<std::uint8_t> read(std::size_t offset, std::size_t bytes) const;
-  /// Neither guard zone was written.
-  bool guards_intact() const;
-
-  template <class T>
-  std::vector<T> read_as(std::size_t offset, std::size_t count) const {
-    const std::vector<std::uint8_t> raw = read(offset, count * sizeof(T));
-    std::vector<T> values(count);
-    if (count != 0) {
-      std::memcpy(values.data(), raw.data(), raw.size());
-    }
-    return values;
-  }
-
-private:
-  static constexpr std::size_t guard_bytes = 4096;
-
-  cu::Address base_ = 0;
-  std::size_t bytes_;
-};
+check::DeviceResult run_on_gpu(const check::DeviceRun &run, const reference::Tensors &tensors,
+                               const std::string &arch = {});
 
 } // namespace sale::test

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole method on a GPU against the CPU oracle: every head_dim, element type, GQA ratio and estimator over ragged
 // lengths.
+#include "check/compare.hpp"
 #include "reference/attend.hpp"
-#include "reference/means.hpp"
 #include "reference/region.hpp"
-#include "reference/select.hpp"
 #include "reference/synthetic.hpp"
-#include "reference/thresholds.hpp"
-#include "tests/gpu/device_run.hpp"
 #include "tests/gpu/gpu_fixture.hpp"
 
 #include <fmt/format.h>
@@ -22,112 +19,17 @@
 namespace sale::test {
 namespace {
 
-// Largest |q| · |k| that a product of this case can have: errors of fp32 accumulation scale with it.
-double product_size(const reference::Tensors &t) {
-  const auto largest_norm = [&](const std::vector<float> &values) {
-    double largest = 0;
-    for (std::size_t row = 0; row < values.size(); row += t.head_dim) {
-      double sum = 0;
-      for (int d = 0; d < t.head_dim; ++d) {
-        sum += static_cast<double>(values[row + d]) * values[row + d];
-      }
-      largest = std::max(largest, sum);
-    }
-    return std::sqrt(largest);
-  };
-  return largest_norm(t.q) * largest_norm(t.k);
+using check::DeviceResult;
+using check::DeviceRun;
+
+void expect_none(const check::Problems &problems) {
+  for (const std::string &problem : problems) {
+    ADD_FAILURE() << problem;
+  }
 }
 
-double largest_magnitude(const std::vector<float> &values) {
-  double largest = 0;
-  for (const float value : values) {
-    largest = std::max(largest, std::abs(static_cast<double>(value)));
-  }
-  return largest;
-}
-
-// What end-to-end comparisons may differ by, in units of q · k (docs/numerics.md, section 11).
-struct Bounds {
-  double product;   // one q · k accumulated in fp32: head_dim/8 additions of relative error 2^-23
-  double threshold; // T: two products, and l to 1e-5
-  double estimate;  // how far an estimate may move when kbar differs in its last bit and flips codes
-
-  Bounds(const reference::Tensors &t, Estimator estimator, float scale) {
-    product = t.head_dim / 8.0 * std::ldexp(1.0, -23) * product_size(t);
-    threshold = 2 * product + 2e-5 / scale;
-    // Two codes of the largest group flip by one, each against the largest query element.
-    const double code = estimator == Estimator::exact ? 0 : 2.0 / (estimator == Estimator::int8 ? 127 : 7);
-    estimate = threshold + product + 2 * code * largest_magnitude(t.k) * largest_magnitude(t.q);
-  }
-};
-
-void expect_output(const DeviceResult &result, const reference::Attention &expected, const reference::Tensors &tensors,
-                   const Problem &problem, double scale_of_product) {
-  const double unit = problem.dtype == DType::bf16 ? std::ldexp(1.0, -8) : std::ldexp(1.0, -11);
-  const double value_size = largest_magnitude(tensors.v);
-  double error = 0;
-  double size = 0;
-  std::size_t wrong = 0;
-  for (std::size_t i = 0; i < expected.out.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(result.out[i]) - expected.out[i]);
-    wrong += difference <= unit * (value_size + std::abs(expected.out[i])) ? 0U : 1U; // NaN is wrong
-    error += difference * difference;
-    size += static_cast<double>(expected.out[i]) * expected.out[i];
-  }
-  EXPECT_EQ(wrong, 0U) << "of " << expected.out.size() << " output elements";
-  EXPECT_LE(std::sqrt(error), (problem.dtype == DType::bf16 ? 4e-3 : 1e-3) * std::sqrt(size));
-  std::size_t wrong_lse = 0;
-  for (std::size_t i = 0; i < expected.lse.size(); ++i) {
-    wrong_lse += std::abs(static_cast<double>(result.lse[i]) - expected.lse[i]) <= 1e-4 + scale_of_product ? 0U : 1U;
-  }
-  EXPECT_EQ(wrong_lse, 0U) << "of " << expected.lse.size() << " lse values";
-}
-
-// Compares one run, stage by stage: thresholds, then the mask given the device's own means and thresholds, then the
-// mask end to end, then the output given the device's mask.
-void expect_method(const DeviceRun &run, const reference::Tensors &tensors) {
-  const float scale = effective_softmax_scale(run.problem);
-  const DeviceResult result = run_on_device(run, tensors);
-  EXPECT_TRUE(result.guards_intact) << "something was written outside its buffer";
-  const Bounds bounds(tensors, run.policy.estimator, scale);
-
-  const auto thresholds = reference::thresholds(tensors, run.policy, scale);
-  std::size_t wrong_thresholds = 0;
-  for (std::size_t i = 0; i < thresholds.value.size(); ++i) {
-    const bool same = result.threshold[i] == thresholds.value[i]; // infinities
-    wrong_thresholds +=
-        same || std::abs(static_cast<double>(result.threshold[i]) - thresholds.value[i]) <= bounds.threshold ? 0U : 1U;
-  }
-  EXPECT_EQ(wrong_thresholds, 0U) << "of " << thresholds.value.size() << " thresholds";
-
-  const auto estimates =
-      reference::prepare_estimates(tensors, run.policy, scale, result.kbar, result.qbar, result.threshold);
-  const reference::Mask same_inputs = reference::select(tensors, run.policy, estimates);
-  const auto kbar = reference::mean_keys(tensors);
-  const auto qbar = reference::mean_queries(tensors);
-  const auto own = reference::prepare_estimates(tensors, run.policy, scale, kbar, qbar, thresholds.value);
-  const reference::Mask end_to_end = reference::select(tensors, run.policy, own);
-  if (run.policy.estimator != Estimator::exact) {
-    EXPECT_TRUE(result.mask == same_inputs) << "the mask must be the oracle's, bit for bit, given kbar, qbar and T";
-  }
-  if (!(result.mask == end_to_end)) {
-    const auto margins = reference::estimate_margins(tensors, run.policy, own);
-    int beyond = 0;
-    for (int b = 0; b < tensors.shape.batch; ++b) {
-      for (int h = 0; h < run.problem.num_q_heads; ++h) {
-        for (int m = 0; m < result.mask.q_blocks(); ++m) {
-          for (int j = 0; j < result.mask.k_blocks(); ++j) {
-            const bool differs = result.mask.test(b, h, m, j) != end_to_end.test(b, h, m, j);
-            beyond += differs && !(std::abs(margins.at(b, h, m, j)) <= bounds.estimate) ? 1 : 0;
-          }
-        }
-      }
-    }
-    EXPECT_EQ(beyond, 0) << "blocks differ from the oracle's mask by more than the stated bound " << bounds.estimate;
-  }
-
-  const auto expected = reference::attend(tensors, scale, &result.mask, run.policy.block_q, run.policy.block_k);
-  expect_output(result, expected, tensors, run.problem, 2 * bounds.product * scale);
+void expect_method(const DeviceRun &run, const reference::Tensors &tensors, const std::string &arch = {}) {
+  expect_none(check::compare_method(run, tensors, run_on_gpu(run, tensors, arch)));
 }
 
 struct Lengths {
@@ -219,12 +121,11 @@ void sweep(const Combination &c, std::size_t first_round, const std::vector<Leng
   for (const Lengths &length : lengths) {
     for (std::size_t i = 0; i < rounds_each; ++i, ++round) {
       DeviceRun run = make_run(c.dtype, c.head_dim, c.gqa, estimators[round % estimators.size()], round);
-      run.arch = c.arch;
       const Shape shape{length.kv_len <= 130 ? 2 : 1, length.q_len, length.kv_len};
       SCOPED_TRACE(fmt::format("q_len {} kv_len {} {} q{} k{} sink {} window {} tau {} round {}", length.q_len,
                                length.kv_len, to_string(run.policy.estimator), run.policy.block_q, run.policy.block_k,
                                run.policy.sink, run.policy.window, run.policy.tau, round));
-      expect_method(run, make_data(run, shape, round));
+      expect_method(run, make_data(run, shape, round), c.arch);
     }
   }
 }
@@ -261,9 +162,8 @@ TEST_P(DenseAttention, IsWhatTauZeroAndTheDenseKernelCompute) {
     const auto tensors = make_data(run, shape, 1);
     const float scale = effective_softmax_scale(run.problem);
     const auto expected = reference::attend(tensors, scale, nullptr);
-    const double product = 2 * Bounds(tensors, run.policy.estimator, scale).product * scale;
-    const DeviceResult sparse = run_on_device(run, tensors);
-    expect_output(sparse, expected, tensors, run.problem, product);
+    const DeviceResult sparse = run_on_gpu(run, tensors);
+    expect_none(check::compare_output(run.problem, tensors, sparse, expected));
     for (int m = 0; m < sparse.mask.q_blocks(); ++m) {
       const auto region = reference::region_of(run.policy, shape, m);
       for (int j = 0; j < sparse.mask.k_blocks(); ++j) {
@@ -275,7 +175,7 @@ TEST_P(DenseAttention, IsWhatTauZeroAndTheDenseKernelCompute) {
       }
     }
     run.dense = true;
-    expect_output(run_on_device(run, tensors), expected, tensors, run.problem, product);
+    expect_none(check::compare_output(run.problem, tensors, run_on_gpu(run, tensors), expected));
   }
 }
 
@@ -325,8 +225,7 @@ TEST_F(UnusualData, OneDominatingKeyAmongManyCostsNoPrecision) {
   const auto expected = reference::attend(tensors, scale, nullptr);
   for (const bool dense : {false, true}) {
     run.dense = dense;
-    expect_output(run_on_device(run, tensors), expected, tensors, run.problem,
-                  2 * Bounds(tensors, run.policy.estimator, scale).product * scale);
+    expect_none(check::compare_output(run.problem, tensors, run_on_gpu(run, tensors), expected));
   }
 }
 

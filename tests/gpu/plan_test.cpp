@@ -3,7 +3,6 @@
 // held.
 #include "reference/attend.hpp"
 #include "reference/synthetic.hpp"
-#include "tests/gpu/device_run.hpp"
 #include "tests/gpu/gpu_fixture.hpp"
 
 #include <algorithm>
@@ -12,6 +11,9 @@
 
 namespace sale::test {
 namespace {
+
+using check::DeviceResult;
+using check::DeviceRun;
 
 DeviceRun small_run(Estimator estimator) {
   DeviceRun run;
@@ -31,9 +33,9 @@ TEST_F(PlanTest, GivesTheSameBitsInTwentyRuns) {
   for (const Estimator estimator : {Estimator::int8, Estimator::int4, Estimator::exact}) {
     const DeviceRun run = small_run(estimator);
     const auto tensors = reference::structured(run.problem, {1, 1025, 1025}, 3);
-    const DeviceResult first = run_on_device(run, tensors);
+    const DeviceResult first = run_on_gpu(run, tensors);
     for (int i = 1; i < 20; ++i) {
-      const DeviceResult again = run_on_device(run, tensors);
+      const DeviceResult again = run_on_gpu(run, tensors);
       ASSERT_TRUE(again.mask == first.mask) << to_string(estimator) << " run " << i;
       ASSERT_TRUE(same_bits(again.out, first.out) && same_bits(again.lse, first.lse))
           << to_string(estimator) << " run " << i;
@@ -44,13 +46,13 @@ TEST_F(PlanTest, GivesTheSameBitsInTwentyRuns) {
 TEST_F(PlanTest, EveryBatchEntryEqualsItsOwnRun) {
   const DeviceRun run = small_run(Estimator::int8);
   const auto both = reference::structured(run.problem, {2, 300, 700}, 4);
-  const DeviceResult together = run_on_device(run, both);
+  const DeviceResult together = run_on_gpu(run, both);
   for (int b = 0; b < 2; ++b) {
     auto one = reference::make_tensors(run.problem, {1, 300, 700});
     std::memcpy(one.q.data(), both.query(b, 0, 0), one.q.size() * 4);
     std::memcpy(one.k.data(), both.key(b, 0, 0), one.k.size() * 4);
     std::memcpy(one.v.data(), both.value(b, 0, 0), one.v.size() * 4);
-    const DeviceResult alone = run_on_device(run, one);
+    const DeviceResult alone = run_on_gpu(run, one);
     EXPECT_EQ(0, std::memcmp(alone.out.data(), together.out.data() + b * alone.out.size(), alone.out.size() * 4));
     EXPECT_EQ(0, std::memcmp(alone.mask.words().data(), together.mask.words().data() + b * alone.mask.words().size(),
                              alone.mask.words().size() * 4));
@@ -79,7 +81,7 @@ TEST_F(PlanTest, AttendsExactlyOverAMaskThatIsGiven) {
         }
       }
       run.mask_in = &mask;
-      const DeviceResult result = run_on_device(run, tensors);
+      const DeviceResult result = run_on_gpu(run, tensors);
       EXPECT_TRUE(result.guards_intact);
       const auto expected = reference::attend(tensors, effective_softmax_scale(run.problem), &mask, block_q, block_k);
       double error = 0;
@@ -100,7 +102,7 @@ TEST_F(PlanTest, ARowWithoutKeysGivesZeroAndMinusInfinity) {
   reference::Mask mask(shape, run.problem.num_q_heads, run.policy.block_q, run.policy.block_k);
   mask.set(0, 1, 1, 0);
   run.mask_in = &mask;
-  const DeviceResult result = run_on_device(run, tensors);
+  const DeviceResult result = run_on_gpu(run, tensors);
   for (int h = 0; h < run.problem.num_q_heads; ++h) {
     for (int i = 0; i < shape.q_len; ++i) {
       const std::size_t row = tensors.q_row(0, h, i);
@@ -119,8 +121,8 @@ TEST_F(PlanTest, TauAndShiftOfACallAreThoseOfAPolicy) {
   by_call.tau = by_policy.policy.tau_per_head;
   by_call.shift = by_policy.policy.shift_per_head;
   const auto tensors = reference::structured(by_policy.problem, {1, 900, 1100}, 6);
-  const DeviceResult expected = run_on_device(by_policy, tensors);
-  const DeviceResult result = run_on_device(by_call, tensors);
+  const DeviceResult expected = run_on_gpu(by_policy, tensors);
+  const DeviceResult result = run_on_gpu(by_call, tensors);
   EXPECT_TRUE(result.mask == expected.mask);
   EXPECT_TRUE(same_bits(result.out, expected.out));
 }
@@ -130,7 +132,7 @@ TEST_F(PlanTest, AGivenKbarDecidesTheCodesAndAChunkThenMatchesTheWhole) {
   DeviceRun run = small_run(Estimator::int8);
   const auto whole = reference::structured(run.problem, {1, 1024, 1024}, 8);
   run.kbar.assign(static_cast<std::size_t>(run.problem.num_kv_heads) * run.problem.head_dim, 0.125F);
-  const DeviceResult all = run_on_device(run, whole);
+  const DeviceResult all = run_on_gpu(run, whole);
   const int offset = 640;
   auto chunk = reference::make_tensors(run.problem, {1, 256, 896});
   for (int h = 0; h < run.problem.num_q_heads; ++h) {
@@ -142,7 +144,7 @@ TEST_F(PlanTest, AGivenKbarDecidesTheCodesAndAChunkThenMatchesTheWhole) {
     std::copy_n(whole.key(0, g, 0), 896 * run.problem.head_dim, chunk.k.begin() + at);
     std::copy_n(whole.value(0, g, 0), 896 * run.problem.head_dim, chunk.v.begin() + at);
   }
-  const DeviceResult part = run_on_device(run, chunk);
+  const DeviceResult part = run_on_gpu(run, chunk);
   for (int h = 0; h < run.problem.num_q_heads; ++h) {
     for (int m = 0; m < part.mask.q_blocks(); ++m) {
       for (int j = 0; j < part.mask.k_blocks(); ++j) {

@@ -4,17 +4,17 @@
 
 #include "reference/mask.hpp"
 #include "reference/tensors.hpp"
+#include "runtime/device.hpp"
 #include "sale/sale.hpp"
 
-#include <string>
+#include <memory>
 #include <vector>
 
-namespace sale::test {
+namespace sale::check {
 
 struct DeviceRun {
   Problem problem;
   Policy policy;
-  std::string arch;     ///< empty = the device's own
   bool dense = false;   ///< run_dense
   bool strided = false; ///< [batch, token, head, head_dim] with gaps between rows, as engines keep it
   const reference::Mask *mask_in = nullptr;
@@ -23,20 +23,29 @@ struct DeviceRun {
   std::vector<float> kbar;  ///< RunArgs::kbar; empty = null
 };
 
+/// Rows of integer codes, one byte each whatever the device's layout, and their scales.
+struct DeviceCodes {
+  std::vector<std::int8_t> codes; ///< [.., rows, head_dim]
+  std::vector<float> scales;
+};
+
 struct DeviceResult {
   std::vector<float> out; ///< [batch, num_q_heads, q_len, head_dim]
   std::vector<float> lse; ///< [batch, num_q_heads, q_len]
+  bool guards_intact = true;
+  std::vector<KernelInfo> kernels;
+
+  // Of selection; empty where there was none.
   reference::Mask mask;
   std::vector<float> threshold; ///< T, [batch, num_q_heads, q_len]
-  std::vector<float> kbar;
-  std::vector<float> qbar;
-  bool guards_intact = true;
+  std::vector<float> kbar;      ///< As given, else what the device computed; empty for exact.
+  std::vector<float> qbar;      ///< int4
+  DeviceCodes keys;             ///< Scales [batch, num_kv_heads, ceil(kv_len / 32), groups]; empty for exact
+  DeviceCodes queries;          ///< Scales [batch, num_q_heads, q_len]; empty for exact
 };
 
 /// Poisons output, workspace and the gaps between rows first. Throws sale::Error.
-DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tensors);
+DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tensors,
+                           const std::shared_ptr<const Device> &device, const Options &options);
 
-/// Engine options of all GPU tests: kernels are cached in the build folder, or wherever SALE_CACHE_DIR says.
-Options test_options(const std::string &arch = {});
-
-} // namespace sale::test
+} // namespace sale::check

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/gpu/device_run.hpp"
+#include "check/device_run.hpp"
 
+#include "check/guarded_memory.hpp"
 #include "generator/generate.hpp"
 #include "reference/element.hpp"
 #include "runtime/workspace.hpp"
-#include "tests/gpu/gpu_fixture.hpp"
 
-#include <cstdlib>
-
-namespace sale::test {
+namespace sale::check {
 
 namespace {
 
@@ -77,34 +75,97 @@ std::vector<float> download(const GuardedMemory &memory, const Placement &p, int
   return values;
 }
 
+// Where selection left its intermediates, read back.
+class Intermediates {
+public:
+  Intermediates(const GuardedMemory &workspace, const DeviceRun &run, const reference::Tensors &tensors,
+                const Arch &arch)
+      : workspace_(workspace), run_(run), shape_(tensors.shape),
+        spec_(plan_kernels(run.problem, run.policy, arch).front()),
+        layout_(workspace_layout(run.problem, run.policy, shape_, spec_.code_row_bytes())) {}
+
+  void read(DeviceResult &result) const {
+    const Problem &problem = run_.problem;
+    result.threshold = rows_of(layout_.threshold);
+    result.kbar = run_.kbar.empty() ? means(layout_.kbar, problem.num_kv_heads) : run_.kbar;
+    result.qbar = means(layout_.qbar, problem.num_q_heads);
+    if (run_.policy.estimator == Estimator::exact) {
+      return;
+    }
+    const int groups = run_.policy.estimator == Estimator::int4 ? 4 : 1;
+    result.keys.codes = codes(layout_.k_codes, problem.num_kv_heads, shape_.kv_len, shape_.kv_len);
+    result.keys.scales = workspace_.read_as<float>(
+        layout_.k_scales.offset, heads(problem.num_kv_heads) * reference::ceil_div(shape_.kv_len, 32) * groups);
+    result.queries.codes = codes(layout_.q_codes, problem.num_q_heads, shape_.q_len, padded_q_len(shape_.q_len));
+    result.queries.scales = rows_of(layout_.q_scales);
+  }
+
+private:
+  std::size_t heads(int per_batch) const { return static_cast<std::size_t>(shape_.batch) * per_batch; }
+
+  // One value per query row, without the rows that pad a head.
+  std::vector<float> rows_of(const WorkspacePiece &piece) const {
+    const auto padded = static_cast<std::size_t>(padded_q_len(shape_.q_len));
+    const auto all = workspace_.read_as<float>(piece.offset, piece.bytes / 4);
+    std::vector<float> values;
+    for (std::size_t head = 0; head < heads(run_.problem.num_q_heads); ++head) {
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(head * padded);
+      values.insert(values.end(), begin, begin + shape_.q_len);
+    }
+    return values;
+  }
+
+  std::vector<float> means(const WorkspacePiece &piece, int per_batch) const {
+    return piece.bytes == 0 ? std::vector<float>()
+                            : workspace_.read_as<float>(piece.offset, heads(per_batch) * run_.problem.head_dim);
+  }
+
+  // A code is a byte, or on 8.x int4's is a nibble, the even channel low (templates/common/codes.cuh).
+  std::vector<std::int8_t> codes(const WorkspacePiece &piece, int per_batch, int rows, int padded_rows) const {
+    const auto row_bytes = static_cast<std::size_t>(spec_.code_row_bytes());
+    const bool packed = run_.policy.estimator == Estimator::int4 && spec_.arch.has_int4_mma();
+    const auto bytes = workspace_.read(piece.offset, piece.bytes);
+    std::vector<std::int8_t> values;
+    for (std::size_t head = 0; head < heads(per_batch); ++head) {
+      for (int row = 0; row < rows; ++row) {
+        const std::uint8_t *at = bytes.data() + (head * padded_rows + row) * row_bytes;
+        for (int d = 0; d < run_.problem.head_dim; ++d) {
+          const int nibble = at[d / 2] >> (d % 2 * 4) & 15;
+          values.push_back(static_cast<std::int8_t>(packed ? (nibble ^ 8) - 8 : at[d]));
+        }
+      }
+    }
+    return values;
+  }
+
+  const GuardedMemory &workspace_;
+  const DeviceRun &run_;
+  const Shape &shape_;
+  KernelSpec spec_;
+  WorkspaceLayout layout_;
+};
+
 } // namespace
 
-Options test_options(const std::string &arch) {
-  Options options;
-  options.arch = arch;
-  if (std::getenv("SALE_CACHE_DIR") == nullptr) {
-    options.cache_dir = std::filesystem::path(SALE_BINARY_DIR) / "test-cache";
-  }
-  return options;
-}
-
-DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tensors) {
+DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tensors,
+                           const std::shared_ptr<const Device> &device, const Options &options) {
+  const CurrentContext current(*device);
   const Problem &problem = run.problem;
   const Shape &shape = tensors.shape;
-  const Engine engine(0, test_options(run.arch));
+  const Engine engine(-1, options);
   const Plan plan = engine.prepare(problem, run.policy);
 
   const Placement q = place(shape.batch, problem.num_q_heads, shape.q_len, problem.head_dim, run.strided);
   const Placement kv = place(shape.batch, problem.num_kv_heads, shape.kv_len, problem.head_dim, run.strided);
-  const GuardedMemory q_memory(q.elements * 2);
-  const GuardedMemory k_memory(kv.elements * 2);
-  const GuardedMemory v_memory(kv.elements * 2);
-  const GuardedMemory out_memory(q.elements * 2);
+  const GuardedMemory q_memory(device, q.elements * 2);
+  const GuardedMemory k_memory(device, kv.elements * 2);
+  const GuardedMemory v_memory(device, kv.elements * 2);
+  const GuardedMemory out_memory(device, q.elements * 2);
   const std::size_t rows = tensors.q_rows();
-  const GuardedMemory lse_memory(rows * 4);
+  const GuardedMemory lse_memory(device, rows * 4);
   const std::size_t words = mask_words(problem, run.policy, shape);
-  const GuardedMemory mask_memory(words * 4);
-  const GuardedMemory workspace(plan.workspace_bytes(shape));
+  const GuardedMemory mask_memory(device, words * 4);
+  const GuardedMemory workspace(device, plan.workspace_bytes(shape));
   upload(q_memory, q, tensors.q, shape.batch, problem.dtype);
   upload(k_memory, kv, tensors.k, shape.batch, problem.dtype);
   upload(v_memory, kv, tensors.v, shape.batch, problem.dtype);
@@ -124,9 +185,9 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   } else if (!run.dense) {
     args.mask_out = static_cast<std::uint32_t *>(mask_memory.data());
   }
-  const GuardedMemory tau(run.tau.size() * 4);
-  const GuardedMemory shift(run.shift.size() * 4);
-  const GuardedMemory kbar(run.kbar.size() * 4);
+  const GuardedMemory tau(device, run.tau.size() * 4);
+  const GuardedMemory shift(device, run.shift.size() * 4);
+  const GuardedMemory kbar(device, run.kbar.size() * 4);
   const auto give = [](const GuardedMemory &memory, const std::vector<float> &values) {
     memory.write(values.data(), values.size() * 4);
     return values.empty() ? nullptr : static_cast<const float *>(memory.data());
@@ -139,10 +200,11 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   } else {
     plan.run(args, nullptr);
   }
-  const Driver &driver = *Gpu::get().driver;
+  const Driver &driver = device->driver();
   driver.check(driver.api.stream_synchronize(nullptr), "cuStreamSynchronize");
 
   DeviceResult result;
+  result.kernels = plan.kernels();
   bool gaps_intact = true;
   result.out = download(out_memory, q, shape.batch, problem.dtype, gaps_intact);
   result.lse = lse_memory.read_as<float>(0, rows);
@@ -155,21 +217,8 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   result.mask = reference::Mask(shape, problem.num_q_heads, run.policy.block_q, run.policy.block_k);
   result.mask.assign_words(mask_memory.read_as<std::uint32_t>(0, words));
 
-  const int code_row_bytes = plan_kernels(problem, run.policy, parse_arch(engine.arch())).front().code_row_bytes();
-  const WorkspaceLayout layout = workspace_layout(problem, run.policy, shape, code_row_bytes);
-  const auto padded = static_cast<std::size_t>(padded_q_len(shape.q_len));
-  const auto thresholds = workspace.read_as<float>(layout.threshold.offset, layout.threshold.bytes / 4);
-  for (std::size_t head = 0; head < static_cast<std::size_t>(shape.batch) * problem.num_q_heads; ++head) {
-    const auto begin = thresholds.begin() + static_cast<std::ptrdiff_t>(head * padded);
-    result.threshold.insert(result.threshold.end(), begin, begin + shape.q_len);
-  }
-  const auto means = [&](const WorkspacePiece &piece, int heads) {
-    const std::size_t count = static_cast<std::size_t>(shape.batch) * heads * problem.head_dim;
-    return piece.bytes == 0 ? std::vector<float>() : workspace.read_as<float>(piece.offset, count);
-  };
-  result.kbar = run.kbar.empty() ? means(layout.kbar, problem.num_kv_heads) : run.kbar;
-  result.qbar = means(layout.qbar, problem.num_q_heads);
+  Intermediates(workspace, run, tensors, parse_arch(engine.arch())).read(result);
   return result;
 }
 
-} // namespace sale::test
+} // namespace sale::check

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// A device's result against the CPU oracle, stage by stage, within the bounds of docs/numerics.md, section 11.
+#pragma once
+
+#include "check/device_run.hpp"
+#include "reference/attend.hpp"
+
+#include <string>
+#include <vector>
+
+namespace sale::check {
+
+/// Sentences that say what is wrong; empty when all is well.
+using Problems = std::vector<std::string>;
+
+/// Of a selecting run: means, codes and mask given the device's own inputs of each stage, thresholds, the mask end to
+/// end, and the output given the device's mask.
+Problems compare_method(const DeviceRun &run, const reference::Tensors &tensors, const DeviceResult &result);
+
+/// Output and lse of any run.
+Problems compare_output(const Problem &problem, const reference::Tensors &tensors, const DeviceResult &result,
+                        const reference::Attention &expected);
+
+} // namespace sale::check

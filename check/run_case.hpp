@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// One case on one device, compared with the oracle.
+#pragma once
+
+#include "check/check_case.hpp"
+#include "check/compare.hpp"
+#include "runtime/driver.hpp"
+
+#include <memory>
+
+namespace sale::check {
+
+struct CaseResult {
+  Problems problems;               ///< Empty: passed.
+  std::vector<KernelInfo> kernels; ///< Of its plan.
+};
+
+/// On GPU `ordinal`, or of an emulator on the device that is the case's architecture. A refusal, a fault or a report of
+/// the emulator is a problem, not an exception.
+CaseResult run_case(const CheckCase &check_case, const std::shared_ptr<const Driver> &driver, int ordinal,
+                    const Options &options);
+
+} // namespace sale::check
