@@ -52,7 +52,7 @@ void execute_store(Thread &thread, const Instruction &instruction, u64 *slot) {
   check_global(thread, instruction, destination, bytes, unit, true);
   const AsyncAccess access = thread.cta().shared().begin_read(thread, instruction, shared_operand(instruction, slot, 1),
                                                               bytes, unit, Proxy::async);
-  thread.state<BulkStores>().add(instruction, access,
+  thread.state<BulkStores>().add(instruction, {access},
                                  [destination, bytes](const u8 *data) { std::memcpy(destination, data, bytes); });
 }
 
@@ -72,9 +72,9 @@ void execute_wait(Thread &thread, const Instruction &instruction, u64 *slot) {
 
 } // namespace
 
-void BulkStores::add(const Instruction &instruction, const AsyncAccess &source, Write write) {
+void BulkStores::add(const Instruction &instruction, std::vector<AsyncAccess> sources, Write write) {
   auto store = std::make_shared<Store>();
-  store->source = source;
+  store->sources = std::move(sources);
   store->write = std::move(write);
   open_.push_back(std::move(store));
   last_ = &instruction;
@@ -90,9 +90,11 @@ void BulkStores::read(Thread &thread, const std::shared_ptr<Store> &store) {
     return;
   }
   SharedMemory &shared = thread.cta().shared();
-  const u8 *bytes = shared.peek(store->source);
-  store->data.assign(bytes, bytes + store->source.bytes);
-  shared.end_read(thread.warp(), store->source);
+  for (const AsyncAccess &source : store->sources) {
+    const u8 *bytes = shared.peek(source);
+    store->data.insert(store->data.end(), bytes, bytes + source.bytes);
+    shared.end_read(thread.warp(), source);
+  }
   store->read = true;
   thread.cta().post([store] { write(*store); });
 }

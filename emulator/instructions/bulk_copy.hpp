@@ -20,7 +20,8 @@ public:
   /// What to do with the source's bytes.
   using Write = std::function<void(const u8 *)>;
 
-  void add(const Instruction &instruction, const AsyncAccess &source, Write write);
+  /// The sources' bytes come to `write` one after the other.
+  void add(const Instruction &instruction, std::vector<AsyncAccess> sources, Write write);
   void commit();
   /// wait_group: all but the last `pending` groups have read their source; unless `read_only`, written it too.
   void wait(Thread &thread, u32 pending, bool read_only);
@@ -28,7 +29,7 @@ public:
 
 private:
   struct Store {
-    AsyncAccess source;
+    std::vector<AsyncAccess> sources;
     Write write;
     std::vector<u8> data; ///< once read
     bool read = false;

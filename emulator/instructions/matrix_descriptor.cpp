@@ -28,9 +28,9 @@ u32 MatrixDescriptor::chunk(bool k_major, u32 line, u32 chunk) const {
     const u32 chunks = k_major ? leading : stride;
     return start + group * lines + within * chunk_bytes + chunk * chunks;
   }
-  const u32 columns = span / chunk_bytes; // 8 lines of `span` bytes
-  const u32 offset = k_major ? chunk * chunk_bytes : chunk / columns * leading + chunk % columns * chunk_bytes;
-  return swizzle_address(start + group * stride + within * span + offset, span);
+  const u32 columns = span / chunk_bytes; // 8 lines of `span` bytes, and what is beyond them `leading` further on
+  const u32 offset = chunk / columns * leading + chunk % columns * chunk_bytes;
+  return swizzle_address(start + group * stride + within * span + offset, span, base_offset);
 }
 
 } // namespace sale::emulator

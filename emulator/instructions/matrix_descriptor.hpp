@@ -10,7 +10,7 @@ struct MatrixDescriptor {
   u32 start = 0;       ///< Shared address.
   u32 leading = 0;     ///< Bytes.
   u32 stride = 0;      ///< Bytes.
-  u32 base_offset = 0; ///< Phase of the swizzle; 0 when its pattern starts where addresses say.
+  u32 base_offset = 0; ///< Lines of 128 bytes by which the swizzle's pattern starts late.
   u32 span = 0;        ///< Of the swizzle: 0, 32, 64 or 128 bytes.
 
   explicit MatrixDescriptor(u64 bits);

@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace sale::emulator {
 
@@ -71,21 +70,12 @@ Box box_operand(Thread &thread, const Instruction &instruction, const u64 *slot,
   if (rank != box.map.rank || !instruction.has(fmt::format("{}d", rank))) {
     fault(thread, instruction, fmt::format("{} coordinates for a tensor map of {} dimensions", rank, box.map.rank));
   }
-  if (box.map.swizzle != 0 && box.map.row_bytes() != box.map.swizzle_span()) {
-    fault(thread, instruction,
-          fmt::format("rows of {} bytes swizzled within {}: the emulator knows only rows as wide as the swizzle",
-                      box.map.row_bytes(), box.map.swizzle_span()));
-  }
   std::array<s32, TensorMap::max_rank> corner{};
-  u32 rows = 1;
   for (u32 i = 0; i < rank; ++i) {
     corner[i] = static_cast<s32>(slot[operand.slot + 1 + static_cast<int>(i)]);
-    rows *= i == 0 ? 1 : box.map.count(i);
   }
-  box.rows.resize(rows);
-  for (u32 i = 0; i < rows; ++i) {
-    Row &row = box.rows[i];
-    row = row_of(box.map, corner.data(), i);
+  for (u32 i = 0; i < box.map.rows(); ++i) {
+    const Row &row = box.rows.emplace_back(row_of(box.map, corner.data(), i));
     if (row.bytes > 0) {
       check_global(thread, instruction, row.global, row.bytes, box.map.element_bytes(), write);
     }
@@ -93,7 +83,6 @@ Box box_operand(Thread &thread, const Instruction &instruction, const u64 *slot,
   return box;
 }
 
-// Shared addresses: the box's byte `offset` is kept at swizzle(address + offset).
 u32 shared_operand(Thread &thread, const Instruction &instruction, u64 address) {
   if (address % shared_alignment != 0) {
     fault(thread, instruction,
@@ -102,25 +91,46 @@ u32 shared_operand(Thread &thread, const Instruction &instruction, u64 address) 
   return static_cast<u32>(std::min<u64>(address, 0xffffff80U)); // beyond the window, so that it faults
 }
 
-// From a box as rows to the bytes of shared memory from `address` up, or back: the permutation is its own inverse.
-std::vector<u8> swizzle(const u8 *bytes, u32 count, u32 address, u32 span) {
-  std::vector<u8> result(count);
-  for (u32 i = 0; i < count; i += chunk_bytes) {
-    std::memcpy(result.data() + (swizzle_address(address + i, span) - address), bytes + i, chunk_bytes);
+// A piece of shared memory, and where its bytes are in the box (rows one after the other).
+struct Chunk {
+  u32 shared;
+  u32 box;
+};
+
+// By ascending shared address.
+std::vector<Chunk> chunks_of(const TensorMap &map, u32 address) {
+  std::vector<Chunk> chunks;
+  const u32 rows = map.rows();
+  for (u32 row = 0; row < rows; ++row) {
+    for (u32 i = 0; i < map.row_bytes(); i += chunk_bytes) {
+      chunks.push_back(
+          {swizzle_address(address + row * map.pitch() + i, map.swizzle_span()), row * map.row_bytes() + i});
+    }
   }
-  return result;
+  std::sort(chunks.begin(), chunks.end(), [](const Chunk &x, const Chunk &y) { return x.shared < y.shared; });
+  return chunks;
 }
 
-// Out of bounds: zero, or the type's NaN.
-void fill(std::vector<u8> &bytes, const TensorMap &map) {
-  if (map.fill == 0) {
-    std::fill(bytes.begin(), bytes.end(), u8{0});
-    return;
+// begin(address, bytes) for each run of neighbours.
+template <class Begin>
+std::vector<AsyncAccess> begin_runs(const std::vector<Chunk> &chunks, const Begin &begin) {
+  std::vector<AsyncAccess> accesses;
+  for (std::size_t i = 0; i < chunks.size();) {
+    std::size_t end = i + 1;
+    while (end < chunks.size() && chunks[end].shared == chunks[end - 1].shared + chunk_bytes) {
+      ++end;
+    }
+    accesses.push_back(begin(chunks[i].shared, static_cast<u32>(end - i) * chunk_bytes));
+    i = end;
   }
-  std::fill(bytes.begin(), bytes.end(), u8{0xff});
-  const std::size_t element = map.element_bytes();
-  for (std::size_t i = element - 1; i < bytes.size(); i += element) {
-    bytes[i] = 0x7f;
+  return accesses;
+}
+
+// Out of bounds: zero, or the NaN that the hardware has for every type (measured on an H100).
+void fill(std::vector<u8> &bytes, const TensorMap &map) {
+  for (std::size_t i = 0; map.fill != 0 && i < bytes.size(); i += 2) {
+    bytes[i] = 0xf7;
+    bytes[i + 1] = 0x7f;
   }
 }
 
@@ -146,27 +156,44 @@ void execute_load(Thread &thread, const Instruction &instruction, u64 *slot) {
   const u32 destination = shared_operand(thread, instruction, slot[instruction.operand(0).slot]);
   Box box = box_operand(thread, instruction, slot, instruction.operand(1), false);
   const auto address = static_cast<u32>(std::min<u64>(slot[instruction.operand(2).slot], 0xffffffffU));
-  const u32 bytes = box.map.box_bytes(); // whatever is out of bounds
   Cta &cta = thread.cta();
   Mbarriers &barriers = cta.state<Mbarriers>();
-  Mbarrier &barrier = barriers.begin_copy(thread, instruction, address, bytes);
-  const AsyncAccess access = cta.shared().begin_write(thread, instruction, destination, bytes, shared_alignment);
-  cta.post([&cta, &instruction, &barriers, &barrier, access, box = std::move(box)] {
+  Mbarrier &barrier = barriers.begin_copy(thread, instruction, address, box.map.box_bytes());
+  std::vector<Chunk> chunks = chunks_of(box.map, destination);
+  std::vector<AsyncAccess> accesses = begin_runs(chunks, [&](u32 from, u32 bytes) {
+    return cta.shared().begin_write(thread, instruction, from, bytes, chunk_bytes);
+  });
+  cta.post([&cta, &instruction, &barriers, &barrier, accesses = std::move(accesses), chunks = std::move(chunks),
+            box = std::move(box)] {
     const std::vector<u8> rows = read_box(box);
-    const std::vector<u8> data = swizzle(rows.data(), access.bytes, access.address, box.map.swizzle_span());
-    cta.shared().land_on(barrier.filling(), barrier.agent(), access, data.data(), Proxy::async);
-    barriers.end_copy(cta, instruction, barrier, access.bytes);
+    std::vector<u8> data(rows.size());
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+      std::copy_n(rows.data() + chunks[i].box, chunk_bytes, data.data() + i * chunk_bytes);
+    }
+    const u8 *from = data.data();
+    for (const AsyncAccess &access : accesses) {
+      cta.shared().land_on(barrier.filling(), barrier.agent(), access, from, Proxy::async);
+      from += access.bytes;
+    }
+    barriers.end_copy(cta, instruction, barrier, box.map.box_bytes());
   });
 }
 
 void execute_store(Thread &thread, const Instruction &instruction, u64 *slot) {
   Box box = box_operand(thread, instruction, slot, instruction.operand(0), true);
   const u32 source = shared_operand(thread, instruction, slot[instruction.operand(1).slot]);
-  const AsyncAccess access = thread.cta().shared().begin_read(thread, instruction, source, box.map.box_bytes(),
-                                                              shared_alignment, Proxy::async);
-  thread.state<BulkStores>().add(instruction, access, [access, box = std::move(box)](const u8 *data) {
-    write_box(box, swizzle(data, access.bytes, access.address, box.map.swizzle_span()).data());
+  std::vector<Chunk> chunks = chunks_of(box.map, source);
+  std::vector<AsyncAccess> accesses = begin_runs(chunks, [&](u32 from, u32 bytes) {
+    return thread.cta().shared().begin_read(thread, instruction, from, bytes, chunk_bytes, Proxy::async);
   });
+  thread.state<BulkStores>().add(instruction, std::move(accesses),
+                                 [chunks = std::move(chunks), box = std::move(box)](const u8 *data) {
+                                   std::vector<u8> rows(box.map.box_bytes());
+                                   for (std::size_t i = 0; i < chunks.size(); ++i) {
+                                     std::copy_n(data + i * chunk_bytes, chunk_bytes, rows.data() + chunks[i].box);
+                                   }
+                                   write_box(box, rows.data());
+                                 });
 }
 
 void execute_prefetch(Thread &thread, const Instruction &instruction, u64 *slot) {

@@ -130,12 +130,12 @@ u32 TensorMap::element_bytes() const { return element_types[type].bytes; }
 
 u32 TensorMap::swizzle_span() const { return swizzle == 0 ? 0 : 16U << swizzle; }
 
-u32 TensorMap::box_bytes() const {
-  u32 bytes = row_bytes();
+u32 TensorMap::rows() const {
+  u32 product = 1;
   for (u32 i = 1; i < rank; ++i) {
-    bytes *= count(i);
+    product *= count(i);
   }
-  return bytes;
+  return product;
 }
 
 std::string encode_tensor_map(const TensorMap &map, void *opaque) {

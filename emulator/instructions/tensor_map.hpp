@@ -33,7 +33,10 @@ struct TensorMap {
   /// How many elements of dimension i a copy moves.
   u32 count(u32 i) const { return i == 0 ? box[0] : (box[i] + element_strides[i] - 1) / element_strides[i]; }
   u32 row_bytes() const { return box[0] * element_bytes(); }
-  u32 box_bytes() const;
+  u32 rows() const;
+  u32 box_bytes() const { return rows() * row_bytes(); } ///< What a copy counts, whatever is out of bounds.
+  /// From row to row in shared memory: a narrow row leaves the rest of its span as it was.
+  u32 pitch() const { return swizzle == 0 ? row_bytes() : swizzle_span(); }
 };
 
 /// Empty, or a sentence on what the driver would not accept; then `opaque` stays as it was.
@@ -42,10 +45,10 @@ std::string encode_tensor_map(const TensorMap &map, void *opaque);
 std::string decode_tensor_map(const void *opaque, TensorMap &map);
 
 /// Where the hardware keeps the byte that an unswizzled layout has at `address`: 16-byte chunks within a span are
-/// permuted by the bits of the shared ADDRESS above them (of tensor copies and wgmma alike).
-inline u32 swizzle_address(u32 address, u32 span) {
-  const u32 rows = span < 32 ? 0 : span / 16 - 1;
-  return address ^ ((address >> 7U & rows) << 4U);
+/// permuted by the bits of the shared ADDRESS above them (of tensor copies and wgmma alike), less `base_offset`.
+inline u32 swizzle_address(u32 address, u32 span, u32 base_offset = 0) {
+  const u32 chunks = span < 32 ? 1 : span / 16;
+  return address ^ (((address >> 7U) - base_offset) % chunks << 4U);
 }
 
 } // namespace sale::emulator

@@ -196,12 +196,6 @@ private:
 
   // Lines [first, first + count) of an operand, each `bytes` long, to `to`.
   void read_matrix(const MatrixDescriptor &matrix, bool k_major, u32 first, u32 count, u32 bytes, u8 *to) {
-    if (matrix.base_offset != 0) {
-      fail(fmt::format("a descriptor with base offset {}; the emulator knows only 0", matrix.base_offset));
-    }
-    if (k_major && matrix.span != 0 && bytes > matrix.span) {
-      fail(fmt::format("{} bytes of k swizzled within {}: the emulator knows no such layout", bytes, matrix.span));
-    }
     u8 *base = thread_.cta().shared().base();
     std::vector<u32> chunks;
     if (k_major) {

@@ -32,9 +32,9 @@ std::string read_metadata(const WgmmaShape &shape, const std::array<u32, 32> &me
       const u32 nibble = nibble_of(bytes, metadata, static_cast<u32>(selector), row, group);
       const u32 first = nibble & 3U;
       const u32 second = nibble >> 2U;
-      if (first >= second || (pairs && nibble != 0x4U && nibble != 0xeU)) {
+      if (first == second || (pairs && nibble != 0x4U && nibble != 0xeU)) {
         return fmt::format("metadata {:#06b} of row {}, group {}: {}", nibble, row, group,
-                           pairs ? "0b0100 and 0b1110 are possible" : "two ascending positions are possible");
+                           pairs ? "0b0100 and 0b1110 are possible" : "two different positions are possible");
       }
       if (pairs) {
         *position++ = static_cast<u8>(group * 2 + first / 2);

@@ -44,12 +44,14 @@ Placement Placement::random(Random &random, bool k_major, u32 span, u32 base, u3
         p.stride = 128 * (k_bytes / 16 + more);
       }
     } else {
-      p.leading = 16 * static_cast<u32>(random() % 100); // not used
       p.stride = 8 * span * (1 + more);
-      p.start += k_bytes * static_cast<u32>(random() % (span / k_bytes)); // of a longer row
+      p.leading = p.stride * ((lines + 7) / 8); // used by a row that is wider than the swizzle
+      p.start += k_bytes < span ? k_bytes * static_cast<u32>(random() % (span / k_bytes)) : 0; // of a longer row
     }
+    p.base_offset = static_cast<u32>(random() % 8);
     return p;
   }
+  p.base_offset = static_cast<u32>(random() % 8);
   const u32 pieces = span == 0 ? lines / 8 : (lines * 2 + span - 1) / span; // 16 or `span` bytes of lines
   const u32 unit = span == 0 ? 128 : 8 * span;                              // 8 of k
   const u32 near = unit * (1 + more);
@@ -63,7 +65,8 @@ Placement Placement::random(Random &random, bool k_major, u32 span, u32 base, u3
 
 u64 Placement::descriptor() const {
   const u64 mode = span == 0 ? 0 : span == 128 ? 1 : span == 64 ? 2 : 3;
-  return u64{start >> 4U} | u64{leading >> 4U} << 16U | u64{stride >> 4U} << 32U | mode << 62U;
+  return u64{start >> 4U} | u64{leading >> 4U} << 16U | u64{stride >> 4U} << 32U | u64{base_offset} << 49U |
+         mode << 62U;
 }
 
 u32 Placement::address(u32 line, u32 k) const {
@@ -71,14 +74,15 @@ u32 Placement::address(u32 line, u32 k) const {
   u32 at = start;
   if (k_major) {
     at += line / 8 * stride;
-    at += span == 0 ? line % 8 * 16 + byte / 16 * leading + byte % 16 : line % 8 * span + byte;
+    const u32 width = span == 0 ? 16 : span;
+    at += line % 8 * width + byte / width * leading + byte % width;
   } else if (span == 0) {
     at += line / 8 * stride + k / 8 * leading + k % 8 * 16 + line % 8 * 2;
   } else {
     at += line / (span / 2) * leading + k / 8 * stride + k % 8 * span + line % (span / 2) * 2;
   }
   const u32 rows = span < 32 ? 1 : span / 16;
-  return at ^ (at / 128 % rows * 16);
+  return at ^ ((at / 128 + 8 - base_offset) % rows * 16);
 }
 
 Product::Product(const std::string &types, u32 n, bool sparse, Random &random) : types_(types) {

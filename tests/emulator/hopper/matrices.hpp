@@ -23,6 +23,7 @@ struct Placement {
   u32 start = 0;
   u32 leading = 0;
   u32 stride = 0;
+  u32 base_offset = 0;
   u32 element_bytes = 2;
 
   /// One that fits `lines` of `k` elements at `base` (1024-byte aligned), k perhaps part of a longer row.
