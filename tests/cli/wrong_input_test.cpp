@@ -19,7 +19,7 @@ struct WrongInput {
 
 const std::vector<WrongInput> wrong_inputs = {
     // Usage
-    {"no subcommand", "", 2, "say what to do: info, generate, prewarm, run or cache"},
+    {"no subcommand", "", 2, "say what to do: info, generate, prewarm, run, check or cache"},
     {"unknown subcommand", "tune", 2, "was not expected: tune"},
     {"unknown cache command", "cache shrink", 2, "A subcommand is required"},
     {"unknown option", "run --qkv @/good --frobnicate", 2, "--frobnicate"},
