@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Boxes of tensors, copied by the copy engine (PTX ISA, "cp.async.bulk.tensor"): one thread issues; coordinates are in
-// elements, the innermost first; what lies outside the tensor is read as zero and not written. sm_90 and newer.
+// elements, the innermost first; what lies outside the tensor is read as zero and not written. Beyond what PTX says, an
+// H100 takes only innermost coordinates that are multiples of 16 bytes, and stores only where no coordinate is negative
+// (else: illegal instruction); a store writes rows up to the next multiple of 16 bytes. sm_90 and newer.
 #pragma once
 
 #include "device/types.cuh"

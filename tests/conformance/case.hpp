@@ -59,6 +59,10 @@ std::string kernel_source(const std::vector<std::string> &templates, const std::
 /// Every case of every family, in the order of their golden files.
 const std::vector<Case> &all_cases();
 
+/// Tensor copies that an H100 ended with CUDA_ERROR_ILLEGAL_INSTRUCTION, after which a process can use its GPU no more:
+/// of no golden file, for the emulator, which must refuse them too.
+std::vector<Case> refused_cases();
+
 /// cases/<family>.cpp
 std::vector<Case> arithmetic_cases();
 std::vector<Case> element_cases();

@@ -23,7 +23,7 @@ struct TestedMachine {
     static const TestedMachine tested = [] {
       TestedMachine found;
       try {
-        found.machine = std::make_unique<const Machine>(SALE_CONFORMANCE_DRIVER);
+        found.machine = std::make_unique<const Machine>(program_options().driver);
         if (!found.machine->is_hopper()) {
           found.why_not = "the cases need a GPU of compute capability 9.0, this is " + found.machine->describe();
           found.machine.reset();
@@ -56,7 +56,7 @@ class ConformanceTest : public ::testing::TestWithParam<std::string> {};
 TEST_P(ConformanceTest, GivesWhatTheGoldenFileHas) {
   const TestedMachine &tested = TestedMachine::get();
   if (!tested.machine) {
-    if (std::string(SALE_CONFORMANCE_DRIVER).empty()) {
+    if (program_options().driver.empty()) {
       GTEST_SKIP() << tested.why_not;
     }
     FAIL() << tested.why_not;
@@ -75,6 +75,16 @@ TEST_P(ConformanceTest, GivesWhatTheGoldenFileHas) {
 
 INSTANTIATE_TEST_SUITE_P(Families, ConformanceTest, ::testing::ValuesIn(family_names()),
                          [](const ::testing::TestParamInfo<std::string> &family) { return family.param; });
+
+TEST(EmulatorConformanceTest, RefusesWhatAGpuRefused) {
+  const TestedMachine &tested = TestedMachine::get();
+  if (!tested.machine || !tested.machine->is_emulated()) {
+    GTEST_SKIP() << "for the emulated device only";
+  }
+  for (const Case &test : refused_cases()) {
+    EXPECT_THROW(tested.machine->run(test), Error) << test.full_name();
+  }
+}
 
 TEST(GoldenFileTest, HasNoCaseThatTheSuiteHasNot) {
   for (const std::string &family : family_names()) {

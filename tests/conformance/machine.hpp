@@ -25,6 +25,7 @@ public:
   std::string describe() const;
   /// Whether it has the instructions of sm_90a, which the cases need.
   bool is_hopper() const { return device_->major() == 9; }
+  bool is_emulated() const { return device_->driver().emulated(); }
 
 private:
   std::vector<unsigned char> compile(const Case &test) const;

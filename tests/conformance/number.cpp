@@ -45,7 +45,7 @@ u32 encode(Type type, double value) {
   int exponent = 0;
   const double fraction = std::frexp(std::abs(value), &exponent); // in [1/2, 1)
   const int biased = exponent - 1 + format.bias;
-  if (biased < 1) { // Zero and subnormals: units of 2^(1 - bias - mantissa).
+  if (value == 0 || biased < 1) { // Zero and subnormals: units of 2^(1 - bias - mantissa).
     return sign | static_cast<u32>(std::ldexp(std::abs(value), format.bias - 1 + format.mantissa));
   }
   const u32 mantissa = static_cast<u32>(std::ldexp(fraction, format.mantissa + 1)) - (1U << format.mantissa);

@@ -92,9 +92,11 @@ void write_sources() {
 int main_of(int argc, char **argv) {
   ::testing::InitGoogleTest(&argc, argv);
   ProgramOptions &options = program_options();
+  options.driver = SALE_CONFORMANCE_DRIVER;
   options.golden = std::filesystem::path(SALE_SOURCE_DIR) / "tests/conformance/golden";
   CLI::App app("Executes every primitive of templates/device/ and compares with what a GPU gave");
   app.add_option("--cases", options.cases, "Only cases whose name contains this");
+  app.add_option("--driver", options.driver, "The CUDA driver's or the emulator's library");
   app.add_option("--golden", options.golden, "Folder of golden files")->check(CLI::ExistingDirectory);
   app.add_option("--sources", options.sources, "Write every case's CUDA source there")->check(CLI::ExistingDirectory);
   auto *record = app.add_option("--record", options.record, "Write golden files there")->check(CLI::ExistingDirectory);
@@ -109,7 +111,7 @@ int main_of(int argc, char **argv) {
     return RUN_ALL_TESTS();
   }
   try {
-    const Machine machine(SALE_CONFORMANCE_DRIVER);
+    const Machine machine(options.driver);
     return collect(machine) == 0 ? 0 : 1;
   } catch (const Error &error) {
     fmt::print(stderr, "{}\n", error.what());

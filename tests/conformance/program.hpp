@@ -12,6 +12,7 @@ namespace sale::conformance {
 
 struct ProgramOptions {
   std::string cases;             ///< Only cases whose full name contains this.
+  std::filesystem::path driver;  ///< Empty = this machine's CUDA driver; else e.g. the emulator's.
   std::filesystem::path golden;  ///< The folder of golden files.
   std::filesystem::path record;  ///< Write golden files there instead of testing.
   std::filesystem::path dump;    ///< Write every output there, one file of 32-bit words per case, instead of testing.
