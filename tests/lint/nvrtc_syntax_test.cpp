@@ -3,12 +3,15 @@
 // operands, in a tenth of the time of a compilation.
 #include "core/parallel_for.hpp"
 #include "generator/generate.hpp"
+#include "generator/template_source.hpp"
 #include "tests/kernels/golden_kernels.hpp"
 #include "tests/support/any_nvrtc.hpp"
 
 #include <gtest/gtest.h>
 
 #include <array>
+#include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,15 +19,14 @@ namespace sale {
 namespace {
 
 // What NVRTC says of the source; empty = nothing.
-std::string complaints(const Nvrtc &nvrtc, const KernelSpec &spec) {
+std::string complaints(const Nvrtc &nvrtc, const std::string &source, const Arch &arch) {
   const nvrtc::Api &api = nvrtc.api;
   nvrtc::Program program = nullptr;
-  const std::string source = generate(spec);
   if (api.create(&program, source.c_str(), "kernel.cu", 0, nullptr, nullptr) != nvrtc::success) {
     return "nvrtcCreateProgram failed";
   }
-  const std::string arch = "--gpu-architecture=" + spec.arch.name();
-  const std::array options = {arch.c_str(), "--std=c++17", "--fdevice-syntax-only"};
+  const std::string target = "--gpu-architecture=" + arch.name();
+  const std::array options = {target.c_str(), "--std=c++17", "--fdevice-syntax-only"};
   const nvrtc::Result result = api.compile(program, static_cast<int>(options.size()), options.data());
   std::size_t bytes = 0;
   std::string log;
@@ -48,7 +50,7 @@ TEST_P(NvrtcSyntaxTest, HasNoWarningForAnyKernel) {
   std::vector<std::string> said(specs.size());
   parallel_for(static_cast<std::int64_t>(specs.size()), [&](std::int64_t i) {
     const auto index = static_cast<std::size_t>(i);
-    said[index] = complaints(*nvrtc, specs[index]);
+    said[index] = complaints(*nvrtc, generate(specs[index]), GetParam());
   });
   for (std::size_t i = 0; i < specs.size(); ++i) {
     EXPECT_EQ(said[i], "") << specs[i].describe();
@@ -56,6 +58,18 @@ TEST_P(NvrtcSyntaxTest, HasNoWarningForAnyKernel) {
 }
 
 std::string name_of(const ::testing::TestParamInfo<Arch> &info) { return info.param.name(); }
+
+// Also those that no kernel uses yet.
+TEST(NvrtcSyntaxTest, HasNoWarningForAnyTemplateByItself) {
+  const auto nvrtc = any_nvrtc();
+  if (!nvrtc) {
+    GTEST_SKIP() << "no NVRTC on this machine";
+  }
+  for (const TemplateFile &file : embedded_templates()) {
+    std::set<std::string, std::less<>> seen;
+    EXPECT_EQ(complaints(*nvrtc, flatten_template(file.path, seen), Arch{9, 0}), "") << file.path;
+  }
+}
 
 INSTANTIATE_TEST_SUITE_P(Archs, NvrtcSyntaxTest, ::testing::ValuesIn(golden_archs()), name_of);
 
