@@ -131,7 +131,7 @@ TEST(GenerateTest, EveryTemplateBeginsWithItsLicenseAndWhatItIsFor) {
     ASSERT_GT(lines.size(), 3U) << file.path;
     EXPECT_EQ(lines[0], license_line) << file.path;
     std::size_t line = 1;
-    while (lines[line].substr(0, 3) == "// ") {
+    while (lines[line].substr(0, 2) == "//") {
       ++line;
     }
     EXPECT_GT(line, 1U) << file.path;
