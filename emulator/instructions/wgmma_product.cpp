@@ -65,12 +65,14 @@ Raw load(const u8 *bytes) {
   return raw;
 }
 
-// Elements one after the other to `to`, each `step` after the one before.
+// Element i of each line to to[i * lines + line].
 template <class T>
-void decode(Element element, const u8 *bytes, u32 count, T *to, u32 step) {
+void decode(Element element, const u8 *bytes, u32 lines, u32 count, T *to) {
   const auto each = [&](u32 size, auto value) {
     for (u32 i = 0; i < count; ++i) {
-      to[i * step] = static_cast<T>(value(bytes + i * size));
+      for (u32 line = 0; line < lines; ++line) {
+        *to++ = static_cast<T>(value(bytes + (line * count + i) * size));
+      }
     }
   };
   switch (element) {
@@ -78,8 +80,8 @@ void decode(Element element, const u8 *bytes, u32 count, T *to, u32 step) {
   case Element::bf16: return each(2, [](const u8 *at) { return bf16_bits_to_float(load<u16>(at)); });
   case Element::tf32: // the low 13 bits are ignored
     return each(4, [](const u8 *at) { return std::bit_cast<float>(load<u32>(at) & 0xffffe000U); });
-  case Element::e4m3: return each(1, [&values = reference::e4m3_values()](const u8 *at) { return values[*at]; });
-  case Element::e5m2: return each(1, [&values = reference::e5m2_values()](const u8 *at) { return values[*at]; });
+  case Element::e4m3: return each(1, [values = reference::e4m3_values().data()](const u8 *at) { return values[*at]; });
+  case Element::e5m2: return each(1, [values = reference::e5m2_values().data()](const u8 *at) { return values[*at]; });
   case Element::int8: return each(1, [](const u8 *at) { return static_cast<std::int8_t>(*at); });
   case Element::uint8: return each(1, [](const u8 *at) { return *at; });
   }
@@ -110,16 +112,14 @@ template <class T>
 Buffers<T> &decode_operands(const WgmmaShape &shape, const WgmmaOperands &operands) {
   thread_local Buffers<T> buffers; // reused: this is called often
   buffers.a.resize(std::size_t{wgmma_rows} * shape.a_columns());
-  decode(shape.a, operands.a.data(), wgmma_rows * shape.a_columns(), buffers.a.data(), 1);
+  decode(shape.a, operands.a.data(), 1, wgmma_rows * shape.a_columns(), buffers.a.data());
   if (operands.negate) {
     for (T &each : buffers.a) {
       each = -each;
     }
   }
   buffers.b.resize(std::size_t{shape.k()} * shape.n);
-  for (u32 column = 0; column < shape.n; ++column) {
-    decode(shape.b, operands.b.data() + column * shape.b_row_bytes(), shape.k(), buffers.b.data() + column, shape.n);
-  }
+  decode(shape.b, operands.b.data(), shape.n, shape.k(), buffers.b.data());
   buffers.sum.assign(std::size_t{wgmma_rows} * shape.n, T{0});
   return buffers;
 }
