@@ -240,7 +240,12 @@ void AsmStatement::execute(Emitter &emitter) {
       }
       values.push_back(&value);
       bits.push_back(read);
-      written.push_back(argument.shape != ptx::Argument::Shape::address && !value.negated && is_result(value));
+      // "d, a, b, d": the result is in the first slot of d.
+      const bool again = std::any_of(values.begin(), values.end() - 1, [&](const ptx::Value *other) {
+        return other->kind == value.kind && other->index == value.index;
+      });
+      written.push_back(argument.shape != ptx::Argument::Shape::address && !value.negated && !again &&
+                        is_result(value));
     }
   }
   llvm::Value *slots = frame_.slots(static_cast<int>(values.size()));

@@ -127,6 +127,23 @@ KERNEL k(unsigned *out) {
   EXPECT_EQ(out[60], 0U);
 }
 
+TEST(Program, ARegisterThatIsReadAndWrittenKeepsTheResult) {
+  const Buffer<u32> out(32);
+  u32 *address = out.data();
+  EXPECT_EQ(run(prelude + R"(
+KERNEL k(unsigned *out) {
+  unsigned x = thread() * 10;
+  asm volatile("shfl.sync.idx.b32 %0, %0, %1, 31, 0xffffffff;" : "+r"(x) : "r"(7));
+  float d[4] = {1, 2, 3, 4};
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %4, %4, %4}, {%4, %4}, "
+               "{%0, %1, %2, %3};" : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(0x3f803f80));
+  out[thread()] = x + (unsigned)d[3];
+})",
+                "k", {&address}),
+            "");
+  EXPECT_EQ(out[3], 90U);
+}
+
 TEST(Program, LocalArraysAndTablesNeedNoBounds) {
   const Buffer<u32> out(32);
   u32 *address = out.data();
