@@ -40,6 +40,7 @@ void Scheduler::run(u64 seed) {
   events_.clear();
   random_ = seed;
   yields_ = 0;
+  home_ = nullptr;
   active = this;
   threads_ = &cta_.thread(0);
   for (u32 i = 0; i < cta_.threads(); ++i) {
@@ -82,7 +83,7 @@ void Scheduler::end_thread() {
 }
 
 Thread &Scheduler::next(u32 first_warp) {
-  if (stop_.load(std::memory_order_relaxed)) {
+  if (home_ != nullptr && stop_.load(std::memory_order_relaxed)) { // null: no thread runs yet
     leave();
   }
   while (ready_warps_ == 0) {
