@@ -193,7 +193,6 @@ public:
                          sum > 0.0F ? (base_of(max_[r]) + log2_approx(sum)) * ln_of_2() : -infinity());
       }
     }
-    sync_warpgroup(); // every warp has left Q
     const u32 row = thread_index() % 128 / 32 * 16 + static_cast<u32>(lane % 16);
 #pragma unroll
     for (int n = 0; n < Config::head_dim / 16; ++n) {

@@ -186,7 +186,8 @@ INSTANTIATE_TEST_SUITE_P(Cases, SelectKernelCode, cases);
 using SelectKernelRules = KernelTest;
 
 TEST_F(SelectKernelRules, ANanEstimateKeepsItsBlock) {
-  const Problem problem(SelectCase{WgmmaOperand::e4m3, 64, 64, 200, false});
+  Problem problem(SelectCase{WgmmaOperand::e4m3, 64, 64, 200, false});
+  problem.theta.assign(problem.theta.size(), std::numeric_limits<float>::infinity());
   std::vector<std::uint8_t> k = problem.codes(problem.k);
   k[static_cast<std::size_t>(50) * 64 + 3] = 0x7f; // key 50 of KV head 0
   std::vector<std::uint32_t> expected = problem.expected_mask();
