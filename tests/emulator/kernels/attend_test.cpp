@@ -187,7 +187,12 @@ void run_and_compare(const AttendCase &c) {
 
 class AttendKernel : public KernelTest, public ::testing::WithParamInterface<AttendCase> {};
 
-TEST_P(AttendKernel, EqualsPlainLoops) { run_and_compare(GetParam()); }
+TEST_P(AttendKernel, EqualsPlainLoopsInAnyOrderOfThreads) {
+  for (const unsigned long long seed : schedules) {
+    Device::get().set_schedule(seed);
+    ASSERT_NO_FATAL_FAILURE(run_and_compare(GetParam())) << "schedule " << seed;
+  }
+}
 
 class AttendKernelCode : public ::testing::TestWithParam<AttendCase> {};
 

@@ -62,6 +62,12 @@ Device &Device::get() {
   return device;
 }
 
+void Device::set_schedule(unsigned long long seed) const {
+  if (void *set_seed = library_.symbol("saleEmulatorSetSeed")) {
+    reinterpret_cast<void (*)(unsigned long long)>(set_seed)(seed);
+  }
+}
+
 TensorMap Device::tensor_map(const DeviceBuffer &buffer, const TensorShape &shape) const {
   const auto encode = reinterpret_cast<EncodeTiled>(library_.symbol("cuTensorMapEncodeTiled"));
   if (encode == nullptr) {

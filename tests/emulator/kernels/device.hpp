@@ -79,6 +79,10 @@ public:
   void run(const std::string &source, const char *entry, std::array<unsigned, 2> grid, unsigned threads,
            unsigned shared_bytes, const std::vector<void *> &arguments);
 
+  /// In which order the emulator runs threads from now on: 0 is always the same, others are random. GPUs have their
+  /// own.
+  void set_schedule(unsigned long long seed) const;
+
 private:
   Device();
   cu::Function function(const std::string &source, const char *entry);

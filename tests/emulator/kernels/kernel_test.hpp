@@ -17,7 +17,15 @@ protected:
       GTEST_SKIP() << error.what();
     }
   }
+  void TearDown() override {
+    if (!IsSkipped()) {
+      Device::get().set_schedule(0);
+    }
+  }
 };
+
+/// Of the emulator's threads: a fixed order and two random ones.
+constexpr unsigned long long schedules[] = {0, 1, 2};
 
 /// Compiles for Hopper where this machine has NVRTC; ptxas must neither make wgmma synchronous nor
 /// spill.

@@ -165,11 +165,14 @@ std::vector<std::uint32_t> run(const Problem &problem, const std::vector<std::ui
 
 class SelectKernel : public KernelTest, public ::testing::WithParamInterface<SelectCase> {};
 
-TEST_P(SelectKernel, SetsTheBitsOfPlainLoops) {
+TEST_P(SelectKernel, SetsTheBitsOfPlainLoopsInAnyOrderOfThreads) {
   const Problem problem(GetParam());
   const std::vector<std::uint32_t> expected = problem.expected_mask();
   ASSERT_TRUE(std::any_of(expected.begin(), expected.end(), [](std::uint32_t word) { return word != 0; }));
-  EXPECT_EQ(run(problem, problem.codes(problem.q), problem.codes(problem.k)), expected);
+  for (const unsigned long long seed : schedules) {
+    Device::get().set_schedule(seed);
+    EXPECT_EQ(run(problem, problem.codes(problem.q), problem.codes(problem.k)), expected) << "schedule " << seed;
+  }
 }
 
 class SelectKernelCode : public ::testing::TestWithParam<SelectCase> {};
