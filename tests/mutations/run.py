@@ -84,9 +84,10 @@ class Worker:
         self.require("configuring", configure)
 
     def copy(self):
-        """The tracked files as they are in the working tree; unchanged ones keep their time, so that little is rebuilt."""
-        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
-        for name in filter(None, tracked.decode().split("\0")):
+        """The working tree without ignored files; unchanged ones keep their time, so that little is rebuilt."""
+        listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                                check=True, stdout=subprocess.PIPE).stdout
+        for name in filter(None, listed.decode().split("\0")):
             source, copy = ROOT / name, self.tree / name
             if not source.is_file():
                 copy.unlink(missing_ok=True)
@@ -189,7 +190,8 @@ def main():
 
     jobs = max(1, min(options.jobs, len(mutations)))
     build_jobs = max(1, (os.cpu_count() or 1) // jobs)
-    workers = [Worker(options.folder / str(i), build_jobs) for i in range(jobs)]
+    folder = options.folder.resolve()
+    workers = [Worker(folder / str(i), build_jobs) for i in range(jobs)]
     for worker in workers:  # one after the other: the later ones find the objects in ccache
         checks = CHECKS if worker is workers[0] and not options.no_baseline else []
         targets = sorted({target for check in CHECKS for target in check.targets})
