@@ -41,8 +41,9 @@ TensorMap map_operand(Thread &thread, const Instruction &instruction, u64 addres
   return map;
 }
 
-// Row `index` of the box at `corner`, dimension 1 varying fastest.
-Row row_of(const TensorMap &map, const s32 *corner, u32 index) {
+// Row `index` of the box at `corner`, dimension 1 varying fastest. A store writes whole chunks: up to 15 bytes past the
+// tensor's own row (so an H100 does).
+Row row_of(const TensorMap &map, const s32 *corner, u32 index, bool write) {
   u64 address = map.address;
   for (u32 i = 1; i < map.rank; ++i) {
     const long long at = corner[i] + static_cast<long long>(index % map.count(i)) * map.element_strides[i];
@@ -52,15 +53,45 @@ Row row_of(const TensorMap &map, const s32 *corner, u32 index) {
     address += static_cast<u64>(at) * map.strides[i - 1];
     index /= map.count(i);
   }
-  const long long first = std::max<long long>(corner[0], 0);
-  const long long last =
-      std::min(static_cast<long long>(corner[0]) + map.box[0], static_cast<long long>(map.dimensions[0]));
+  const long long element = map.element_bytes();
+  const long long start = corner[0] * element;
+  const auto row_end = static_cast<long long>(map.dimensions[0]) * element;
+  const long long first = std::max(start, 0LL);
+  const long long last = std::min(start + map.row_bytes(), write ? (row_end + 15) / 16 * 16 : row_end);
   if (first >= last) {
     return {};
   }
+  return {reinterpret_cast<u8 *>(address + static_cast<u64>(first)), static_cast<u32>(first - start),
+          static_cast<u32>(last - first)};
+}
+
+// What PTX does not say, but an H100 takes as an illegal instruction.
+void check_corner(Thread &thread, const Instruction &instruction, const TensorMap &map, const s32 *corner, bool write) {
   const u32 element = map.element_bytes();
-  return {reinterpret_cast<u8 *>(address + static_cast<u64>(first) * element),
-          static_cast<u32>(first - corner[0]) * element, static_cast<u32>(last - first) * element};
+  if (static_cast<long long>(corner[0]) * element % chunk_bytes != 0) {
+    fault(thread, instruction,
+          fmt::format("innermost coordinate {} of {}-byte elements; it must be at a multiple of {} bytes", corner[0],
+                      element, chunk_bytes));
+  }
+  for (u32 i = 0; write && i < map.rank; ++i) {
+    if (corner[i] < 0) {
+      fault(thread, instruction, fmt::format("coordinate {} is {}; stores take none below 0", i, corner[i]));
+    }
+  }
+}
+
+// PTX does not say so, but an H100 stops such copies with an illegal instruction.
+void check_corner(Thread &thread, const Instruction &instruction, const TensorMap &map,
+                  const std::array<s32, TensorMap::max_rank> &corner, bool write) {
+  const long long offset = static_cast<long long>(corner[0]) * map.element_bytes();
+  if (offset % chunk_bytes != 0) {
+    fault(thread, instruction,
+          fmt::format("a box that begins {} bytes into the tensor's rows; the hardware takes multiples of {} alone",
+                      offset, chunk_bytes));
+  }
+  if (write && std::any_of(corner.begin(), corner.end(), [](s32 at) { return at < 0; })) {
+    fault(thread, instruction, "a store to negative coordinates; the hardware takes those of loads alone");
+  }
 }
 
 Box box_operand(Thread &thread, const Instruction &instruction, const u64 *slot, const Operand &operand, bool write) {
@@ -74,8 +105,9 @@ Box box_operand(Thread &thread, const Instruction &instruction, const u64 *slot,
   for (u32 i = 0; i < rank; ++i) {
     corner[i] = static_cast<s32>(slot[operand.slot + 1 + static_cast<int>(i)]);
   }
+  check_corner(thread, instruction, box.map, corner.data(), write);
   for (u32 i = 0; i < box.map.rows(); ++i) {
-    const Row &row = box.rows.emplace_back(row_of(box.map, corner.data(), i));
+    const Row &row = box.rows.emplace_back(row_of(box.map, corner.data(), i, write));
     if (row.bytes > 0) {
       check_global(thread, instruction, row.global, row.bytes, box.map.element_bytes(), write);
     }

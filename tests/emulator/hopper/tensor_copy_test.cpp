@@ -52,12 +52,13 @@ struct Tensor {
     EXPECT_EQ(encode_tensor_map(map, &opaque), "");
   }
 
-  // The element of box position `at`, or null when it is outside.
-  u8 *element(const std::array<s32, 5> &corner, const std::array<u32, 5> &at) {
+  // The element of box position `at`, or null when it is outside. A store goes on to a multiple of 16 bytes.
+  u8 *element(const std::array<s32, 5> &corner, const std::array<u32, 5> &at, bool store) {
     u8 *address = data.get();
     for (u32 i = 0; i < map.rank; ++i) {
       const long long coordinate = corner[i] + static_cast<long long>(at[i]) * (i == 0 ? 1 : map.element_strides[i]);
-      if (coordinate < 0 || coordinate >= static_cast<long long>(map.dimensions[i])) {
+      const u32 unit = i == 0 && store ? 16 / map.element_bytes() : 1;
+      if (coordinate < 0 || coordinate >= static_cast<long long>((map.dimensions[i] + unit - 1) / unit * unit)) {
         return nullptr;
       }
       address += static_cast<u64>(coordinate) * (i == 0 ? map.element_bytes() : map.strides[i - 1]);
@@ -91,12 +92,16 @@ u32 kept_at(u32 address, u32 swizzle) {
   return ((chunk - chunk % chunks) + (chunk % chunks ^ line % chunks)) * 16 + address % 16;
 }
 
-std::array<s32, 5> random_corner(const TensorMap &map, std::minstd_rand &random) {
+std::array<s32, 5> random_corner(const TensorMap &map, std::minstd_rand &random, bool store) {
   std::array<s32, 5> corner{};
   for (u32 i = 0; i < map.rank; ++i) {
     const auto box = static_cast<s32>(map.box[i]);
     const auto range = static_cast<s32>(map.dimensions[i]) + box + 2;
     corner[i] = random() % 3 == 0 ? 0 : static_cast<s32>(random() % static_cast<u32>(range)) - box - 1;
+    if (i == 0) {
+      corner[i] = corner[i] / static_cast<s32>(16 / map.element_bytes()) * static_cast<s32>(16 / map.element_bytes());
+    }
+    corner[i] = store ? std::max(corner[i], 0) : corner[i];
   }
   return corner;
 }
@@ -117,7 +122,7 @@ TEST_P(TensorCopy, LoadsBoxesAnywhere) {
     const bool nan = round % 2 == 1 && type != 0;
     tensor.map.fill = nan ? 1 : 0;
     ASSERT_EQ(encode_tensor_map(tensor.map, &tensor.opaque), "");
-    const auto corner = random_corner(tensor.map, random);
+    const auto corner = random_corner(tensor.map, random, false);
     const u32 destination = buffer + 128 * static_cast<u32>(random() % 8);
     const u32 extent = tensor.extent();
     std::vector<u8> got(extent);
@@ -138,7 +143,7 @@ TEST_P(TensorCopy, LoadsBoxesAnywhere) {
     std::vector<u8> expected(extent, 0xee);
     tensor.each([&](const auto &at, u32 offset) {
       u8 *to = expected.data() + (kept_at(destination + offset, swizzle) - destination);
-      const u8 *source = tensor.element(corner, at);
+      const u8 *source = tensor.element(corner, at, false);
       for (u32 i = 0; i < tensor.map.element_bytes(); ++i) {
         to[i] = source != nullptr ? source[i] : !nan ? 0 : i % 2 == 0 ? 0xf7 : 0x7f; // as an H100 does it
       }
@@ -147,18 +152,18 @@ TEST_P(TensorCopy, LoadsBoxesAnywhere) {
   }
 }
 
-TEST_P(TensorCopy, StoresBoxesAnywhere) {
+TEST_P(TensorCopy, StoresBoxesAtAnyCornerThatTheHardwareTakes) {
   const auto [rank, swizzle, type] = GetParam();
   std::minstd_rand random(rank * 100 + swizzle * 10 + type + 5000);
   for (int round = 0; round < 12; ++round) {
     Tensor tensor(type, rank, swizzle, random);
-    const auto corner = random_corner(tensor.map, random);
+    const auto corner = random_corner(tensor.map, random, true);
     const u32 source = buffer + 128 * static_cast<u32>(random() % 8);
     std::vector<u8> box(tensor.extent());
     std::generate(box.begin(), box.end(), [&] { return static_cast<u8>(random()); });
     std::vector<u8> expected(tensor.data.get(), tensor.data.get() + tensor.bytes);
     tensor.each([&](const auto &at, u32 offset) {
-      if (const u8 *element = tensor.element(corner, at)) {
+      if (const u8 *element = tensor.element(corner, at, true)) {
         std::memcpy(expected.data() + (element - tensor.data.get()),
                     box.data() + (kept_at(source + offset, swizzle) - source), tensor.map.element_bytes());
       }
@@ -217,6 +222,13 @@ TEST_F(TensorCopyFault, ThereAreAsManyCoordinatesAsDimensions) {
 TEST_F(TensorCopyFault, ABoxInSharedMemoryIsAlignedTo128Bytes) {
   expect("it must be aligned to 128 bytes", [&] { tensor_load(buffer + 64, &tensor.opaque, {0, 0}, barrier); });
   expect("it must be aligned to 128 bytes", [&] { tensor_store(&tensor.opaque, {0, 0}, buffer + 16); });
+}
+
+TEST_F(TensorCopyFault, ACornerIsOneThatTheHardwareTakes) {
+  expect("innermost coordinate 4 of 2-byte elements; it must be at a multiple of 16 bytes",
+         [&] { tensor_load(buffer, &tensor.opaque, {4, 0}, barrier); });
+  expect("innermost coordinate -2 of 2-byte elements", [&] { tensor_store(&tensor.opaque, {-2, 0}, buffer); });
+  expect("coordinate 1 is -1; stores take none below 0", [&] { tensor_store(&tensor.opaque, {8, -1}, buffer); });
 }
 
 TEST_F(TensorCopyFault, TheTensorLiesWithinItsAllocation) {
