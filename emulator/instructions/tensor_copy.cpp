@@ -80,20 +80,6 @@ void check_corner(Thread &thread, const Instruction &instruction, const TensorMa
   }
 }
 
-// PTX does not say so, but an H100 stops such copies with an illegal instruction.
-void check_corner(Thread &thread, const Instruction &instruction, const TensorMap &map,
-                  const std::array<s32, TensorMap::max_rank> &corner, bool write) {
-  const long long offset = static_cast<long long>(corner[0]) * map.element_bytes();
-  if (offset % chunk_bytes != 0) {
-    fault(thread, instruction,
-          fmt::format("a box that begins {} bytes into the tensor's rows; the hardware takes multiples of {} alone",
-                      offset, chunk_bytes));
-  }
-  if (write && std::any_of(corner.begin(), corner.end(), [](s32 at) { return at < 0; })) {
-    fault(thread, instruction, "a store to negative coordinates; the hardware takes those of loads alone");
-  }
-}
-
 Box box_operand(Thread &thread, const Instruction &instruction, const u64 *slot, const Operand &operand, bool write) {
   Box box;
   box.map = map_operand(thread, instruction, slot[operand.slot]);
