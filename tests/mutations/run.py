@@ -27,16 +27,6 @@ CHECKS = [
           "{build}/bin/test_kernels_run --gtest_fail_fast", 300),
 ]
 
-# What a message begins with, the most telling first.
-MESSAGES = [re.compile(p) for p in (
-    r"^.*(?:\berror:|\bfault\b|deadlock|race\b).*$",
-    r"^.*(?:C\+\+ exception with description|what\(\):).*$",
-    r"^(?:Expected|The difference|Value of).*$",
-    r"^.*\[  FAILED  \].*$",
-    r"^.*(?i:error|fail|differ|expected).*$",
-)]
-
-
 class Mutation:
     def __init__(self, entry):
         text = lambda value: value if isinstance(value, str) else "\n".join(value)
@@ -144,16 +134,26 @@ class Worker:
 
 
 def first_message(output):
-    for pattern in MESSAGES:
-        for line in output.splitlines():
-            if pattern.match(line):
-                return shorten(line)
-    return shorten(output.strip().splitlines()[-1]) if output.strip() else "no message"
+    """Of GoogleTest the first failure of the first test that failed, of others the first line that speaks of one."""
+    failed = re.search(r"^\[  FAILED  \] (\S+)(?:, where .*)? \(\d+ ms\)$", output, re.MULTILINE)
+    if failed:
+        name = failed[1].rstrip(",")
+        block = output[:failed.start()].rpartition(f"[ RUN      ] {name}\n")[2]
+        what = re.search(r"Failure\n(.*)", block, re.DOTALL)
+        return shorten(f"{name.removeprefix('Cases/')}: {what[1] if what else 'failed'}")
+    lines = [line for line in output.splitlines() if line.strip()]
+    for line in lines:
+        if re.search(r"\b(error|failed|failure|fault|differs?)\b", line, re.IGNORECASE):
+            return shorten(line)
+    return shorten(lines[-1]) if lines else "no message"
 
 
-def shorten(line):
-    line = re.sub(r"\S*/(?=[^/\s]+\.(?:cpp|hpp|py)\b)", "", line.strip())
-    return line if len(line) <= 200 else line[:199] + "…"
+def shorten(text):
+    text = re.sub(r'C\+\+ exception with description "(?:cu\w+ failed with \w+ \()?', "", text)
+    text = re.sub(r"\S*/(?=[^/\s]+\.(?:cpp|hpp|py)\b)", "", text)
+    text = re.sub(r'\)?" thrown in the test body\.', "", text)
+    text = " ".join(text.split())
+    return text if len(text) <= 180 else text[:179] + "…"
 
 
 def table(outcomes):
