@@ -23,7 +23,11 @@ Tile attend_tile(const KernelSpec &spec) {
     // One CTA an SM: eight warps hide latency that four cannot.
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = keys, .stages = 2, .min_ctas = 1};
   }
-  // From sm_100 on ptxas needs more registers for the same source; half a step keeps it from spilling.
+  // From sm_100 on ptxas needs more registers for the same source. Half a step keeps it from spilling, but where the
+  // walk's masks take the most of them only half the rows do.
+  if (spec.arch.major >= 10 && spec.head_dim > 96 && spec.block_q == 128 && spec.block_k == 32 && !spec.dense) {
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2, .min_ctas = 1};
+  }
   return {.rows_per_warp = 32,
           .warps = 4,
           .keys_per_step = spec.arch.major < 10 ? keys : keys / 2,
