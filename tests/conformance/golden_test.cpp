@@ -8,9 +8,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
+#include <vector>
 
 namespace sale::conformance {
 namespace {
@@ -87,11 +89,13 @@ TEST(EmulatorConformanceTest, RefusesWhatAGpuRefused) {
 }
 
 TEST(GoldenFileTest, HasNoCaseThatTheSuiteHasNot) {
+  std::set<std::string> known;
+  for (const Case &test : all_cases()) {
+    known.insert(test.full_name());
+  }
   for (const std::string &family : family_names()) {
-    const std::vector<const Case *> cases = chosen_cases(family);
     for (const auto &[name, golden] : read_golden_file(program_options().golden / (family + ".txt"))) {
-      const bool known = std::any_of(cases.begin(), cases.end(), [&n = name](const Case *c) { return c->name == n; });
-      EXPECT_TRUE(known) << family << "." << name;
+      EXPECT_TRUE(known.contains(family + "." + name)) << family << "." << name;
     }
   }
 }
