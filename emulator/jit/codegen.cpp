@@ -53,7 +53,7 @@ llvm::orc::SymbolMap symbols(llvm::orc::LLJIT &jit) {
   const auto add = [&](const char *name, auto *function) {
     map[jit.mangleAndIntern(name)] = {llvm::orc::ExecutorAddr::fromPtr(function), llvm::JITSymbolFlags::Exported};
   };
-#define SALE_ADD(function) add(#function, &function)
+#define SALE_ADD(function) add(#function, &(function))
   SALE_ADD(sale_emulator_enter);
   SALE_ADD(sale_emulator_execute);
   SALE_ADD(sale_emulator_access);

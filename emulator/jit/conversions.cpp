@@ -89,7 +89,7 @@ std::vector<llvm::Value *> sources(Emitter &e) {
   }
   llvm::Value *both = e.read(1, {Kind::bits, from.total_width(), 1});
   for (int lane = 0; lane < to.lanes; ++lane) {
-    llvm::Value *shifted = e.ir.CreateLShr(both, static_cast<u64>(lane * from.width));
+    llvm::Value *shifted = e.ir.CreateLShr(both, static_cast<u64>(lane) * static_cast<u64>(from.width));
     made.push_back(as_double(e, e.ir.CreateTrunc(shifted, e.ir.getIntNTy(static_cast<unsigned>(from.width))), from));
   }
   return made;

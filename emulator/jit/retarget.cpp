@@ -129,6 +129,7 @@ std::vector<std::string> retarget(llvm::Module &module, const llvm::TargetMachin
   module.setDataLayout(machine.createDataLayout());
   unite_address_spaces(module);
   std::vector<std::string> names;
+  names.reserve(kernels.size());
   for (llvm::Function *kernel : kernels) {
     names.push_back(make_entry(*kernel)->getName().str());
   }
