@@ -152,7 +152,9 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   const CurrentContext current(*device);
   const Problem &problem = run.problem;
   const Shape &shape = tensors.shape;
-  const Engine engine(-1, options);
+  Options with = options;
+  with.cuda_driver = device->driver().file();
+  const Engine engine(-1, with);
   const Plan plan = engine.prepare(problem, run.policy);
 
   const Placement q = place(shape.batch, problem.num_q_heads, shape.q_len, problem.head_dim, run.strided);

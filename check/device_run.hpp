@@ -44,7 +44,8 @@ struct DeviceResult {
   DeviceCodes queries;          ///< Scales [batch, num_q_heads, q_len]; empty for exact
 };
 
-/// Poisons output, workspace and the gaps between rows first. Throws sale::Error.
+/// Poisons output, workspace and the gaps between rows first. The driver is the device's, whatever `options` says.
+/// Throws sale::Error.
 DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tensors,
                            const std::shared_ptr<const Device> &device, const Options &options);
 

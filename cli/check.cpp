@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // sale check: kernels against the CPU oracle, executed by the emulator or on a GPU.
 #include "check/covering_set.hpp"
+#include "check/emulator_controls.hpp"
 #include "check/run_case.hpp"
 #include "cli/command.hpp"
 #include "cli/device_choice.hpp"
 #include "cli/engine_options.hpp"
 #include "core/parallel_for.hpp"
-#include "emulator/driver/emulator.h"
 #include "runtime/arch_choice.hpp"
-#include "runtime/shared_library.hpp"
 
 #include <fmt/format.h>
 
@@ -16,7 +15,6 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <set>
 
 namespace sale::cli {
@@ -39,35 +37,6 @@ struct CheckOptions {
 };
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-// What the emulator's library offers beside the driver's calls; nothing for a real GPU.
-class EmulatorControls {
-public:
-  EmulatorControls(const Driver &driver, std::uint64_t seed, bool cases_at_once) {
-    if (driver.emulated()) {
-      library_ = SharedLibrary::open(driver.file());
-      symbol<decltype(saleEmulatorSetSeed)>("saleEmulatorSetSeed")(seed);
-      symbol<decltype(saleEmulatorSetWorkers)>("saleEmulatorSetWorkers")(cases_at_once ? 1 : 0);
-    }
-  }
-
-  /// Tensor-core instructions of warps so far; nothing where they are not counted.
-  std::optional<unsigned long long> products() const {
-    if (!library_) {
-      return std::nullopt;
-    }
-    const auto count = symbol<decltype(saleEmulatorCount)>("saleEmulatorCount");
-    return count("mma") + count("wgmma.mma_async");
-  }
-
-private:
-  template <class Function>
-  Function *symbol(const char *name) const {
-    return reinterpret_cast<Function *>(library_->symbol(name));
-  }
-
-  std::optional<SharedLibrary> library_;
-};
 
 // Prints as cases end, and counts.
 class Progress {
@@ -151,7 +120,9 @@ int run_check(const CheckOptions &options) {
   const auto driver = Driver::open(engine.cuda_driver);
   keep_runnable(cases, Device(driver, *ordinal));
 
-  const EmulatorControls emulator(*driver, options.seed, options.jobs != 1 && cases.size() > 1);
+  const check::EmulatorControls emulator(*driver);
+  emulator.set_seed(options.seed);
+  emulator.set_workers(options.jobs != 1 && cases.size() > 1 ? 1 : 0);
   engine.jobs = 1;
   Progress progress(cases.size());
   const auto start = Clock::now();
