@@ -3,6 +3,7 @@
 
 #include "generator/arch.hpp"
 #include "runtime/device.hpp"
+#include "runtime/shared_library.hpp"
 
 #include <fmt/format.h>
 
@@ -43,6 +44,10 @@ int emulated_device(Options &options) {
                 {.where = "find the emulator",
                  .advice = "build the target sale_emulator, which needs clang-19, llvm-19-dev and "
                            "libboost-context-dev, or name the file in SALE_EMULATOR"});
+  }
+  if (const SharedLibrary library = SharedLibrary::open(options.cuda_driver); !library) {
+    throw Error(ErrorKind::not_found, fmt::format("the emulator cannot be loaded: {}", library.problem()),
+                {.where = "dlopen", .advice = "SALE_EMULATOR names another file, if it is set"});
   }
   if (options.arch.empty()) {
     return 0;
