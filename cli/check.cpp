@@ -149,7 +149,7 @@ void add_check(CLI::App &app, Command &command) {
   auto options = std::make_shared<CheckOptions>();
   CLI::App *sub = app.add_subcommand("check", "Run kernels on the emulator or a GPU and compare with the CPU oracle");
   auto *spec = sub->add_option("--spec", options->spec, "YAML of one case or several (default: the covering set)");
-  sub->add_flag("--full", options->full, "Every kernel there is, in small cases: hours")->excludes(spec);
+  sub->add_flag("--full", options->full, "Every kernel there is, in small cases: about an hour")->excludes(spec);
   sub->add_flag("--list", options->list, "Only print the cases");
   sub->add_option("--device", options->device, "emulator or the number of a GPU")->capture_default_str();
   sub->add_option("--arch", options->arch, "Only the cases of this architecture");
