@@ -16,16 +16,22 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CHANGED = "templates/", "generator/"
-
 # What CI runs, the cheapest first: name, what it reads (a fault elsewhere cannot concern it), targets, command, seconds
-# at most. {build} is the build folder, {tree} the copy of the sources.
-Check = collections.namedtuple("Check", "name reads targets command seconds")
+# at most, and what a failure says before the end (the rest is then not waited for). {build} is the build folder, {tree}
+# the copy of the sources. Goldens come last: a fault that is only seen there might have been taken for a new cost.
+Check = collections.namedtuple("Check", "name reads targets command seconds early", defaults=[None])
 CHECKS = [
-    Check("generator tests", CHANGED, ["generator_tests"], "{build}/bin/generator_tests", 60),
-    Check("Hopper kernels", CHANGED + ("tests/emulator/kernels/",), ["test_kernels_run"],
-          "{build}/bin/test_kernels_run --gtest_fail_fast", 300),
+    Check("generator tests", ("templates/", "generator/"), ["generator_tests"], "{build}/bin/generator_tests", 120),
+    Check("conformance", ("templates/device/", "generator/"), ["emulator_conformance_tests"],
+          "{build}/bin/emulator_conformance_tests --gtest_fail_fast", 600),
+    Check("test kernels", ("templates/", "generator/", "tests/emulator/kernels/"),
+          ["test_kernels_run"], "{build}/bin/test_kernels_run --gtest_fail_fast", 600),
+    Check("sale check", ("templates/", "generator/"), ["sale_cli"], "{build}/bin/sale check", 1800,
+          r"^\[[ \d]+/\d+\] FAILED.*\n(?:.*\n)*?To see this alone"),
+    Check("lint", ("templates/", "generator/"), ["lint_tests"], "{build}/bin/lint_tests --gtest_fail_fast", 1800),
+    Check("goldens", ("templates/", "generator/"), ["kernel_tests"], "{build}/bin/kernel_tests --gtest_fail_fast", 1800),
 ]
+
 
 class Mutation:
     def __init__(self, entry):
@@ -62,11 +68,12 @@ class Outcome:
 class Worker:
     """A copy of the tree with a build folder of its own."""
 
-    def __init__(self, folder, build_jobs):
+    def __init__(self, folder, build_jobs, checks):
         self.tree = folder / "tree"
         self.build = folder / "build"
         self.log = folder / "log"
         self.build_jobs = build_jobs
+        self.checks = checks
         self.copy()
         configure = ["cmake", "-S", self.tree, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]
         if subprocess.run(["which", "ccache"], stdout=subprocess.DEVNULL).returncode == 0:
@@ -88,21 +95,25 @@ class Worker:
                 copy.write_bytes(content)
             copy.chmod(source.stat().st_mode)
 
-    def run(self, command, seconds):
+    def run(self, command, seconds, early=None):
         """Whether it succeeded, and what it said."""
-        with open(self.log, "w+", errors="replace") as log:
+        deadline = time.monotonic() + seconds
+        with open(self.log, "w", errors="replace") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.tree,
                                        shell=isinstance(command, str), start_new_session=True)
+        ending = ""
+        while process.poll() is None and not ending:
             try:
-                good = process.wait(seconds) == 0
-                ending = ""
+                process.wait(0.5)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                good = False
-                ending = f"\nerror: not done after {seconds} s\n"
-            log.seek(0)
-            return good, log.read() + ending
+                if early and re.search(early, self.log.read_text(errors="replace"), re.MULTILINE):
+                    ending = "\n"
+                elif time.monotonic() > deadline:
+                    ending = f"\nerror: not done after {seconds} s\n"
+        if ending:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return process.returncode == 0, self.log.read_text(errors="replace") + ending
 
     def require(self, what, command):
         good, output = self.run(command, 3600)
@@ -116,7 +127,7 @@ class Worker:
         if not good:
             return "build", first_message(output)
         for check in checks:
-            good, output = self.run(check.command.format(build=self.build, tree=self.tree), check.seconds)
+            good, output = self.run(check.command.format(build=self.build, tree=self.tree), check.seconds, check.early)
             if not good:
                 return check.name, first_message(output)
         return None
@@ -127,7 +138,7 @@ class Worker:
         original = path.read_text()
         path.write_text(mutation.apply(original))
         try:
-            found = self.first_to_fail([check for check in CHECKS if mutation.file.startswith(check.reads)])
+            found = self.first_to_fail([check for check in self.checks if mutation.file.startswith(check.reads)])
         finally:
             path.write_text(original)
         return Outcome(mutation, *(found or (None, "")), time.monotonic() - start)
@@ -141,6 +152,9 @@ def first_message(output):
         block = output[:failed.start()].rpartition(f"[ RUN      ] {name}\n")[2]
         what = re.search(r"Failure\n(.*)", block, re.DOTALL)
         return shorten(f"{name.removeprefix('Cases/')}: {what[1] if what else 'failed'}")
+    case = re.search(r"^\[[ \d]+/\d+\] FAILED +[\d.]+ s +(.*)\n(.*)", output, re.MULTILINE)
+    if case:
+        return shorten(f"{case[1]}: {case[2]}")
     lines = [line for line in output.splitlines() if line.strip()]
     for line in lines:
         if re.search(r"\b(error|failed|failure|fault|differs?)\b", line, re.IGNORECASE):
@@ -173,6 +187,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, help="also write the table to this file, after every fault")
     parser.add_argument("--jobs", type=int, default=1, help="faults at a time, each with a tree and a build of its own")
     parser.add_argument("--no-baseline", action="store_true", help="trust that the unmutated tree passes")
+    parser.add_argument("--without", default="", metavar="CHECK,..", help="leave these checks out")
     parser.add_argument("--list", action="store_true", help="check that every fault still applies, and list them")
     options = parser.parse_args()
 
@@ -188,13 +203,15 @@ def main():
             print(f"{mutation.id}: {mutation.file}: {mutation.fault}")
         return
 
+    left_out = options.without.split(",")
+    chosen_checks = [check for check in CHECKS if check.name not in left_out]
     jobs = max(1, min(options.jobs, len(mutations)))
     build_jobs = max(1, (os.cpu_count() or 1) // jobs)
     folder = options.folder.resolve()
-    workers = [Worker(folder / str(i), build_jobs) for i in range(jobs)]
+    workers = [Worker(folder / str(i), build_jobs, chosen_checks) for i in range(jobs)]
     for worker in workers:  # one after the other: the later ones find the objects in ccache
-        checks = CHECKS if worker is workers[0] and not options.no_baseline else []
-        targets = sorted({target for check in CHECKS for target in check.targets})
+        checks = chosen_checks if worker is workers[0] and not options.no_baseline else []
+        targets = sorted({target for check in chosen_checks for target in check.targets})
         worker.require("building", ["cmake", "--build", worker.build, "--target", *targets])
         found = worker.first_to_fail(checks) if checks else None
         if found:
