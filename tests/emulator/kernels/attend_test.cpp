@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/emulator/kernels/kernel_source.hpp"
 #include "tests/emulator/kernels/kernel_test.hpp"
+#include "tests/emulator/kernels/plain_attention.hpp"
 
 #include <fmt/format.h>
 
@@ -13,19 +14,6 @@ namespace sale::test {
 namespace {
 
 constexpr int block = 64;
-
-std::uint16_t to_bf16(float value) {
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &value, 4);
-  return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1U)) >> 16);
-}
-
-float from_bf16(std::uint16_t value) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
-  float result = 0;
-  std::memcpy(&result, &bits, 4);
-  return result;
-}
 
 struct AttendCase {
   int head_dim;
@@ -101,51 +89,6 @@ Tensors random_tensors(const AttendCase &c) {
   return t;
 }
 
-struct Row {
-  std::vector<double> out;
-  double lse;
-};
-
-Row expected_row(const AttendCase &c, const Tensors &t, int head, int row, double scale) {
-  const std::uint32_t *mask =
-      t.mask.data() + (static_cast<std::size_t>(head) * blocks(c.q_len) + row / block) * mask_words;
-  const auto row_of = [&](const std::vector<std::uint16_t> &x, int h, int len, int i) {
-    return x.data() + (static_cast<std::size_t>(h) * len + i) * c.head_dim;
-  };
-  const int end = c.causal ? c.kv_len - c.q_len + row + 1 : c.kv_len;
-  std::vector<double> score(end, -std::numeric_limits<double>::infinity());
-  double highest = -std::numeric_limits<double>::infinity();
-  for (int key = 0; key < end; ++key) {
-    if ((mask[key / block / 32] >> (key / block % 32) & 1U) != 0) {
-      double dot = 0;
-      for (int d = 0; d < c.head_dim; ++d) {
-        dot += static_cast<double>(from_bf16(row_of(t.q, head, c.q_len, row)[d])) *
-               from_bf16(row_of(t.k, head / c.gqa, c.kv_len, key)[d]);
-      }
-      score[key] = scale * dot;
-      highest = std::max(highest, score[key]);
-    }
-  }
-  Row result{std::vector<double>(c.head_dim, 0.0), -std::numeric_limits<double>::infinity()};
-  double sum = 0;
-  for (int key = 0; key < end; ++key) {
-    if (std::isfinite(score[key])) {
-      const double p = std::exp(score[key] - highest);
-      sum += p;
-      for (int d = 0; d < c.head_dim; ++d) {
-        result.out[d] += p * from_bf16(row_of(t.v, head / c.gqa, c.kv_len, key)[d]);
-      }
-    }
-  }
-  if (sum > 0) {
-    result.lse = highest + std::log(sum);
-    for (double &x : result.out) {
-      x /= sum;
-    }
-  }
-  return result;
-}
-
 void run_and_compare(const AttendCase &c) {
   Device &device = Device::get();
   const Tensors t = random_tensors(c);
@@ -165,11 +108,15 @@ void run_and_compare(const AttendCase &c) {
              {static_cast<unsigned>((c.q_len + 127) / 128), static_cast<unsigned>(c.heads)}, 384, shared_bytes_of(c),
              {&maps[0], &maps[1], &maps[2], &maps[3], &args});
 
+  const PlainAttention plain{t.q, t.k, t.v, c.head_dim, c.gqa, c.q_len, c.kv_len, c.causal, scale};
   const std::vector<std::uint16_t> got = out->read<std::uint16_t>();
   const std::vector<float> got_lse = lse->read<float>();
   for (int head = 0; head < c.heads; ++head) {
     for (int row = 0; row < c.q_len; ++row) {
-      const Row expected = expected_row(c, t, head, row, scale);
+      const std::uint32_t *mask_row =
+          t.mask.data() + (static_cast<std::size_t>(head) * blocks(c.q_len) + row / block) * mask_words;
+      const PlainAttention::Row expected =
+          plain.row(head, row, [&](int key) { return (mask_row[key / block / 32] >> (key / block % 32) & 1U) != 0; });
       const std::size_t at = static_cast<std::size_t>(head) * c.q_len + row;
       if (std::isinf(expected.lse)) {
         ASSERT_EQ(got_lse[at], expected.lse) << "head " << head << " row " << row;
