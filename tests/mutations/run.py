@@ -163,7 +163,7 @@ def first_message(output):
 
 
 def shorten(text):
-    text = re.sub(r'C\+\+ exception with description "(?:cu\w+ failed with \w+ \()?', "", text)
+    text = re.sub(r'C\+\+ exception with description "|cu\w+ failed with CUDA_\w+ \(', "", text)
     text = re.sub(r"\S*/(?=[^/\s]+\.(?:cpp|hpp|py)\b)", "", text)
     text = re.sub(r'\)?" thrown in the test body\.', "", text)
     text = " ".join(text.split())

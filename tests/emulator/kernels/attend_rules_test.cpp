@@ -129,5 +129,36 @@ const auto cases = ::testing::Values(RulesCase{"nothing_kept", 64, 130, 300, 0, 
 std::string name_of(const ::testing::TestParamInfo<RulesCase> &info) { return info.param.name; }
 INSTANTIATE_TEST_SUITE_P(Cases, AttendRules, cases, name_of);
 
+class TileConflicts : public KernelTest, public ::testing::WithParamInterface<int> {};
+
+TEST_P(TileConflicts, ReadingFragmentsMeetsNone) {
+  KernelSpec spec;
+  spec.stage = Stage::attend;
+  spec.arch = {9, 0};
+  spec.head_dim = GetParam();
+  spec.dense = true;
+  spec.tile = default_tile(spec);
+  Device &device = Device::get();
+  const std::optional<unsigned long long> before = device.bank_conflicts("ldmatrix");
+  if (!before) {
+    GTEST_SKIP() << "only the emulator counts bank conflicts";
+  }
+  const int len = spec.tile.rows();
+  const std::vector<std::uint16_t> zeros(static_cast<std::size_t>(len) * static_cast<std::size_t>(spec.head_dim), 0);
+  const auto input = device.upload(zeros);
+  const auto out = device.upload(zeros);
+  AttendArgs args{};
+  args.q = args.k = args.v = {input->as<void>(), 0, 0, spec.head_dim};
+  args.out = {out->as<void>(), 0, 0, spec.head_dim};
+  args.num_q_heads = 1;
+  args.q_len = args.kv_len = len;
+  args.softmax_scale = 1;
+  device.run(generate(spec), spec.entry_name().c_str(), {1, 1}, static_cast<unsigned>(spec.tile.threads()),
+             static_cast<unsigned>(spec.shared_memory()), {&args});
+  EXPECT_EQ(device.bank_conflicts("ldmatrix"), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(HeadDims, TileConflicts, ::testing::Values(64, 96, 128, 256));
+
 } // namespace
 } // namespace sale::test

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <sstream>
 
 namespace sale::test {
 
@@ -66,6 +67,25 @@ void Device::set_schedule(unsigned long long seed) const {
   if (void *set_seed = library_.symbol("saleEmulatorSetSeed")) {
     reinterpret_cast<void (*)(unsigned long long)>(set_seed)(seed);
   }
+}
+
+std::optional<unsigned long long> Device::bank_conflicts(const std::string &opcode) const {
+  const auto statistics = reinterpret_cast<const char *(*)()>(library_.symbol("saleEmulatorStatistics"));
+  if (statistics == nullptr) {
+    return std::nullopt;
+  }
+  // Lines of accesses, conflicts, site.
+  std::istringstream lines(statistics());
+  unsigned long long total = 0;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream fields(line);
+    unsigned long long accesses = 0;
+    unsigned long long conflicts = 0;
+    if (fields >> accesses >> conflicts && line.find(opcode) != std::string::npos) {
+      total += conflicts;
+    }
+  }
+  return total;
 }
 
 TensorMap Device::tensor_map(const DeviceBuffer &buffer, const TensorShape &shape) const {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,8 @@ public:
   /// In which order the emulator runs threads from now on: 0 is always the same, others are random. GPUs have their
   /// own.
   void set_schedule(unsigned long long seed) const;
+  /// Shared memory bank conflicts so far at lines of templates that name `opcode`; nothing where a GPU runs.
+  std::optional<unsigned long long> bank_conflicts(const std::string &opcode) const;
 
 private:
   Device();
