@@ -106,7 +106,7 @@ using Word = std::conditional_t<bytes == 8, u64, std::conditional_t<bytes == 4, 
 template <class Operation, class T>
 u64 update(u8 *target, u64 b, u64 c) {
   using W = Word<sizeof(T)>;
-  std::atomic_ref<W> word(*reinterpret_cast<W *>(target));
+  const std::atomic_ref<W> word(*reinterpret_cast<W *>(target));
   const auto value = [](u64 bits) { return std::bit_cast<T>(static_cast<W>(bits)); };
   W old = word.load();
   while (!word.compare_exchange_weak(old, std::bit_cast<W>(Operation::apply(value(old), value(b), value(c))))) {

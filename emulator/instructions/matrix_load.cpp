@@ -77,11 +77,11 @@ void move_tiles(Thread &thread, const Instruction &instruction, u64 *slot) {
         }
       }
       for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
-        u64 &word = lanes[lane][words.slot + i];
+        u64 *word = lanes[lane] + words.slot + i;
         if constexpr (is_load) {
-          load_fragment<transposed>(tile, lane, word);
+          load_fragment<transposed>(tile, lane, *word);
         } else {
-          store_fragment<transposed>(tile, lane, word);
+          store_fragment<transposed>(tile, lane, *word);
         }
       }
       if constexpr (!is_load) {

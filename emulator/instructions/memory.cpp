@@ -36,7 +36,11 @@ void load(Thread &thread, const Instruction &instruction, u64 *slot) {
     } else {
       std::memcpy(&value, source, sizeof(T));
     }
-    slot[result.slot + i] = static_cast<u64>(value);
+    if constexpr (std::is_signed_v<T>) {
+      slot[result.slot + i] = static_cast<u64>(std::int64_t{value});
+    } else {
+      slot[result.slot + i] = value;
+    }
   }
 }
 

@@ -185,10 +185,10 @@ private:
   // A's rows t/4 and t/4 + 8 of lane t, bytes 4(t%4).. of each 16.
   void take_registers() {
     const int slot = instruction_.operand(1).slot;
-    for (u32 lane = 0; lane < lanes; ++lane) {
-      for (u32 i = 0; i < 4; ++i) {
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      for (std::size_t i = 0; i < 4; ++i) {
         const auto word = static_cast<u32>(slots_[lane][slot + static_cast<int>(i)]);
-        const u32 row = lane / 4 + i % 2 * 8;
+        const std::size_t row = lane / 4 + i % 2 * 8;
         std::memcpy(operands_.a.data() + row * wgmma_row_bytes + i / 2 * chunk_bytes + lane % 4 * 4, &word, 4);
       }
     }
@@ -212,15 +212,15 @@ private:
       }
     }
     hold(chunks);
-    for (u32 i = 0; i < chunks.size(); ++i) {
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
       const u8 *from = base + (chunks[i] - SharedMemory::first_address);
       if (k_major) {
         std::memcpy(to + i * chunk_bytes, from, chunk_bytes);
         continue;
       }
-      const u32 k = i / (count / 8);
-      const u32 line = i % (count / 8) * 8;
-      for (u32 each = 0; each < 8; ++each) {
+      const std::size_t k = i / (count / 8);
+      const std::size_t line = i % (count / 8) * 8;
+      for (std::size_t each = 0; each < 8; ++each) {
         std::memcpy(to + (line + each) * bytes + k * 2, from + each * 2, 2);
       }
     }

@@ -67,10 +67,10 @@ Raw load(const u8 *bytes) {
 
 // Element i of each line to to[i * lines + line].
 template <class T>
-void decode(Element element, const u8 *bytes, u32 lines, u32 count, T *to) {
-  const auto each = [&](u32 size, auto value) {
-    for (u32 i = 0; i < count; ++i) {
-      for (u32 line = 0; line < lines; ++line) {
+void decode(Element element, const u8 *bytes, std::size_t lines, std::size_t count, T *to) {
+  const auto each = [&](std::size_t size, auto value) {
+    for (std::size_t i = 0; i < count; ++i) {
+      for (std::size_t line = 0; line < lines; ++line) {
         *to++ = static_cast<T>(value(bytes + (line * count + i) * size));
       }
     }
@@ -82,7 +82,7 @@ void decode(Element element, const u8 *bytes, u32 lines, u32 count, T *to) {
     return each(4, [](const u8 *at) { return std::bit_cast<float>(load<u32>(at) & 0xffffe000U); });
   case Element::e4m3: return each(1, [values = reference::e4m3_values().data()](const u8 *at) { return values[*at]; });
   case Element::e5m2: return each(1, [values = reference::e5m2_values().data()](const u8 *at) { return values[*at]; });
-  case Element::int8: return each(1, [](const u8 *at) { return static_cast<std::int8_t>(*at); });
+  case Element::int8: return each(1, [](const u8 *at) { return int{static_cast<std::int8_t>(*at)}; });
   case Element::uint8: return each(1, [](const u8 *at) { return *at; });
   }
 }

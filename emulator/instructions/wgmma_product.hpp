@@ -14,8 +14,9 @@ namespace sale::emulator {
 
 /// Operands as bytes: rows of A without its zeros, columns of B, each by ascending k.
 struct WgmmaOperands {
-  std::array<u8, wgmma_rows * wgmma_row_bytes> a{};
-  std::array<u8, wgmma_rows * wgmma_row_bytes> position{}; ///< By A's elements: the k that each stands for.
+  std::array<u8, std::size_t{wgmma_rows} * wgmma_row_bytes> a{};
+  std::array<u8, std::size_t{wgmma_rows} * wgmma_row_bytes>
+      position{}; ///< By A's elements: the k that each stands for.
   std::vector<u8> b;
   bool negate = false;
 };

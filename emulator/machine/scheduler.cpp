@@ -65,7 +65,8 @@ void Scheduler::leave() {
 }
 
 void Scheduler::yield() {
-  if (++yields_ % yields_before_event == 0 && !land() && yields_ >= yields_before_deadlock) {
+  ++yields_;
+  if (yields_ % yields_before_event == 0 && !land() && yields_ >= yields_before_deadlock) {
     cta_.deadlock();
   }
   make_ready(*current_);

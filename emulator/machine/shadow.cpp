@@ -141,7 +141,7 @@ void SharedMemory::Shadow::record_write(const Write &write, u32 index, u32 mask)
       return;
     }
     byte_writes.resize(granules.size() * 4);
-    std::fill_n(byte_writes.begin() + index * 4, 4, granule.write);
+    std::fill_n(byte_writes.begin() + std::ptrdiff_t{index} * 4, 4, granule.write);
     granule.split = 1;
   }
   for (u32 byte = 0; byte < 4; ++byte) {
