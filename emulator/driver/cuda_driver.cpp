@@ -32,7 +32,8 @@ SALE_CU_CALLS(SALE_CU_CALL)
 
 namespace {
 
-void require(const void *pointer, const char *what) {
+template <class T>
+void require(const T *pointer, const char *what) {
   if (pointer == nullptr) {
     throw Failure{invalid_value, fmt::format("{} is null", what)};
   }

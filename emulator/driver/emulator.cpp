@@ -23,8 +23,11 @@ std::string table_of(const Statistics &statistics) {
   text += "shared memory accesses and bank conflicts\n";
   std::vector<std::pair<std::string, std::pair<u64, u64>>> sites(statistics.bank_accesses.begin(),
                                                                  statistics.bank_accesses.end());
-  std::stable_sort(sites.begin(), sites.end(),
-                   [](const auto &a, const auto &b) { return a.second.second > b.second.second; });
+  const auto conflicts_then_name = [](const auto &site) {
+    return std::pair(-static_cast<double>(site.second.second), site.first);
+  };
+  std::sort(sites.begin(), sites.end(),
+            [&](const auto &a, const auto &b) { return conflicts_then_name(a) < conflicts_then_name(b); });
   for (const auto &[site, counts] : sites) {
     text += fmt::format("{:>14}  {:>14}  {}\n", counts.first, counts.second, site);
   }
