@@ -105,9 +105,12 @@ CompiledKernel Compiler::compile(const std::string &source, const Arch &arch, Bi
   Program program(api);
   check(api.create(&program.handle, source.c_str(), program_name, 0, nullptr, nullptr), "nvrtcCreateProgram");
   std::vector<const char *> arguments;
-  arguments.reserve(options.size());
+  arguments.reserve(options.size() + 1);
   for (const std::string &option : options) {
     arguments.push_back(option.c_str());
+  }
+  if (nvrtc_->caches()) {
+    arguments.push_back("--no-cache"); // what it has cached comes without the log that tells registers and spills
   }
   const nvrtc::Result compiled = api.compile(program.handle, static_cast<int>(arguments.size()), arguments.data());
 

@@ -60,6 +60,7 @@ std::shared_ptr<const Nvrtc> Nvrtc::open(const NvrtcFiles &files) {
              fmt::format("it is version {}, the builtins library beside it, {}, is for {}", opened->version_,
                          files.builtins.filename().string(), files.version));
   }
+  opened->caches_ = major > 12 || minor >= 9; // 12.9 is the first
   int count = 0;
   check(api.num_archs(&count), "nvrtcGetNumSupportedArchs");
   if (count < 1 || count > 1000) {

@@ -54,6 +54,8 @@ public:
   const NvrtcFiles &files() const { return files_; }
   /// "13.0", as the library itself says.
   const std::string &version() const { return version_; }
+  /// It has a cache of its own (on disk, with a driver), and the option to go without.
+  bool caches() const { return caches_; }
   /// Ascending, as 10 * major + minor.
   const std::vector<int> &archs() const { return archs_; }
 
@@ -61,6 +63,7 @@ private:
   Nvrtc() = default;
   NvrtcFiles files_;
   std::string version_;
+  bool caches_ = false;
   std::vector<int> archs_;
 };
 

@@ -28,7 +28,7 @@ constexpr const char *kernel = "extern \"C\" __global__ void sale_test(float *x)
 TEST(Compiler, AsksForMachineCodeOfTheRealArchitecture) {
   const CompiledKernel compiled = fake_compiler().compile("x", {9, 0}, BinaryKind::cubin, "spec");
   EXPECT_STREQ(reinterpret_cast<const char *>(compiled.binary.data()),
-               "FAKE --gpu-architecture=sm_90 --std=c++17 --modify-stack-limit=false --ptxas-options=-v");
+               "FAKE --gpu-architecture=sm_90 --std=c++17 --modify-stack-limit=false --ptxas-options=-v --no-cache");
   EXPECT_EQ(compiled.resources.registers, 40);
   EXPECT_EQ(compiled.resources.spill_bytes, 12);
   EXPECT_EQ(compiled.resources.static_shared_memory, 16);
@@ -37,7 +37,7 @@ TEST(Compiler, AsksForMachineCodeOfTheRealArchitecture) {
 TEST(Compiler, AsksForPtxOfTheVirtualArchitecture) {
   const CompiledKernel compiled = fake_compiler().compile("x", {8, 0}, BinaryKind::ptx, "spec");
   EXPECT_STREQ(reinterpret_cast<const char *>(compiled.binary.data()),
-               "FAKE --gpu-architecture=compute_80 --std=c++17 --modify-stack-limit=false");
+               "FAKE --gpu-architecture=compute_80 --std=c++17 --modify-stack-limit=false --no-cache");
 }
 
 TEST(Compiler, ReportsLogOptionsAndSpecOfAFailure) {
