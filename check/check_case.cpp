@@ -41,6 +41,24 @@ Mode parse_mode(const io::YamlNode &node) {
   node.refuse("mode must be sparse, given_mask or dense");
 }
 
+// By a parser that does not know the file.
+template <class Parse>
+auto named(const io::YamlNode &node, const char *key, const Parse &parse) {
+  try {
+    return parse(node.text(key));
+  } catch (const Error &error) {
+    node.refuse(error.what());
+  }
+}
+
+std::uint64_t parse_seed(const io::YamlNode &node) {
+  const int seed = node.integer("seed");
+  if (seed < 0) {
+    node.refuse("seed must not be negative");
+  }
+  return static_cast<std::uint64_t>(seed);
+}
+
 CheckCase parse_case(const io::YamlNode &map) {
   map.require_map(keys);
   CheckCase c;
@@ -64,7 +82,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   };
   with("arch", [&](const io::YamlNode &node) { c.arch = node.text("arch"); });
   with("mode", [&](const io::YamlNode &node) { c.mode = parse_mode(node); });
-  with("dtype", [&](const io::YamlNode &node) { c.problem.dtype = io::parse_dtype(node.text("dtype")); });
+  with("dtype", [&](const io::YamlNode &node) { c.problem.dtype = named(node, "dtype", io::parse_dtype); });
   integer("head_dim", c.problem.head_dim);
   integer("num_q_heads", c.problem.num_q_heads);
   integer("num_kv_heads", c.problem.num_kv_heads);
@@ -75,7 +93,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   c.shape.kv_len = map.at("kv_len").integer("kv_len");
   with("layout", [&](const io::YamlNode &node) { c.strided = word(node, "layout", "packed", "strided"); });
   with("estimator",
-       [&](const io::YamlNode &node) { c.policy.estimator = io::parse_estimator(node.text("estimator")); });
+       [&](const io::YamlNode &node) { c.policy.estimator = named(node, "estimator", io::parse_estimator); });
   integer("block_q", c.policy.block_q);
   integer("block_k", c.policy.block_k);
   integer("sink", c.policy.sink);
@@ -85,7 +103,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   numbers("shift_per_head", c.policy.shift_per_head);
   with("per_call", [&](const io::YamlNode &node) { c.per_call = node.boolean("per_call"); });
   with("kbar", [&](const io::YamlNode &node) { c.kbar_given = word(node, "kbar", "mean", "given"); });
-  with("seed", [&](const io::YamlNode &node) { c.seed = static_cast<std::uint64_t>(node.integer("seed")); });
+  with("seed", [&](const io::YamlNode &node) { c.seed = parse_seed(node); });
   try {
     validate(c);
   } catch (const Error &error) {

@@ -103,8 +103,16 @@ void keep_runnable(std::vector<CheckCase> &cases, const Device &device) {
   }
 }
 
+// Nothing checked must not look like nothing wrong.
+void require_some(const std::vector<CheckCase> &cases, const char *advice) {
+  if (cases.empty()) {
+    throw Error(ErrorKind::invalid_argument, "there is no case to check", {.advice = advice});
+  }
+}
+
 int run_check(const CheckOptions &options) {
   std::vector<CheckCase> cases = cases_of(options);
+  require_some(cases, "--arch leaves only cases of that architecture: name another, or none");
   if (options.list) {
     for (const CheckCase &c : cases) {
       fmt::print("{}\n", c.describe());
@@ -119,6 +127,7 @@ int run_check(const CheckOptions &options) {
   }
   const auto driver = Driver::open(engine.cuda_driver);
   keep_runnable(cases, Device(driver, *ordinal));
+  require_some(cases, "name another device: the emulator runs all of them");
 
   const check::EmulatorControls emulator(*driver);
   emulator.set_seed(options.seed);

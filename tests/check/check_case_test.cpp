@@ -38,7 +38,16 @@ TEST(CheckCase, SaysWhatIsWrongInOneSentence) {
   EXPECT_NE(refusal_of("{q_len: 5}").find("\"kv_len\" is missing"), std::string::npos);
   EXPECT_NE(refusal_of("{q_len: 5, kv_len: 5, layout: loose}").find("layout must be packed or strided"),
             std::string::npos);
+  EXPECT_NE(refusal_of("{q_len: 5, kv_len: 5, seed: -1}").find("seed must not be negative"), std::string::npos);
   EXPECT_NE(refusal_of("{q_len: 5, kv_len: 5, arch: sm_75}").find("sm_75"), std::string::npos);
+}
+
+TEST(CheckCase, SaysInWhichFileAndLine) {
+  const std::string before = "- q_len: 5\n  kv_len: 5\n";
+  for (const char *line : {"dtype: fp8", "estimator: int2", "mode: all", "head_dim: wide", "unknown: 1"}) {
+    const std::string refusal = refusal_of(before + "  " + line + "\n");
+    EXPECT_EQ(refusal.rfind("case.yaml:3: ", 0), 0U) << line << ": " << refusal;
+  }
 }
 
 } // namespace

@@ -66,6 +66,13 @@ TEST(Check, lists_the_covering_set_without_a_device) {
   EXPECT_EQ(result.out.find("sm_80"), std::string::npos);
 }
 
+TEST_F(EmulatorCommand, check_refuses_to_check_nothing) {
+  write_file(path("case.yaml"), "{q_len: 33, kv_len: 65, arch: sm_80}\n");
+  const CommandResult result = run_sale({"check", "--spec", path("case.yaml"), "--arch", "sm_90"});
+  EXPECT_EQ(result.exit_code, 2) << result.out;
+  EXPECT_NE(result.err.find("there is no case to check; --arch"), std::string::npos) << result.err;
+}
+
 TEST(Check, refuses_the_cpu_and_a_spec_that_is_wrong) {
   EXPECT_EQ(run_sale({"check", "--device", "cpu"}).exit_code, 2);
   const CommandResult result = run_sale({"check", "--spec", "/nonexistent.yaml", "--list"});
