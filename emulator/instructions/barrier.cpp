@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -32,14 +33,20 @@ struct Phase {
   Reduction reduction = Reduction::none;
 };
 
+/// An aligned instruction that some lanes of a warp have executed, and the others are to execute next.
+struct Step {
+  const Instruction *instruction = nullptr;
+  u32 lanes = 0;
+};
+
 /// One of the sixteen, in its current phase.
 struct Barrier {
   Phase phase;
   u32 arrived = 0;
   u32 holding = 0; ///< Those of them whose predicate held.
   std::vector<Waiter> waiters;
-  std::array<const Instruction *, warps_per_cta> by_warp{}; ///< At which instruction each warp is.
-  std::string name;                                         ///< For a deadlock report.
+  std::array<std::vector<Step>, warps_per_cta> steps; ///< Of each warp, in order; whatever the phase.
+  std::string name;                                   ///< For a deadlock report.
   Synchronization released;
   Signal complete;
 
@@ -65,7 +72,6 @@ struct Barrier {
     phase = {};
     arrived = holding = 0;
     waiters.clear();
-    by_warp = {};
     released.clear();
     complete.raise();
   }
@@ -80,16 +86,6 @@ struct Barriers : State {
         barrier.finish();
       }
     }
-  }
-
-  std::string left_behind() const override {
-    for (u32 id = 0; id < barriers_per_cta; ++id) {
-      if (all[id].arrived > 0) {
-        return fmt::format("Barrier {} was left with {} of {} threads arrived", id, all[id].arrived,
-                           all[id].phase.expected);
-      }
-    }
-    return {};
   }
 };
 
@@ -135,12 +131,30 @@ void join_phase(Thread &thread, const Instruction &instruction, Barrier &barrier
   if (phase.reduction != wanted.reduction) {
     fault(thread, instruction, fmt::format("barrier {} is used with and without a reduction, or with two", id));
   }
-  const Instruction *&first = barrier.by_warp[thread.warp().index()];
-  first = first == nullptr ? &instruction : first;
-  if (first != &instruction && (first->parts[0] == "bar" || first->has("aligned"))) {
+}
+
+/// The lanes of a warp execute the same aligned instructions in the same order. It is not a meeting of lanes: a warp
+/// may arrive twice in one phase, by bar.arrive and then bar.sync.
+void check_aligned(Thread &thread, const Instruction &instruction, Barrier &barrier, u64 id) {
+  if (instruction.parts[0] != "bar" && !instruction.has("aligned")) {
+    return;
+  }
+  const Warp &warp = thread.warp();
+  std::vector<Step> &steps = barrier.steps[warp.index()];
+  const u32 self = 1U << thread.lane();
+  auto step = std::find_if(steps.begin(), steps.end(), [&](const Step &each) { return (each.lanes & self) == 0; });
+  if (step == steps.end()) {
+    step = steps.insert(step, {.instruction = &instruction});
+  }
+  if (step->instruction != &instruction) {
     fault(thread, instruction,
           fmt::format("lanes of one warp meet barrier {} at different instructions; others are at {}", id,
-                      first->describe()));
+                      step->instruction->describe()));
+  }
+  step->lanes |= self;
+  const u32 running = warp.lanes() & ~warp.returned();
+  while (!steps.empty() && (steps.front().lanes & running) == running) {
+    steps.erase(steps.begin());
   }
 }
 
@@ -158,6 +172,7 @@ void arrive(Thread &thread, const Instruction &instruction, u64 *slot) {
   wanted.expected = wanted.whole_cta ? thread.cta().threads() : thread_count(thread, instruction, value(place.count));
   wanted.reduction = reduction;
   join_phase(thread, instruction, barrier, id, wanted);
+  check_aligned(thread, instruction, barrier, id);
 
   ++barrier.arrived;
   barrier.released.release(thread.warp());

@@ -129,13 +129,42 @@ TEST(Barrier, AMissingWarpIsADeadlock) {
                {.threads = 64});
 }
 
-TEST(Barrier, ArrivalsLeftBehindFault) {
+TEST(Barrier, WarpsTakeTurnsWithAnArrivalMoreThanWaits) {
+  const Instruction start = make("bar.arrive", {value(), value()});
+  const Instruction take = make("bar.sync", {value(), value()});
+  const Instruction pass = make("bar.arrive", {value(), value()});
+  const u32 counter = shared;
+  for (u64 seed = 0; seed < 6; ++seed) {
+    expect_run(
+        [&](Thread &thread) {
+          const u32 self = thread.index() / 32;
+          if (self == 0) {
+            execute(start, {1, 64}); // itself, so that it goes first: the last pass finds nobody
+            if (thread.lane() == 0) {
+              execute(store(), {counter, 0});
+            }
+          }
+          for (u32 round = 0; round < 4; ++round) {
+            execute(take, {1 + self, 64});
+            if (thread.lane() == 0) {
+              EXPECT_EQ(execute(load(), {0, counter})[0], 2 * round + self);
+              execute(store(), {counter, 2 * round + self + 1});
+            }
+            execute(pass, {2 - self, 64});
+          }
+        },
+        {.threads = 64, .seed = seed});
+  }
+}
+
+TEST(Barrier, LanesThatMeetInAnotherOrderFault) {
   const Instruction arrive = make("bar.arrive", {value(), value()});
-  expect_fault("Barrier 5 was left with 32 of 64 threads arrived",
+  const Instruction sync = make("bar.sync", {value(), value()});
+  expect_fault("lanes of one warp meet barrier 1 at different instructions",
                [&](Thread &thread) {
-                 if (thread.index() < 32) {
-                   execute(arrive, {5, 64});
-                 }
+                 const bool low = thread.lane() < 16;
+                 execute(low ? arrive : sync, {1, 64});
+                 execute(low ? sync : arrive, {1, 64});
                },
                {.threads = 64});
 }
