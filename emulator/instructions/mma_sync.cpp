@@ -9,7 +9,6 @@
 #include "reference/float8.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <initializer_list>
 #include <limits>
 #include <utility>
@@ -107,25 +106,12 @@ struct Operands {
   }
 };
 
-/// To a float that rounds to the same f16 as the double does: what the float cannot hold makes its last bit odd.
-float round_to_odd(double value) {
-  const auto near = static_cast<float>(value);
-  const auto wide = static_cast<double>(near);
-  if (wide == value || !std::isfinite(near)) {
-    return near;
-  }
-  const u32 bits = std::bit_cast<u32>(near) - (std::fabs(wide) > std::fabs(value) ? 1 : 0); // towards zero
-  return std::bit_cast<float>(bits | 1U);
-}
-
 template <Result result>
 u32 finish(double product, u32 addend) {
   if constexpr (result == Result::f32) {
-    const auto sum = static_cast<float>(product + static_cast<double>(std::bit_cast<float>(addend)));
-    return std::isnan(sum) ? 0x7fffffffU : std::bit_cast<u32>(sum);
+    return sum_to_f32_bits(product + static_cast<double>(std::bit_cast<float>(addend)));
   } else if constexpr (result == Result::f16) {
-    const float sum = round_to_odd(product + static_cast<double>(f16_bits_to_float(addend)));
-    return std::isnan(sum) ? 0x7fffU : float_to_f16_bits(sum);
+    return sum_to_f16_bits(product + static_cast<double>(f16_bits_to_float(addend)));
   } else {
     const auto sum = static_cast<std::int64_t>(product) + static_cast<s32>(addend);
     if constexpr (result == Result::s32_saturated) {

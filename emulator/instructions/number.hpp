@@ -6,6 +6,7 @@
 #include "emulator/ptx/instruction.hpp"
 
 #include <bit>
+#include <cmath>
 
 namespace sale::emulator {
 
@@ -41,6 +42,25 @@ inline u16 float_to_bf16_bits(float value) {
   const u32 bits = std::bit_cast<u32>(value);
   const bool nan = (bits & 0x7fffffffU) > 0x7f800000U;
   return static_cast<u16>(nan ? 0x7fffU : (bits + 0x7fffU + ((bits >> 16U) & 1U)) >> 16U);
+}
+
+// Sums of tensor cores: rounded once to nearest, ties to even; a NaN is 0x7fffffff (f16: 0x7fff).
+
+inline u32 sum_to_f32_bits(double sum) {
+  return std::isnan(sum) ? 0x7fffffffU : std::bit_cast<u32>(static_cast<float>(sum));
+}
+
+inline u16 sum_to_f16_bits(double sum) {
+  if (std::isnan(sum)) {
+    return 0x7fff;
+  }
+  const auto near = static_cast<float>(sum);
+  const auto wide = static_cast<double>(near);
+  u32 bits = std::bit_cast<u32>(near);
+  if (wide != sum && std::isfinite(near)) { // to odd instead: the float's last bit keeps what was lost
+    bits = (bits - (std::fabs(wide) > std::fabs(sum) ? 1U : 0U)) | 1U;
+  }
+  return float_to_f16_bits(std::bit_cast<float>(bits));
 }
 
 } // namespace sale::emulator

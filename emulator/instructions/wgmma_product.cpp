@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -87,20 +86,6 @@ void decode(Element element, const u8 *bytes, std::size_t lines, std::size_t cou
   }
 }
 
-// Nearest, ties to even: once, whereas by way of a float it would be twice.
-u16 double_to_f16_bits(double value) {
-  const auto rounded = static_cast<float>(value);
-  u32 bits = std::bit_cast<u32>(rounded);
-  // To odd instead: a float that keeps what was lost in its last bit rounds to f16 as the double would.
-  if (static_cast<double>(rounded) != value && std::isfinite(rounded)) {
-    if (std::fabs(static_cast<double>(rounded)) > std::fabs(value)) {
-      --bits;
-    }
-    bits |= 1U;
-  }
-  return float_to_f16_bits(std::bit_cast<float>(bits));
-}
-
 template <class T>
 struct Buffers {
   std::vector<T> a;
@@ -144,7 +129,7 @@ void multiply_floats(const WgmmaShape &shape, const WgmmaOperands &operands, boo
   }
   multiply_numbers(a.data(), operands.position.data(), b.data(), shape.a_columns(), shape.n, sum.data());
   for (std::size_t i = 0; i < sum.size(); ++i) {
-    d[i] = halves ? double_to_f16_bits(sum[i]) : std::bit_cast<u32>(static_cast<float>(sum[i]));
+    d[i] = halves ? sum_to_f16_bits(sum[i]) : sum_to_f32_bits(sum[i]);
   }
 }
 

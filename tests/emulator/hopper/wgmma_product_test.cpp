@@ -54,6 +54,15 @@ TEST(WgmmaProduct, SumsAreRoundedOnceToF16) {
   EXPECT_EQ(under_three.result(0x6800), 0x6801U);
 }
 
+TEST(WgmmaProduct, ANanIsTheOneThatTheHardwareGives) {
+  const u16 infinity = 0x7c00;
+  const Two single(AccumulatorType::f32, {infinity, infinity}, {one, 0xbc00}); // inf - inf
+  EXPECT_EQ(single.result(0), 0x7fffffffU);
+  EXPECT_EQ(single.result(0xffc00001U), 0x7fffffffU);
+  const Two half(AccumulatorType::f16, {infinity, infinity}, {one, 0xbc00});
+  EXPECT_EQ(half.result(0), 0x7fffU);
+}
+
 TEST(WgmmaProduct, F16OverflowsToInfinityAndKeepsSubnormals) {
   const Two great(AccumulatorType::f16, {0x7bff, 0}, {one, 0});
   EXPECT_EQ(great.result(0x7bff), 0x7c00U);
