@@ -147,6 +147,9 @@ Handler find_bulk_copy(const Instruction &instruction) {
   if (parts[3] == "prefetch") {
     return execute_prefetch;
   }
+  if (parts.size() < 5) {
+    return nullptr;
+  }
   if ((parts[3] == "shared::cluster" || parts[3] == "shared::cta") && parts[4] == "global") {
     return execute_load;
   }

@@ -177,10 +177,21 @@ void Mbarriers::at_return(Thread &thread) {
   }
 }
 
-void Mbarriers::fence(const Thread &thread) {
+void Mbarriers::fence_init(const Thread &thread) {
   for (auto &[address, barrier] : barriers_) {
     barrier.fenced_ = barrier.fenced_ || barrier.init_thread_ == thread.index();
   }
+}
+
+void Mbarriers::fence_async_proxy(const Thread &thread) {
+  for (auto &[address, barrier] : barriers_) {
+    barrier.fenced_ = barrier.fenced_ || is_after_init(thread, barrier);
+  }
+}
+
+bool Mbarriers::is_after_init(const Thread &thread, const Mbarrier &barrier) {
+  return thread.warp().index() == barrier.init_warp_ ||
+         thread.warp().clock().of(barrier.init_warp_) >= barrier.init_time_;
 }
 
 Mbarrier &Mbarriers::at(Thread &thread, const Instruction &instruction, u32 address) {
@@ -189,8 +200,7 @@ Mbarrier &Mbarriers::at(Thread &thread, const Instruction &instruction, u32 addr
     fault(thread, instruction, fmt::format("no mbarrier was initialised at {:#x}", address));
   }
   Mbarrier &barrier = found->second;
-  if (thread.warp().clock().of(barrier.init_warp_) < barrier.init_time_ &&
-      thread.warp().index() != barrier.init_warp_) {
+  if (!is_after_init(thread, barrier)) {
     fault(thread, instruction,
           fmt::format("race on the mbarrier at {:#x}: thread {} initialised it, and no barrier stands between", address,
                       barrier.init_thread_));
@@ -309,7 +319,7 @@ void Mbarriers::end_copy(Cta &cta, const Instruction &instruction, Mbarrier &bar
 }
 
 Handler find_mbarrier(const Instruction &instruction) {
-  if (instruction.parts[0] != "mbarrier" || instruction.has("noComplete")) {
+  if (instruction.parts[0] != "mbarrier" || instruction.parts.size() < 2 || instruction.has("noComplete")) {
     return nullptr;
   }
   const std::string &operation = instruction.parts[1];

@@ -57,8 +57,8 @@ class Mbarriers : public State {
 public:
   void init(Thread &thread, const Instruction &instruction, u32 address, u32 count);
   void invalidate(Thread &thread, const Instruction &instruction, u32 address);
-  /// fence.mbarrier_init or fence.proxy.async of `thread`.
-  void fence(const Thread &thread);
+  void fence_init(const Thread &thread);        ///< fence.mbarrier_init: of what the thread initialised.
+  void fence_async_proxy(const Thread &thread); ///< fence.proxy.async: of whatever comes before it.
 
   /// Faults unless a live mbarrier is there whose initialisation comes before what `thread` does now.
   Mbarrier &at(Thread &thread, const Instruction &instruction, u32 address);
@@ -78,6 +78,8 @@ public:
   std::string left_behind() const override { return left_behind_; }
 
 private:
+  /// Whether the initialisation comes before what `thread` does now.
+  static bool is_after_init(const Thread &thread, const Mbarrier &barrier);
   static void settle(Mbarrier &barrier); ///< Ends the phase if it is complete.
   static void describe(Mbarrier &barrier);
   static void end_opaque(Thread &thread, const Mbarrier &barrier);

@@ -11,11 +11,14 @@ namespace {
 
 void execute_async(Thread &thread, const Instruction & /*instruction*/, u64 * /*slot*/) {
   thread.cta().shared().fence_async_proxy(thread.warp());
-  thread.cta().state<Mbarriers>().fence(thread);
+  thread.cta().state<Mbarriers>().fence_async_proxy(thread);
 }
 
+// Of global memory alone, where proxies are not told apart.
+void execute_async_global(Thread & /*thread*/, const Instruction & /*instruction*/, u64 * /*slot*/) {}
+
 void execute_mbarrier_init(Thread &thread, const Instruction & /*instruction*/, u64 * /*slot*/) {
-  thread.cta().state<Mbarriers>().fence(thread);
+  thread.cta().state<Mbarriers>().fence_init(thread);
 }
 
 // Tensor maps are read where they are, and written by the host alone.
@@ -102,9 +105,12 @@ Handler find_proxy_fence(const Instruction &instruction) {
   if (opcode == "fence" && instruction.has("mbarrier_init")) {
     return execute_mbarrier_init;
   }
-  if (opcode == "fence" && instruction.has("proxy")) {
-    const bool tensormap = instruction.parts[2].starts_with("tensormap");
-    return instruction.parts[2] == "async" ? execute_async : tensormap ? execute_tensormap : nullptr;
+  if (opcode == "fence" && instruction.parts.size() > 2 && instruction.parts[1] == "proxy") {
+    const std::string &proxy = instruction.parts[2];
+    if (proxy == "async") {
+      return instruction.has("global") ? execute_async_global : execute_async;
+    }
+    return proxy.starts_with("tensormap") ? execute_tensormap : nullptr;
   }
   if (opcode == "barrier" && instruction.has("cluster")) {
     return instruction.has("arrive") ? execute_cluster_arrive

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "emulator/instructions/tensor_copy.hpp"
 
+#include "emulator/instructions/address.hpp"
 #include "emulator/instructions/bulk_copy.hpp"
 #include "emulator/instructions/mbarrier.hpp"
 #include "emulator/instructions/tensor_map.hpp"
@@ -32,6 +33,10 @@ struct Box {
 TensorMap map_operand(Thread &thread, const Instruction &instruction, u64 address) {
   if (address % 64 != 0 || address == 0) {
     fault(thread, instruction, fmt::format("a tensor map at {:#x}; its address must be aligned to 64 bytes", address));
+  }
+  u32 shared = 0;
+  if (is_shared(thread, Space::generic, address, shared)) {
+    fault(thread, instruction, "a tensor map in shared memory; it is a parameter, or in constant or global memory");
   }
   TensorMap map;
   const std::string wrong = decode_tensor_map(reinterpret_cast<const void *>(address), map);

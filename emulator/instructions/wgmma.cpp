@@ -345,7 +345,7 @@ void execute_wait(Thread &thread, const Instruction &instruction, u64 *slot) {
 u64 open_group(const Thread &thread) { return thread.warp().state<Queue>().commits; }
 
 Handler find_wgmma(const Instruction &instruction) {
-  if (instruction.parts[0] != "wgmma") {
+  if (instruction.parts[0] != "wgmma" || instruction.parts.size() < 2) {
     return nullptr;
   }
   const std::string &operation = instruction.parts[1];

@@ -154,6 +154,27 @@ TEST(BulkLoad, NeedsAFenceAfterTheInitialisation) {
       {.threads = 1});
 }
 
+TEST(BulkLoad, AProxyFenceOfTheIssuingThreadWillDo) {
+  Words source(32);
+  source.fill_counting();
+  const auto kernel = [&](Thread &thread, bool ordered) {
+    if (thread.index() == 0) {
+      mbarrier_init(barrier, 1);
+    }
+    if (ordered) {
+      sync();
+    }
+    if (thread.index() == 32) {
+      fence_async();
+      mbarrier_arrive_expect(barrier, 128);
+      bulk_load(buffer, &source[0], 128, barrier);
+      mbarrier_wait(barrier, 0);
+    }
+  };
+  expect_run([&](Thread &thread) { kernel(thread, true); }, {.threads = 64});
+  expect_fault("race on the mbarrier", [&](Thread &thread) { kernel(thread, false); }, {.threads = 64});
+}
+
 TEST(BulkLoad, MustLandBeforeTheLastThreadReturns) {
   Words source(32);
   expect_fault_of_one("a copy was in flight when the last thread returned, cp.async.bulk", [&] {
@@ -272,6 +293,16 @@ TEST(BulkStore, NeedsAProxyFenceAfterPlainStores) {
   });
 }
 
+TEST(BulkStore, AProxyFenceOfGlobalMemoryIsNotEnough) {
+  Words destination(32);
+  const Instruction fence = make("fence.proxy.async.global", {});
+  expect_fault_of_one("no fence.proxy.async", [&] {
+    store_bytes(buffer, std::vector<u8>(128, 1));
+    execute(fence);
+    bulk_store(&destination[0], buffer, 128);
+  });
+}
+
 TEST(BulkStore, MustBeWaitedForBeforeTheThreadReturns) {
   Words destination(32);
   const auto begin = [&] {
@@ -298,10 +329,11 @@ TEST(BulkPrefetch, IsCheckedAndDoesNothing) {
   expect_fault_of_one("lobal", [&] { execute(prefetch, {source.at(0), 256}); });
 }
 
-TEST(BulkCopy, FormsThatNeedClustersOrReduceAreUnknown) {
+TEST(BulkCopy, OtherFormsAreUnknown) {
   for (const char *opcode : {"cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster",
                              "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes",
-                             "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32"}) {
+                             "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32", "cp.async.bulk.global",
+                             "mbarrier", "wgmma", "fence.proxy"}) {
     Instruction instruction;
     std::string part;
     for (const char *c = opcode;; ++c) {

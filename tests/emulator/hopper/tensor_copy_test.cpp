@@ -214,6 +214,14 @@ TEST_F(TensorCopyFault, AMapIsAlignedAndEncoded) {
   expect("These 128 bytes are no tensor map", [&] { tensor_load(buffer, &garbage, {0, 0}, barrier); });
 }
 
+TEST_F(TensorCopyFault, AMapIsNotInSharedMemory) {
+  expect("a tensor map in shared memory", [&] {
+    u8 *copy = current_thread().cta().shared().base() + 4096;
+    std::memcpy(copy, &tensor.opaque, TensorMap::opaque_bytes);
+    tensor_load(buffer, copy, {0, 0}, barrier);
+  });
+}
+
 TEST_F(TensorCopyFault, ThereAreAsManyCoordinatesAsDimensions) {
   expect("3 coordinates for a tensor map of 2 dimensions",
          [&] { tensor_load(buffer, &tensor.opaque, {0, 0, 0}, barrier); });
