@@ -41,14 +41,15 @@ struct Lengths {
   int q, kv;
 };
 // Around the sizes of warps, tiles and blocks; the long ones leave blocks to estimate whatever the window is.
-constexpr std::array all_lengths = {Lengths{1, 1},     Lengths{1, 333},   Lengths{31, 33},   Lengths{33, 200},
-                                    Lengths{63, 63},   Lengths{65, 65},   Lengths{64, 320},  Lengths{127, 129},
-                                    Lengths{129, 500}, Lengths{200, 200}, Lengths{333, 333}, Lengths{100, 700}};
+constexpr std::array all_lengths = {Lengths{1, 1},     Lengths{1, 333},   Lengths{33, 33},   Lengths{31, 415},
+                                    Lengths{65, 65},   Lengths{63, 447},  Lengths{64, 512},  Lengths{127, 513},
+                                    Lengths{129, 500}, Lengths{200, 600}, Lengths{333, 333}, Lengths{100, 700}};
 
 struct Regions {
   int sink, window;
 };
-constexpr std::array regions = {Regions{32, 128}, Regions{0, 0}, Regions{1, 65}, Regions{100, 32}};
+constexpr Regions narrow = {1, 65}; // Most of a long row is estimated, whatever the block sizes.
+constexpr std::array regions = {Regions{32, 128}, Regions{0, 0}, narrow, Regions{100, 32}};
 
 enum class Threshold { usual, high, dense_head, all_dense, shifted_up, shifted_down, per_call };
 constexpr std::array thresholds = {Threshold::usual,     Threshold::high,       Threshold::dense_head,
@@ -119,6 +120,31 @@ std::vector<int> sizes_of_factors() {
     sizes.push_back(static_cast<int>(each.values.size()));
   }
   return sizes;
+}
+
+// Every estimator on every architecture, where selection keeps some blocks and drops others.
+std::vector<CheckCase> deciding_cases() {
+  std::vector<CheckCase> cases;
+  for (std::size_t e = 0; e < supported_estimators.size(); ++e) {
+    for (std::size_t a = 0; a < archs.size(); ++a) {
+      CheckCase c;
+      c.arch = archs[a];
+      c.problem.dtype = supported_dtypes[(a + e) % supported_dtypes.size()];
+      c.problem.head_dim = supported_head_dims[(a + e) % supported_head_dims.size()];
+      c.problem.num_q_heads = 4;
+      c.problem.num_kv_heads = 2;
+      c.policy.estimator = supported_estimators[e];
+      c.policy.block_q = supported_block_q[a % supported_block_q.size()];
+      c.policy.block_k = supported_block_k[a % supported_block_k.size()];
+      c.policy.sink = narrow.sink;
+      c.policy.window = narrow.window;
+      c.policy.tau = 0.01F;
+      c.shape = {1, 100, 700};
+      c.seed = 1;
+      cases.push_back(std::move(c));
+    }
+  }
+  return cases;
 }
 
 bool changes_source(int factor) { return factor <= block_k || factor == causal; }
@@ -194,6 +220,8 @@ std::vector<CheckCase> covering_set() {
   for (const Choice &choice : pairwise(sizes_of_factors(), holds)) {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
+  const std::vector<CheckCase> more = deciding_cases();
+  cases.insert(cases.end(), more.begin(), more.end());
   return cases;
 }
 

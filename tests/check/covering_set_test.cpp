@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check/covering_set.hpp"
 
+#include "check/run_case.hpp"
 #include "generator/generate.hpp"
+#include "reference/means.hpp"
+#include "reference/region.hpp"
+#include "reference/select.hpp"
+#include "reference/thresholds.hpp"
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 #include <set>
 
@@ -59,6 +65,48 @@ TEST(CoveringSet, HasEveryArchitectureHeadDimGroupAndEstimator) {
   EXPECT_EQ(values[2], (std::set<std::string>{"64", "96", "128", "256"}));
   EXPECT_EQ(values[3], (std::set<std::string>{"1", "2", "4", "7"}));
   EXPECT_EQ(values[4], (std::set<std::string>{"exact", "int8", "int4"}));
+}
+
+// Whether some estimated block is kept and some is dropped: else a select that estimates wrongly may pass.
+bool decides(const CheckCase &c) {
+  const reference::Tensors tensors = make_data(c);
+  const float scale = effective_softmax_scale(c.problem);
+  const reference::Mask mask =
+      reference::select(tensors, c.policy, scale, reference::mean_keys(tensors), reference::mean_queries(tensors),
+                        reference::thresholds(tensors, c.policy, scale).value);
+  std::array<bool, 2> seen = {false, false};
+  for (int b = 0; b < mask.batch(); ++b) {
+    for (int h = 0; h < mask.num_q_heads(); ++h) {
+      for (int m = 0; m < mask.q_blocks() && reference::tau_of(c.policy, h) > 0; ++m) {
+        const reference::Region region = reference::region_of(c.policy, c.shape, m);
+        for (int j = region.first_estimated; j < region.end_estimated; ++j) {
+          seen[mask.test(b, h, m, j) ? 1 : 0] = true;
+        }
+      }
+    }
+  }
+  return seen[0] && seen[1];
+}
+
+TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryEstimator) {
+  std::set<std::string> archs;
+  std::set<std::string> head_dims;
+  std::set<std::string> blocks;
+  std::size_t deciding = 0;
+  const std::vector<CheckCase> cases = covering_set();
+  for (const CheckCase &c : cases) {
+    if (c.mode == Mode::sparse && decides(c)) {
+      const std::string estimator = to_string(c.policy.estimator);
+      archs.insert(estimator + c.arch);
+      head_dims.insert(estimator + std::to_string(c.problem.head_dim));
+      blocks.insert(estimator + std::to_string(c.policy.block_q) + "x" + std::to_string(c.policy.block_k));
+      ++deciding;
+    }
+  }
+  EXPECT_EQ(archs.size(), 3U * 6U);
+  EXPECT_EQ(head_dims.size(), 3U * 4U);
+  EXPECT_EQ(blocks.size(), 3U * 6U);
+  EXPECT_GT(deciding, cases.size() / 3);
 }
 
 TEST(CoveringSet, IsMadeOfCasesThatHaveKernels) {
