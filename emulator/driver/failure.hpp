@@ -49,6 +49,7 @@ cu::Result guarded(const Call &call) noexcept {
       remember(failure);
       return failure.code;
     } catch (const std::bad_alloc &) {
+      remember({out_of_memory, "out of memory"}); // so short that it needs no memory
       return out_of_memory;
     } catch (const std::exception &error) {
       remember({unknown_error, error.what()});

@@ -31,6 +31,13 @@ void make_room() {
   }
 }
 
+// The next load may find what was missing: clang, or memory.
+void forget(const std::string &code) {
+  const std::scoped_lock lock(mutex);
+  compiled.erase(code);
+  std::erase(order, code);
+}
+
 } // namespace
 
 std::shared_ptr<const Program> program_of(const std::string &source) {
@@ -55,6 +62,7 @@ std::shared_ptr<const Program> program_of(const std::string &source) {
     promise.set_value(program);
     return program;
   } catch (...) {
+    forget(code);
     promise.set_exception(std::current_exception());
     throw;
   }

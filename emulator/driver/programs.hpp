@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiled programs of this process: each source is compiled once, however many threads load it at a time.
+// Compiled programs of this process: each source is compiled once, however many threads load it at a time;
+// after a failure it is tried again.
 #pragma once
 
 #include "emulator/jit/program.hpp"

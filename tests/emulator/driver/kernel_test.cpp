@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 namespace sale {
@@ -114,6 +115,18 @@ TEST_F(EmulatedKernel, SaysWhatIsWrongWithSourceThatDoesNotCompile) {
   EXPECT_EQ(load("extern \"C\" __attribute__((global)) void k() { undeclared(); }", &none), invalid_source);
   EXPECT_TRUE(has(log.data(), "undeclared")) << log.data();
   EXPECT_EQ(api.module_function(&fill, module, "missing"), 500);
+}
+
+TEST_F(EmulatedKernel, TriesAgainAfterACompilerThatIsMissing) {
+  constexpr const char *text = "extern \"C\" __attribute__((global)) void tried_again() {}";
+  cu::Module again = nullptr;
+  ASSERT_EQ(::setenv("SALE_CLANG", "/nonexistent/clang", 1), 0);
+  EXPECT_EQ(load(text, &again), invalid_source);
+  ::unsetenv("SALE_CLANG");
+  EXPECT_TRUE(has(log.data(), "cannot run /nonexistent/clang")) << log.data();
+  EXPECT_TRUE(has(log.data(), "install the package clang-19")) << log.data();
+  ASSERT_EQ(load(text, &again), cu::success) << log.data();
+  EXPECT_EQ(api.module_unload(again), cu::success);
 }
 
 TEST_F(EmulatedKernel, RefusesACubin) {
