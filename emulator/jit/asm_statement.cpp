@@ -73,6 +73,7 @@ void AsmStatement::lower() {
     bind_operands();
     for (const ptx::Register &local : assembly_.registers) {
       registers_.locals.push_back(frame_.add_register(static_cast<unsigned>(local.width)));
+      poison(registers_.locals.back());
     }
     emit_statements();
   } catch (const Error &error) {
@@ -88,6 +89,11 @@ llvm::AllocaInst *AsmStatement::add_operand(llvm::Type *type) {
   }
   registers_.operands.push_back(frame_.add_register(width));
   return registers_.operands.back();
+}
+
+// What a statement never writes is a NaN, and no number by chance: LLVM could take an undefined value for any.
+void AsmStatement::poison(llvm::AllocaInst *place) {
+  ir_.CreateStore(llvm::Constant::getAllOnesValue(place->getAllocatedType()), place);
 }
 
 // A tied input ("+r", in IR a constraint that is a number) is the first value of its output.
@@ -107,8 +113,7 @@ void AsmStatement::bind_operands() {
       refuse("the emulator knows operands in registers and immediates, no other constraints");
     }
     if (constraint.Type == llvm::InlineAsm::isOutput) {
-      llvm::AllocaInst *place = add_operand(result_types_[outputs_++]);
-      ir_.CreateStore(llvm::Constant::getNullValue(place->getAllocatedType()), place);
+      poison(add_operand(result_types_[outputs_++]));
       continue;
     }
     llvm::Value *value = call_.getArgOperand(argument++);

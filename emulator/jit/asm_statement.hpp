@@ -40,6 +40,7 @@ public:
 private:
   void bind_operands();
   llvm::AllocaInst *add_operand(llvm::Type *type);
+  void poison(llvm::AllocaInst *place);
   void emit_statements();
   void emit(const ptx::Statement &statement);
   void emit_guarded(const ptx::Statement &statement);

@@ -144,6 +144,24 @@ KERNEL k(unsigned *out) {
   EXPECT_EQ(out[3], 90U);
 }
 
+TEST(Program, RegistersThatAnAsmStatementDoesNotWriteArePoisoned) {
+  const Buffer<u32> out(64);
+  u32 *address = out.data();
+  EXPECT_EQ(run(prelude + R"(
+KERNEL k(unsigned *out) {
+  unsigned given, local;
+  asm volatile("{\n\t.reg .pred p;\n\t.reg .b32 t;\n\tsetp.lt.u32 p, %2, 8;\n\t@p mov.u32 %0, %2;\n\t@p mov.b32 t, %2;\n\t"
+               "mov.b32 %1, t;\n\t}" : "=r"(given), "=r"(local) : "r"(thread()));
+  out[2 * thread()] = given;
+  out[2 * thread() + 1] = local;
+})",
+                "k", {&address}),
+            "");
+  for (u32 i = 0; i < 64; ++i) {
+    EXPECT_EQ(out[i], i / 2 < 8 ? i / 2 : 0xffffffffU) << i;
+  }
+}
+
 TEST(Program, LocalArraysAndTablesNeedNoBounds) {
   const Buffer<u32> out(32);
   u32 *address = out.data();
