@@ -160,6 +160,13 @@ void Mbarriers::invalidate(Thread &thread, const Instruction &instruction, u32 a
   if (barrier.waiting_ > 0) {
     fault(thread, instruction, fmt::format("{} threads wait for the mbarrier at {:#x}", barrier.waiting_, address));
   }
+  for (u32 warp = 0; warp < thread.cta().warps(); ++warp) {
+    if (warp != thread.warp().index() && barrier.waited_.of(warp) > thread.warp().clock().of(warp)) {
+      fault(thread, instruction,
+            fmt::format("race on the mbarrier at {:#x}: warp {} waited for it, and no barrier stands between", address,
+                        warp));
+    }
+  }
   end_opaque(thread, barrier);
   barriers_.erase(address);
 }
@@ -277,6 +284,7 @@ bool Mbarriers::wait(Thread &thread, const Instruction &instruction, Mbarrier &b
     --barrier.waiting_;
   }
   refusals = 0;
+  barrier.waited_.set(thread.warp().index(), thread.warp().now());
   return true;
 }
 

@@ -45,6 +45,8 @@ private:
   u64 idle_ = 0;       ///< .. as they have been, so many times
   Actor agent_ = 0;
 
+  Clock waited_; ///< When each warp's last wait ended.
+
   AsyncAccess opaque_; ///< keeps everyone else from the object's bytes
   Actor init_warp_ = 0;
   u32 init_time_ = 0;

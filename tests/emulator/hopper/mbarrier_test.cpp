@@ -317,6 +317,26 @@ TEST(Mbarrier, StatesAndParitiesAreChecked) {
   });
 }
 
+TEST(Mbarrier, EndsAfterTheOthersWaits) {
+  const auto kernel = [](Thread &thread, bool ordered) {
+    init_by_thread_0(64);
+    mbarrier_arrive(barrier);
+    mbarrier_wait(barrier, 0);
+    if (ordered) {
+      sync();
+    }
+    for (u32 i = 0; thread.index() == 0 && i < 1000; ++i) { // the others' waits are over, by luck
+      thread.yield();
+    }
+    if (thread.index() == 0) {
+      mbarrier_inval(barrier);
+    }
+  };
+  expect_run([&](Thread &thread) { kernel(thread, true); }, {.threads = 64});
+  expect_fault("warp 1 waited for it, and no barrier stands between", [&](Thread &thread) { kernel(thread, false); },
+               {.threads = 64});
+}
+
 TEST(Mbarrier, CannotEndWhileThreadsWait) {
   expect_fault("1 threads wait for the mbarrier at 0x400",
                [&](Thread &thread) {
