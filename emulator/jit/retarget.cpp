@@ -79,6 +79,7 @@ llvm::Function *make_entry(llvm::Function &kernel) {
   entry->setSubprogram(kernel.getSubprogram());
   kernel.setSubprogram(nullptr);
   entry->splice(entry->begin(), &kernel);
+  const llvm::Align anywhere(1); // The driver's caller may keep parameters at any address.
   llvm::IRBuilder<> ir(&*entry->getEntryBlock().getFirstInsertionPt());
   llvm::Value *frame = ir.CreateIntrinsic(llvm::Intrinsic::frameaddress, {pointer}, {ir.getInt32(0)});
   ir.CreateCall(module.getOrInsertFunction("sale_emulator_enter", ir.getVoidTy(), pointer), {frame});
@@ -86,13 +87,13 @@ llvm::Function *make_entry(llvm::Function &kernel) {
     llvm::Value *slot = ir.CreateConstGEP1_32(pointer, entry->getArg(0), argument.getArgNo());
     llvm::Value *address = ir.CreateLoad(pointer, slot);
     if (!argument.hasByValAttr()) {
-      argument.replaceAllUsesWith(ir.CreateLoad(argument.getType(), address));
+      argument.replaceAllUsesWith(ir.CreateAlignedLoad(argument.getType(), address, anywhere));
       continue;
     }
     llvm::Type *type = argument.getParamByValType();
     llvm::AllocaInst *copy = ir.CreateAlloca(type);
     copy->setAlignment(argument.getParamAlign().value_or(copy->getAlign()));
-    ir.CreateMemCpy(copy, copy->getAlign(), address, copy->getAlign(), module.getDataLayout().getTypeAllocSize(type));
+    ir.CreateMemCpy(copy, copy->getAlign(), address, anywhere, module.getDataLayout().getTypeAllocSize(type));
     argument.replaceAllUsesWith(copy);
   }
   return entry;

@@ -4,7 +4,9 @@
 
 #include "sale/error.hpp"
 
+#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <numeric>
 #include <thread>
 
@@ -65,6 +67,24 @@ KERNEL k(Args args) { args.x[thread() & 1] += thread(); args.out[thread()] = arg
   EXPECT_EQ(out[0], 11U);
   EXPECT_EQ(out[63], 74U);
   EXPECT_EQ(args.x[0], 5U);
+}
+
+TEST(Program, ParametersMayLieAnywhereOnTheHost) {
+  const Buffer<u32> out(32);
+  u32 *address = out.data();
+  const std::array<u32, 4> values = {5, 6, 7, 8};
+  struct alignas(64) {
+    char before[4] = {};
+    char four[sizeof values] = {};
+  } odd;
+  std::memcpy(odd.four, values.data(), sizeof values);
+  EXPECT_EQ(run(prelude + R"(
+typedef unsigned Four __attribute__((vector_size(16)));
+KERNEL k(unsigned *out, Four four) { out[thread()] = four[thread() & 3]; })",
+                "k", {&address, odd.four}),
+            "");
+  EXPECT_EQ(out[0], 5U);
+  EXPECT_EQ(out[31], 8U);
 }
 
 TEST(Program, SpecialRegisters) {
