@@ -53,6 +53,16 @@ std::string mismatch(const Machine &machine, const Case &test, const std::map<st
   }
 }
 
+// The emulator's report: each of the refused copies begins where none may.
+std::string refusal(const Machine &machine, const Case &test) {
+  try {
+    machine.run(test);
+  } catch (const Error &error) {
+    return error.details().log;
+  }
+  return "it ran";
+}
+
 class ConformanceTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ConformanceTest, GivesWhatTheGoldenFileHas) {
@@ -84,7 +94,8 @@ TEST(EmulatorConformanceTest, RefusesWhatAGpuRefused) {
     GTEST_SKIP() << "for the emulated device only";
   }
   for (const Case &test : refused_cases()) {
-    EXPECT_THROW(tested.machine->run(test), Error) << test.full_name();
+    const std::string said = refusal(*tested.machine, test);
+    EXPECT_NE(said.find("coordinate"), std::string::npos) << test.full_name() << ": " << said;
   }
 }
 

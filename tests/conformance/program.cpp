@@ -92,7 +92,7 @@ void write_sources() {
 int main_of(int argc, char **argv) {
   ::testing::InitGoogleTest(&argc, argv);
   ProgramOptions &options = program_options();
-  options.driver = SALE_CONFORMANCE_DRIVER;
+  options.driver = default_driver();
   options.golden = std::filesystem::path(SALE_SOURCE_DIR) / "tests/conformance/golden";
   CLI::App app("Executes every primitive of templates/device/ and compares with what a GPU gave");
   app.add_option("--cases", options.cases, "Only cases whose name contains this");

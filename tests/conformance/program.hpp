@@ -22,6 +22,9 @@ struct ProgramOptions {
 
 ProgramOptions &program_options();
 
+/// What this program was built for: empty, or the emulator's library.
+std::filesystem::path default_driver();
+
 const std::vector<std::string> &family_names();
 
 /// Those of a family that the command line asks for.
