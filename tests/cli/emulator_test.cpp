@@ -21,7 +21,7 @@ TEST(NoEmulator, is_one_sentence) {
 class EmulatorCommand : public testing::Test {
 protected:
   void SetUp() override {
-    if (!std::filesystem::exists(SALE_EMULATOR_LIBRARY)) {
+    if (SALE_HAS_EMULATOR == 0) {
       GTEST_SKIP() << "this build has no emulator";
     }
   }
@@ -64,6 +64,15 @@ TEST(Check, lists_the_covering_set_without_a_device) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("sm_120 sparse"), std::string::npos);
   EXPECT_EQ(result.out.find("sm_80"), std::string::npos);
+}
+
+TEST_F(EmulatorCommand, check_says_once_that_clang_is_missing) {
+  write_file(path("case.yaml"), "{q_len: 33, kv_len: 65, arch: sm_80}\n");
+  const CommandResult result = run_sale({"check", "--spec", path("case.yaml")}, {{"SALE_CLANG", "/nonexistent/clang"}});
+  EXPECT_EQ(result.exit_code, 1) << result.out;
+  EXPECT_NE(result.err.find("the emulator cannot run /nonexistent/clang"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("install the package clang-19"), std::string::npos) << result.err;
+  EXPECT_EQ(result.out, "");
 }
 
 TEST_F(EmulatorCommand, check_refuses_to_check_nothing) {

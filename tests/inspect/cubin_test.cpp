@@ -3,15 +3,14 @@
 #include "inspect/cubin.hpp"
 #include "generator/arch.hpp"
 #include "runtime/compiler.hpp"
-#include "runtime/nvrtc_search.hpp"
 #include "sale/error.hpp"
+#include "tests/support/any_nvrtc.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>
 #include <elf.h>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -46,16 +45,6 @@ extern "C" __global__ void product(int *d, const unsigned *x) {
 }
 )";
 
-std::unique_ptr<Compiler> any_compiler() {
-  const NvrtcSearchResult found = find_nvrtc(nvrtc_places({}, SearchEnvironment::of_process()));
-  return found.files ? std::make_unique<Compiler>(Nvrtc::open(*found.files)) : nullptr;
-}
-
-bool knows(const Compiler &compiler, const Arch &arch) {
-  const auto &archs = compiler.nvrtc().archs();
-  return std::find(archs.begin(), archs.end(), 10 * arch.major + arch.minor) != archs.end();
-}
-
 const CubinKernel &kernel_of(const Cubin &cubin, const std::string &name) {
   const auto found =
       std::find_if(cubin.kernels.begin(), cubin.kernels.end(), [&](const CubinKernel &k) { return k.name == name; });
@@ -73,16 +62,17 @@ std::string said_of(const std::string &name, const std::string &log) {
 }
 
 TEST(CubinTest, AgreesWithPtxasOnEveryArchitecture) {
-  const auto compiler = any_compiler();
-  if (!compiler) {
+  const auto nvrtc = any_nvrtc();
+  if (!nvrtc) {
     GTEST_SKIP() << "no NVRTC on this machine";
   }
+  const Compiler compiler(nvrtc);
   for (const Arch &arch : supported_archs()) {
-    if (!knows(*compiler, arch)) {
+    if (!compiles_for(*nvrtc, arch)) {
       continue;
     }
     SCOPED_TRACE(arch.name());
-    const CompiledKernel compiled = compiler->compile(source, arch, BinaryKind::cubin, "test");
+    const CompiledKernel compiled = compiler.compile(source, arch, BinaryKind::cubin, "test");
     const Cubin cubin = inspect_cubin(compiled.binary);
     EXPECT_EQ(cubin.arch, 10 * arch.major + arch.minor);
     ASSERT_EQ(cubin.kernels.size(), 4U);
@@ -157,11 +147,12 @@ TEST(CubinTest, AProgramOfAnotherMachineIsRefused) {
 }
 
 TEST(CubinTest, ADamagedCubinIsRefusedOrReadButNeverReadsOutside) {
-  const auto compiler = any_compiler();
-  if (!compiler) {
+  const auto nvrtc = any_nvrtc();
+  if (!nvrtc) {
     GTEST_SKIP() << "no NVRTC on this machine";
   }
-  const std::vector<unsigned char> whole = compiler->compile(source, Arch{9, 0}, BinaryKind::cubin, "test").binary;
+  const Compiler compiler(nvrtc);
+  const std::vector<unsigned char> whole = compiler.compile(source, Arch{9, 0}, BinaryKind::cubin, "test").binary;
   for (std::size_t size = 0; size < whole.size(); size += size < 512 ? 1 : 97) {
     EXPECT_NE(refusal(std::vector<unsigned char>(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size))),
               "accepted")
