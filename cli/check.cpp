@@ -103,6 +103,17 @@ void keep_runnable(std::vector<CheckCase> &cases, const Device &device) {
   }
 }
 
+// The emulator compiles: a missing clang is said once, not by every case.
+void require_compiler(const Device &device) {
+  const Driver &driver = device.driver();
+  if (driver.emulated()) {
+    const CurrentContext current(device);
+    cu::Module module = nullptr;
+    driver.check(driver.api.module_load(&module, "", 0, nullptr, nullptr), "cuModuleLoadDataEx", ErrorKind::load, {});
+    driver.api.module_unload(module);
+  }
+}
+
 // Nothing checked must not look like nothing wrong.
 void require_some(const std::vector<CheckCase> &cases, const char *advice) {
   if (cases.empty()) {
@@ -126,7 +137,9 @@ int run_check(const CheckOptions &options) {
     throw Error(ErrorKind::invalid_argument, "sale check needs a device: emulator, or the number of a GPU");
   }
   const auto driver = Driver::open(engine.cuda_driver);
-  keep_runnable(cases, Device(driver, *ordinal));
+  const Device device(driver, *ordinal);
+  require_compiler(device);
+  keep_runnable(cases, device);
   require_some(cases, "name another device: the emulator runs all of them");
 
   const check::EmulatorControls emulator(*driver);
