@@ -103,6 +103,7 @@ void BulkStores::write(Store &store) {
   if (!store.written) {
     store.write(store.data.data());
     store.written = true;
+    store.data = {};
   }
 }
 
@@ -116,8 +117,11 @@ void BulkStores::wait(Thread &thread, u32 pending, bool read_only) {
       }
     }
   }
-  if (!read_only) {
-    groups_.erase(groups_.begin(), groups_.begin() + static_cast<std::ptrdiff_t>(done));
+  const auto written = [](const Group &group) {
+    return std::all_of(group.begin(), group.end(), [](const auto &store) { return store->written; });
+  };
+  while (!groups_.empty() && written(groups_.front())) { // complete, whether this wait covers it or not
+    groups_.pop_front();
   }
 }
 
