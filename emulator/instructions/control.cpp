@@ -16,6 +16,7 @@ namespace {
 constexpr u32 warpgroup_warps = 4;
 constexpr u32 warpgroup_threads = 128;
 constexpr u32 register_file = 65536;
+constexpr u32 register_unit = 8; // per thread
 
 /// What setmaxnreg gave each warpgroup.
 struct RegisterPool : State {
@@ -24,11 +25,13 @@ struct RegisterPool : State {
     std::map<u32, std::size_t> by_warp; ///< How many of them each warp has made.
   };
   std::map<u32, Warpgroup> warpgroups;
+  u32 at_launch = 0; ///< Registers that a thread had at most.
 
+  /// Of the warpgroups that set theirs, a thread of each.
   u32 total() const {
     u32 sum = 0;
     for (const auto &[index, group] : warpgroups) {
-      sum += group.settings.back() * warpgroup_threads;
+      sum += group.settings.back();
     }
     return sum;
   }
@@ -42,6 +45,11 @@ struct RegisterPool : State {
                              index * warpgroup_warps + warp);
         }
       }
+    }
+    if (const auto count = static_cast<u32>(warpgroups.size()); total() > count * at_launch) {
+      return fmt::format("setmaxnreg gave {} warpgroups {} registers per thread together; a CTA of this size begins "
+                         "with at most {} for each, and the other warpgroups gave up none",
+                         count, total(), at_launch);
     }
     return {};
   }
@@ -67,20 +75,22 @@ void set_registers(Thread &thread, const Instruction &instruction, u32 registers
                       group.settings.back()));
   }
   group.settings.push_back(registers);
-  if (pool.total() > register_file) {
-    fault(
-        thread, instruction,
-        fmt::format("the warpgroups have {} registers together; a multiprocessor has {}", pool.total(), register_file));
+  const u32 threads = thread.cta().threads();
+  pool.at_launch = register_file / threads / register_unit * register_unit;
+  if (const u32 wanted = pool.total() * warpgroup_threads, most = pool.at_launch * threads; wanted > most) {
+    fault(thread, instruction,
+          fmt::format("the warpgroups have {} registers together; a CTA of {} threads has at most {}", wanted, threads,
+                      most));
   }
 }
 
-/// How many registers a CTA has at its launch is the compiler's choice and unknown here: only what setmaxnreg gives is
-/// checked, and inc never waits.
+/// How many registers a CTA has at its launch is the compiler's choice and unknown here, but for the most that they can
+/// be: inc never waits, and what could never be given is a fault.
 void set_max_registers(Thread &thread, const Instruction &instruction, u64 *slot) {
   thread.warp().collective(thread, instruction, slot, [&](const LaneSlots &lanes) {
     const auto value = [&](std::size_t lane) { return lanes[lane][instruction.operand(0).slot]; };
     const u64 registers = value(0);
-    if (registers % 8 != 0 || registers < 24 || registers > 256) {
+    if (registers % register_unit != 0 || registers < 24 || registers > 256) {
       fault(thread, instruction,
             fmt::format("setmaxnreg of {} registers: it takes a multiple of 8 from 24 to 256", registers));
     }

@@ -19,7 +19,21 @@ TEST(Control, RegistersThatCannotBeFault) {
   const Shape shape{.threads = 384};
   expect_fault("multiple of 8 from 24 to 256", [&](Thread &) { execute(inc, {100}); }, shape);
   expect_fault("multiple of 8 from 24 to 256", [&](Thread &) { execute(inc, {16}); }, shape);
-  expect_fault("together; a multiprocessor has 65536", [&](Thread &) { execute(inc, {240}); }, shape);
+  expect_fault("a CTA of 384 threads has at most 64512", [&](Thread &) { execute(inc, {240}); }, shape);
+  expect_fault( // 24 + 240 + 248: the multiprocessor's 65536, but 168 per thread is all that 384 threads can begin with
+      "the warpgroups have 65536 registers together",
+      [&](Thread &thread) {
+        thread.index() < 128 ? execute(dec, {24}) : execute(inc, {thread.index() < 256 ? 240U : 248U});
+      },
+      shape);
+  expect_fault(
+      "gave 2 warpgroups 480 registers per thread together",
+      [&](Thread &thread) {
+        if (thread.index() >= 128) { // the first warpgroup keeps what it has
+          execute(inc, {240});
+        }
+      },
+      shape);
   expect_fault(
       "where another warp of its warpgroup set",
       [&](Thread &thread) { execute(dec, {thread.index() < 32 ? 40U : 24U}); }, shape);
