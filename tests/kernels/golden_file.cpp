@@ -97,7 +97,9 @@ GoldenFile parse_goldens(const std::string &text) {
     }
   }
   if (golden.nvrtc.empty()) {
-    throw Error(ErrorKind::invalid_argument, fmt::format("no line says \"{}13.0\" or the like", version_label));
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("no line says \"{}13.0\" or the like; scripts/update-goldens writes such files", version_label));
   }
   return golden;
 }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 namespace sale {
 namespace {
@@ -54,6 +55,18 @@ TEST(GoldenFileTest, ALineThatIsNoKernelIsRefused) {
   EXPECT_THROW(parse_goldens(good + "\n"), Error);
   EXPECT_THROW(parse_goldens(good + good.substr(good.rfind("mean"))), Error) << "a kernel twice";
   EXPECT_THROW(parse_goldens("attend  tile 1\n"), Error) << "no version";
+}
+
+TEST(GoldenFileTest, EveryFileIsOfAnArchitectureThatIsMeasured) {
+  std::set<std::string> files;
+  for (const auto &file : std::filesystem::directory_iterator(golden_path("").parent_path())) {
+    files.insert(file.path().filename().string());
+  }
+  std::set<std::string> measured;
+  for (const Arch &arch : golden_archs()) {
+    measured.insert(golden_path(arch.name()).filename().string());
+  }
+  EXPECT_EQ(files, measured);
 }
 
 TEST(GoldenKernelsTest, KernelsOfOneNameHaveOneSource) {
