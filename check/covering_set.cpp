@@ -43,7 +43,7 @@ struct Lengths {
 // Around the sizes of warps, tiles and blocks; the long ones leave blocks to estimate whatever the window is.
 constexpr std::array all_lengths = {Lengths{1, 1},     Lengths{1, 333},   Lengths{33, 33},   Lengths{31, 415},
                                     Lengths{65, 65},   Lengths{63, 447},  Lengths{64, 512},  Lengths{127, 513},
-                                    Lengths{129, 500}, Lengths{200, 600}, Lengths{333, 333}, Lengths{100, 700}};
+                                    Lengths{129, 500}, Lengths{200, 600}, Lengths{333, 333}, Lengths{70, 1100}};
 
 struct Regions {
   int sink, window;
@@ -139,10 +139,27 @@ std::vector<CheckCase> deciding_cases() {
       c.policy.sink = narrow.sink;
       c.policy.window = narrow.window;
       c.policy.tau = 0.01F;
-      c.shape = {1, 100, 700};
-      c.seed = 1;
+      c.shape = {1, 70, 1100}; // more blocks of 32 than a word of the mask has bits
       cases.push_back(std::move(c));
     }
+  }
+  return cases;
+}
+
+// Masks so wide that attend walks them in several batches (templates/attend/key_walk.cuh).
+std::vector<CheckCase> long_cases() {
+  std::vector<CheckCase> cases;
+  for (std::size_t a = 0; a < archs.size(); ++a) {
+    CheckCase c;
+    c.mode = Mode::given_mask;
+    c.arch = archs[a];
+    c.problem.head_dim = 64;
+    c.problem.num_q_heads = 1;
+    c.problem.num_kv_heads = 1;
+    c.policy.block_q = supported_block_q[a % supported_block_q.size()];
+    c.policy.block_k = 32;
+    c.shape = {1, 130, 8500};
+    cases.push_back(std::move(c));
   }
   return cases;
 }
@@ -220,8 +237,9 @@ std::vector<CheckCase> covering_set() {
   for (const Choice &choice : pairwise(sizes_of_factors(), holds)) {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
-  const std::vector<CheckCase> more = deciding_cases();
-  cases.insert(cases.end(), more.begin(), more.end());
+  for (const auto &more : {deciding_cases(), long_cases()}) {
+    cases.insert(cases.end(), more.begin(), more.end());
+  }
   return cases;
 }
 

@@ -23,7 +23,8 @@ bool matters(const Choice &choice, int factor);
 CheckCase make_case(const Choice &choice, std::uint64_t seed);
 
 /// Holds every pair of values that matter in a selecting call, and every value with and without selection; and every
-/// estimator on every architecture where it keeps some blocks and drops others. Small shapes: minutes on a CPU.
+/// estimator on every architecture where it keeps some blocks and drops others, and long masks. Else small shapes:
+/// minutes on a CPU.
 std::vector<CheckCase> covering_set();
 
 /// Every kernel: the product of all that changes source; the rest is drawn.

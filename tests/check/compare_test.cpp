@@ -89,7 +89,8 @@ TEST_P(Compared, AWrongThresholdDoesNot) {
 
 TEST_P(Compared, WrongMeansCodesAndScalesDoNot) {
   if (GetParam() == Estimator::exact) {
-    GTEST_SKIP() << "it has none";
+    EXPECT_FALSE(passes([](DeviceResult &r) { r.keys.codes.push_back(1); })) << "it has none";
+    return;
   }
   EXPECT_FALSE(passes([](DeviceResult &r) { r.kbar.back() += 1e-3F; }));
   EXPECT_FALSE(passes([](DeviceResult &r) { r.keys.codes.back() ^= 1; }));

@@ -109,6 +109,27 @@ TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryEstimator) {
   EXPECT_GT(deciding, cases.size() / 3);
 }
 
+TEST(CoveringSet, HasMasksOfMoreThanOneWordARowWithEveryEstimator) {
+  std::set<Estimator> estimators;
+  for (const CheckCase &c : covering_set()) {
+    const reference::Mask mask(c.shape, c.problem.num_q_heads, c.policy.block_q, c.policy.block_k);
+    if (c.mode == Mode::sparse && mask.k_blocks() > 32) {
+      estimators.insert(c.policy.estimator);
+    }
+  }
+  EXPECT_EQ(estimators.size(), 3U);
+}
+
+TEST(CoveringSet, HasMasksThatAttendWalksInSeveralBatchesOnEveryArchitecture) {
+  std::set<std::string> archs;
+  for (const CheckCase &c : covering_set()) {
+    if (c.mode == Mode::given_mask && c.policy.block_k == 32 && c.shape.kv_len > 256 * c.policy.block_k) {
+      archs.insert(c.arch);
+    }
+  }
+  EXPECT_EQ(archs.size(), 6U);
+}
+
 TEST(CoveringSet, IsMadeOfCasesThatHaveKernels) {
   for (const CheckCase &c : covering_set()) {
     EXPECT_NO_THROW(validate(c)) << c.yaml();
