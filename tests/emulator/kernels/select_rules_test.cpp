@@ -81,22 +81,26 @@ struct Inputs {
     for (float &value : bias) {
       value = static_cast<float>(static_cast<int>(random() % 9) - 4) * 0.5F;
       if (random() % 60 == 0) { // beyond the fast path's room, beyond an int, or nothing
-        value = one_of({-3e6F, -2e9F, -1e30F, -infinity, nan, 2.2e6F, 7e8F});
+        value = one_of({-3e6F, -2e9F, -1e30F, -infinity, nan, 2.2e6F, 2.6e6F, 3.1e6F, 7e8F});
       }
     }
-    // Few rows decide: by one of the largest estimates, or by one of the largest that no outlying bias made.
+    // Few rows decide: by one of the largest estimates that no outlying bias made, the last rows by one that such a
+    // bias made.
     for (int row = 0; row < q_len; ++row) {
       if (random() % 16 == 0) {
-        const float limit = random() % 2 == 0 ? 1e5F : infinity;
-        std::vector<float> estimates;
+        std::vector<float> ordinary;
+        std::vector<float> outlying;
         for (int key = 0; key < kv_len; ++key) {
           const float e = estimate(row, key);
-          if (std::abs(e) < limit) { // false for NaN
-            estimates.push_back(e);
+          if (std::abs(e) < 1e5F) { // false for NaN
+            ordinary.push_back(e);
+          } else if (e > 0) {
+            outlying.push_back(e);
           }
         }
-        std::sort(estimates.rbegin(), estimates.rend());
-        theta[static_cast<std::size_t>(row)] = estimates[random() % 4];
+        std::sort(ordinary.rbegin(), ordinary.rend());
+        theta[static_cast<std::size_t>(row)] =
+            !outlying.empty() && random() % 2 == 0 ? outlying[random() % outlying.size()] : ordinary[random() % 4];
       }
     }
   }
