@@ -141,8 +141,11 @@ HopperBinary compile_for_hopper(const std::string &source) {
   const nvrtc::Api &api = nvrtc->api;
   nvrtc::Program program = nullptr;
   api.create(&program, source.c_str(), "kernel.cu", 0, nullptr, nullptr);
-  const char *options[] = {"--gpu-architecture=sm_90a", "--std=c++17", "--ptxas-options=-v"};
-  const nvrtc::Result result = api.compile(program, 3, options);
+  std::vector<const char *> options = {"--gpu-architecture=sm_90a", "--std=c++17", "--ptxas-options=-v"};
+  if (nvrtc->caches()) {
+    options.push_back("--no-cache"); // what is cached comes without its log
+  }
+  const nvrtc::Result result = api.compile(program, static_cast<int>(options.size()), options.data());
   HopperBinary binary;
   std::size_t bytes = 0;
   api.log_size(program, &bytes);
