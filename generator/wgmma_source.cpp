@@ -64,6 +64,7 @@ void validate(const WgmmaShape &shape) {
 // "%4, %5, %6": count operands from first on.
 std::string numbers(int first, int count) {
   std::vector<std::string> text;
+  text.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     text.push_back(fmt::format("%{}", first + i));
   }
@@ -73,6 +74,7 @@ std::string numbers(int first, int count) {
 // "\"r\"(a[0]), \"r\"(a[1])".
 std::string bindings(const char *constraint, const char *array, int count) {
   std::vector<std::string> text;
+  text.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
     text.push_back(fmt::format("\"{}\"({}[{}])", constraint, array, i));
   }
