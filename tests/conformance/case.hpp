@@ -56,6 +56,11 @@ struct Case {
 /// The text of the named templates, e.g. "device/mma.cuh", and of what they include, then `body`.
 std::string kernel_source(const std::vector<std::string> &templates, const std::string &body);
 
+/// A case of one CTA with 16 KiB of shared memory and 4096 random words of input. `body` sees in, out, t (the thread)
+/// and s (the address of shared memory).
+Case shared_memory_case(const std::string &family, const std::string &name, std::vector<std::string> templates,
+                        unsigned threads, std::size_t output_words, const std::string &body);
+
 /// Every case of every family, in the order of their golden files.
 const std::vector<Case> &all_cases();
 

@@ -9,23 +9,8 @@ namespace sale::conformance {
 namespace {
 
 Case barrier_case(const std::string &name, unsigned threads, std::size_t output_words, const std::string &body) {
-  Case test;
-  test.family = "barrier";
-  test.name = name;
-  test.source =
-      kernel_source({"device/named_barrier.cuh", "device/registers.cuh", "device/shared.cuh", "device/special.cuh"},
-                    "SALE_KERNEL void SALE_LAUNCH_BOUNDS(" + std::to_string(threads) +
-                        ", 1) conformance(const u32 *in, u32 *out) {\n  u32 t = thread_index();\n  u32 s = "
-                        "dynamic_shared_address();\n" +
-                        body + "}\n");
-  test.threads = threads;
-  test.shared_bytes = 16384;
-  test.output_words = output_words;
-  Random random(name);
-  for (int i = 0; i < 4096; ++i) {
-    test.input.push_back(random.bits());
-  }
-  return test;
+  return shared_memory_case("barrier", name, {"device/named_barrier.cuh", "device/registers.cuh"}, threads,
+                            output_words, body);
 }
 
 } // namespace

@@ -10,22 +10,8 @@ namespace {
 
 Case memory_case(const std::string &name, unsigned blocks, unsigned threads, std::size_t output_words,
                  const std::string &body) {
-  Case test;
-  test.family = "memory";
-  test.name = name;
-  test.source = kernel_source({"device/shared.cuh", "device/math.cuh", "device/special.cuh"},
-                              "SALE_KERNEL void SALE_LAUNCH_BOUNDS(" + std::to_string(threads) +
-                                  ", 1) conformance(const u32 *in, u32 *out) {\n  u32 t = thread_index();\n  u32 s = "
-                                  "dynamic_shared_address();\n  (void)in, (void)s;\n" +
-                                  body + "}\n");
+  Case test = shared_memory_case("memory", name, {"device/math.cuh"}, threads, output_words, body);
   test.grid = {blocks, 1, 1};
-  test.threads = threads;
-  test.shared_bytes = 16384;
-  test.output_words = output_words;
-  Random random(name);
-  for (int i = 0; i < 4096; ++i) {
-    test.input.push_back(random.bits());
-  }
   return test;
 }
 
