@@ -40,6 +40,7 @@ const char *to_string(Estimator estimator) {
   case Estimator::exact: return "exact";
   case Estimator::int8: return "int8";
   case Estimator::int4: return "int4";
+  case Estimator::fp8: return "fp8";
   }
   return "unknown";
 }

@@ -14,7 +14,8 @@ enum class DType { bf16, f16 };
 enum class Estimator {
   exact, ///< 16-bit products, fp32 accumulation.
   int8,  ///< K per 32-key block, Q per row, amax/127; K smoothed by kbar, Q not.
-  int4   ///< The paper's grid, codes in [-7, 7]; K and Q smoothed (arXiv 2505.24179, section 3).
+  int4,  ///< The paper's grid, codes in [-7, 7]; K and Q smoothed (arXiv 2505.24179, section 3).
+  fp8    ///< e4m3 with power-of-two scales, K per 32-key block, Q per row; K smoothed by kbar, Q not. sm_90a.
 };
 
 /// What a model fixes about its attention.
@@ -37,6 +38,17 @@ struct Policy {
   float tau = 0.004F;                ///< Relative-score threshold of every head, in [0, inf); 0 is dense.
   std::vector<float> tau_per_head;   ///< [num_q_heads], overrides tau; empty = tau everywhere.
   std::vector<float> shift_per_head; ///< [num_q_heads], nats, > 0 keeps more; empty = 0 everywhere.
+
+  // Cheaper estimates, fp8 only (docs/numerics.md, section 12).
+  int estimate_dim = 0;          ///< Channels of the estimate: 0 = head_dim, else a multiple of 32 below it.
+  std::vector<int> channels;     ///< [num_kv_heads, estimate_dim], ascending per head; empty = by energy, each call.
+  std::vector<float> projection; ///< [num_kv_heads, 2, estimate_dim, head_dim]: of Q, of K; empty = none.
+  bool prune_queries = false;    ///< Keep 2 of every 4 channels of a row of Q: half the price of select.
+
+  // How attend computes.
+  bool fp8_attend = false;    ///< Q·K and P·V in e4m3.
+  bool second_filter = false; ///< Skip exp and P·V of 32-key blocks in which no exact score exceeds its T.
+  int dense_below = 0;        ///< Calls with kv_len below this run dense.
 };
 
 /// Sizes of one call.
