@@ -22,9 +22,9 @@ std::string supported_names() {
 
 } // namespace
 
-std::string Arch::name() const { return fmt::format("sm_{}{}", major, minor); }
+std::string Arch::name() const { return fmt::format("sm_{}{}{}", major, minor, specific ? "a" : ""); }
 
-std::string Arch::virtual_name() const { return fmt::format("compute_{}{}", major, minor); }
+std::string Arch::virtual_name() const { return fmt::format("compute_{}{}{}", major, minor, specific ? "a" : ""); }
 
 int Arch::max_shared_memory() const {
   if (major == 8) {
@@ -34,8 +34,8 @@ int Arch::max_shared_memory() const {
 }
 
 const std::vector<Arch> &supported_archs() {
-  static const std::vector<Arch> archs = {{8, 0},  {8, 6},  {8, 7},  {8, 8},  {8, 9}, {9, 0},
-                                          {10, 0}, {10, 3}, {11, 0}, {12, 0}, {12, 1}};
+  static const std::vector<Arch> archs = {{8, 0},       {8, 6},  {8, 7},  {8, 8},  {8, 9},  {9, 0},
+                                          {9, 0, true}, {10, 0}, {10, 3}, {11, 0}, {12, 0}, {12, 1}};
   return archs;
 }
 
@@ -47,7 +47,8 @@ Arch parse_arch(std::string_view name) {
   }
   std::string advice = fmt::format("supported are {}", supported_names());
   if (!name.empty() && (name.back() == 'a' || name.back() == 'f')) {
-    advice = fmt::format("architecture-specific kernels are not available yet, give it without the suffix; {}", advice);
+    advice = fmt::format(
+        "of the architecture-specific ones only sm_90a has kernels, give others without the suffix; {}", advice);
   }
   throw Error(ErrorKind::invalid_argument, fmt::format("architecture '{}' is not supported", name),
               {.where = {}, .log = {}, .options = {}, .spec = {}, .advice = advice});

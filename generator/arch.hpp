@@ -11,8 +11,9 @@ namespace sale {
 struct Arch {
   int major = 0;
   int minor = 0;
+  bool specific = false; ///< sm_90a: instructions of this very compute capability (wgmma), whose code runs on no other.
 
-  /// "sm_90".
+  /// "sm_90", "sm_90a".
   std::string name() const;
   /// "compute_90": the virtual architecture, for PTX.
   std::string virtual_name() const;
@@ -21,6 +22,8 @@ struct Arch {
   int max_shared_memory() const;
   /// m16n8k64.s4 is one instruction on compute capability 8.x and a slow emulation later.
   bool has_int4_mma() const { return major == 8; }
+  /// Warpgroup products, tensor copies and register reallocation (PTX ISA, "wgmma").
+  bool has_wgmma() const { return major == 9 && specific; }
 
   friend bool operator==(const Arch &, const Arch &) = default;
 };
@@ -28,12 +31,12 @@ struct Arch {
 /// Every architecture with a kernel family, ascending.
 const std::vector<Arch> &supported_archs();
 
-/// Parses "sm_90"; throws Error(invalid_argument) naming the supported ones.
+/// Parses "sm_90" or "sm_90a"; throws Error(invalid_argument) naming the supported ones.
 Arch parse_arch(std::string_view name);
 
 /// The newest supported architecture whose binaries run on a device of this compute capability (same major, minor not
-/// above); throws Error(invalid_argument) for devices older than sm_80. A newer, unknown device gets the newest
-/// supported architecture, as PTX.
+/// above; sm_90a for 9.0); throws Error(invalid_argument) for devices older than sm_80. A newer, unknown device gets
+/// the newest supported architecture, as PTX.
 struct DeviceArch {
   Arch arch;
   bool as_ptx;

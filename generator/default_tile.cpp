@@ -7,9 +7,20 @@ namespace sale {
 
 namespace {
 
+Tile attend_wgmma_tile(const KernelSpec &spec) {
+  switch (spec.head_dim) {
+  case 64: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 128, .stages = 4};
+  case 128: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 128, .stages = 2};
+  default: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2};
+  }
+}
+
 // 32 rows per warp halve the shared-memory reads per product, as long as output and scores fit 255 registers and two
 // CTAs fit an SM. Measured on an H100 with all blocks kept and with structured masks.
 Tile attend_tile(const KernelSpec &spec) {
+  if (spec.family() == KernelFamily::wgmma) {
+    return attend_wgmma_tile(spec);
+  }
   const int shared_memory = spec.arch.max_shared_memory();
   if (spec.head_dim > 128) {
     if (shared_memory < 160 * 1024) {
@@ -38,6 +49,9 @@ Tile attend_tile(const KernelSpec &spec) {
 // 64 rows per warp share each key fragment among four products; wide rows of Q and int4's biases leave registers for 32
 // only. Measured on an H100; what spills elsewhere takes the smaller step.
 Tile select_tile(const KernelSpec &spec) {
+  if (spec.family() == KernelFamily::wgmma) {
+    return {.rows_per_warp = 16, .warps = 16, .keys_per_step = 128, .stages = spec.code_row_bytes() > 128 ? 4 : 6};
+  }
   const int row_bytes = spec.estimator == Estimator::exact ? 2 * spec.head_dim : spec.code_row_bytes();
   if (row_bytes <= 64) {
     return {.rows_per_warp = 64, .warps = 4, .keys_per_step = 64, .stages = 3, .min_ctas = 2};
@@ -56,6 +70,7 @@ Tile select_tile(const KernelSpec &spec) {
 Tile default_tile(const KernelSpec &spec) {
   switch (spec.stage) {
   case Stage::mean: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+  case Stage::channels:
   case Stage::quantize: return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::prepare:
     return {.rows_per_warp = 16, .warps = spec.block_q / 16, .keys_per_step = 32, .stages = 2, .min_ctas = 1};

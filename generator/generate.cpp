@@ -2,6 +2,7 @@
 #include "generator/generate.hpp"
 
 #include "generator/template_source.hpp"
+#include "generator/wgmma_shapes.hpp"
 
 #include <fmt/format.h>
 
@@ -20,13 +21,19 @@ struct StageTemplate {
   const char *layout;
 };
 
-StageTemplate template_of(Stage stage) {
-  switch (stage) {
+StageTemplate template_of(const KernelSpec &spec) {
+  const bool wgmma = spec.family() == KernelFamily::wgmma;
+  switch (spec.stage) {
+  case Stage::channels: return {"channels/channels.cuh", "channels", "ChannelsArgs", "ChannelsLayout"};
   case Stage::mean: return {"mean/mean.cuh", "mean", "MeanArgs", "MeanLayout"};
   case Stage::quantize: return {"quantize/quantize.cuh", "quantize", "QuantizeArgs", "QuantizeLayout"};
   case Stage::prepare: return {"prepare/prepare_mma_sync.cuh", "prepare", "PrepareArgs", "PrepareLayout"};
-  case Stage::select: return {"select/select_mma_sync.cuh", "select", "SelectArgs", "SelectLayout"};
-  case Stage::attend: return {"attend/attend_mma_sync.cuh", "attend", "AttendArgs", "AttendLayout"};
+  case Stage::select:
+    return wgmma ? StageTemplate{"select/select_wgmma.cuh", "select", "SelectWgmmaArgs", "SelectLayout"}
+                 : StageTemplate{"select/select_mma_sync.cuh", "select", "SelectArgs", "SelectLayout"};
+  case Stage::attend:
+    return wgmma ? StageTemplate{"attend/attend_wgmma.cuh", "attend", "AttendWgmmaArgs", "AttendLayout"}
+                 : StageTemplate{"attend/attend_mma_sync.cuh", "attend", "AttendArgs", "AttendLayout"};
   }
   return {};
 }
@@ -35,6 +42,7 @@ const char *operand_name(const KernelSpec &spec) {
   switch (spec.estimator) {
   case Estimator::exact: return spec.dtype == DType::bf16 ? "Bf16" : "F16";
   case Estimator::int8: return "Signed8";
+  case Estimator::fp8: return "E4m3";
   case Estimator::int4: return spec.arch.has_int4_mma() ? "Signed4" : "Signed8";
   }
   return "";
@@ -46,14 +54,23 @@ std::string config_text(const KernelSpec &spec) {
   const auto constant = [&](const char *name, int value) {
     text += fmt::format("  static constexpr int {} = {};\n", name, value);
   };
+  const auto flag = [&](const char *name, bool value) {
+    text += fmt::format("  static constexpr bool {} = {};\n", name, value);
+  };
   if (spec.stage != Stage::select) { // which reads codes, or 16-bit keys as its operand
     text += fmt::format("  using Element = {};\n", spec.dtype == DType::bf16 ? "Bf16" : "F16");
     constant("head_dim", spec.head_dim);
   }
-  if (spec.stage != Stage::mean && spec.stage != Stage::attend) {
+  if (spec.stage != Stage::mean && spec.stage != Stage::attend && spec.stage != Stage::channels) {
     text += fmt::format("  using Operand = {};\n", operand_name(spec));
     text += fmt::format("  static constexpr Estimator estimator = Estimator::{};\n", to_string(spec.estimator));
     constant("code_row_bytes", spec.estimator == Estimator::exact ? 2 * spec.head_dim : spec.code_row_bytes());
+  }
+  if (spec.estimator == Estimator::fp8 && spec.stage != Stage::mean && spec.stage != Stage::attend) {
+    constant("estimate_dim", spec.estimate_width());
+    flag("gathered", spec.basis == EstimateBasis::channels);
+    flag("projected", spec.basis == EstimateBasis::projection);
+    flag("pruned", spec.prune_queries);
   }
   if (spec.stage == Stage::quantize) {
     // Only int4's bias depends on the query heads.
@@ -64,16 +81,29 @@ std::string config_text(const KernelSpec &spec) {
     constant("block_q", spec.dense ? spec.tile.rows() : spec.block_q);
     constant("block_k", spec.dense ? spec.tile.keys_per_step : spec.block_k);
   }
+  const bool wgmma = spec.family() == KernelFamily::wgmma;
   if (spec.stage == Stage::attend) {
-    text += fmt::format("  static constexpr bool dense = {};\n", spec.dense);
+    flag("dense", spec.dense);
+    if (wgmma) {
+      flag("fp8", spec.fp8_attend);
+      flag("filtered", spec.second_filter);
+      constant("keys_per_copy", spec.keys_per_copy());
+    }
   }
-  if (spec.stage != Stage::mean && spec.stage != Stage::quantize) {
-    constant("rows_per_warp", spec.tile.rows_per_warp);
+  if (spec.stage == Stage::prepare || spec.stage == Stage::select || spec.stage == Stage::attend) {
+    if (!wgmma) {
+      constant("rows_per_warp", spec.tile.rows_per_warp);
+    }
     constant("keys_per_step", spec.tile.keys_per_step);
     constant("stages", spec.tile.stages);
   }
-  constant("warps", spec.tile.warps);
-  text += "  static constexpr int threads = 32 * warps;\n};\n";
+  if (wgmma) {
+    constant("consumers", spec.tile.warps / 4);
+  } else {
+    constant("warps", spec.tile.warps);
+  }
+  constant("threads", spec.threads());
+  text += "};\n";
   return text;
 }
 
@@ -87,23 +117,30 @@ void resume_numbering(std::string &source, const KernelSpec &spec) {
 
 std::string generate(const KernelSpec &spec) {
   validate(spec);
-  const StageTemplate parts = template_of(spec.stage);
+  const StageTemplate parts = template_of(spec);
   std::set<std::string, std::less<>> seen;
   std::string source = fmt::format("// {}, written by libsale.\n{}\n", spec.describe(), license_line);
   source += flatten_template("common/estimator.cuh", seen);
   source += '\n';
   resume_numbering(source, spec);
-  source += "struct Bf16;\nstruct F16;\nstruct Signed8;\nstruct Signed4;\n\n";
+  source += "struct Bf16;\nstruct F16;\nstruct Signed8;\nstruct Signed4;\nstruct E4m3;\n\n";
   source += config_text(spec);
   source += flatten_template(parts.path, seen);
   source += '\n';
   resume_numbering(source, spec);
+  for (const WgmmaShape &shape : wgmma_shapes(spec)) {
+    source += wgmma_source(shape);
+    source += '\n';
+  }
   source +=
       fmt::format("static_assert({}<Config>::shared_bytes == {}, \"the host launches with this much dynamic shared "
                   "memory\");\n\n",
                   parts.layout, spec.shared_memory());
-  const std::string head = fmt::format("SALE_KERNEL void SALE_LAUNCH_BOUNDS(Config::threads, {}) {}(const {} args) {{",
-                                       spec.tile.min_ctas, spec.entry_name(), parts.args);
+  // Tensor maps must be read where the launch put them.
+  const bool wgmma = spec.family() == KernelFamily::wgmma;
+  const std::string head =
+      fmt::format("SALE_KERNEL void SALE_LAUNCH_BOUNDS(Config::threads, {}) {}({}const {} args) {{", spec.tile.min_ctas,
+                  spec.entry_name(), wgmma ? "SALE_GRID_CONSTANT " : "", parts.args);
   const std::string body = fmt::format("{}<Config>(args);", parts.function);
   // On one line where clang-format would put it there.
   const bool short_enough = head.size() + body.size() + 3 <= 120;

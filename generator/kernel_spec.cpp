@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <numeric>
 
 namespace sale {
 
@@ -16,22 +17,37 @@ namespace {
 bool rows_fit_blocks(const KernelSpec &spec) {
   const int rows = spec.tile.rows();
   switch (spec.stage) {
-  case Stage::mean: return true;
+  case Stage::mean:
+  case Stage::channels: return true;
   case Stage::quantize: return spec.tile.warps == 4;
   case Stage::prepare: return rows == spec.block_q && spec.tile.warps <= 8;
-  case Stage::select: return rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0;
+  case Stage::select:
+    // Warpgroups take 64-row pieces of query blocks, of whichever head.
+    return spec.family() == KernelFamily::wgmma ||
+           (rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0);
   case Stage::attend: return spec.dense || rows == spec.block_q || rows == 2 * spec.block_q || spec.block_q % rows == 0;
   }
   return false;
 }
 
-constexpr std::array stages = {Stage::mean, Stage::quantize, Stage::prepare, Stage::select, Stage::attend};
+const char *basis_suffix(EstimateBasis basis) {
+  switch (basis) {
+  case EstimateBasis::all: return "";
+  case EstimateBasis::channels: return " channels";
+  case EstimateBasis::projection: return " projection";
+  }
+  return "";
+}
+
+constexpr std::array stages = {Stage::mean,    Stage::channels, Stage::quantize,
+                               Stage::prepare, Stage::select,   Stage::attend};
 
 } // namespace
 
 const char *to_string(Stage stage) {
   switch (stage) {
   case Stage::mean: return "mean";
+  case Stage::channels: return "channels";
   case Stage::quantize: return "quantize";
   case Stage::prepare: return "prepare";
   case Stage::select: return "select";
@@ -46,8 +62,9 @@ Stage parse_stage(std::string_view name) {
       return stage;
     }
   }
-  throw Error(ErrorKind::invalid_argument,
-              fmt::format("stage '{}' is not known; stages are mean, quantize, prepare, select and attend", name));
+  throw Error(
+      ErrorKind::invalid_argument,
+      fmt::format("stage '{}' is not known; stages are mean, channels, quantize, prepare, select and attend", name));
 }
 
 std::string KernelSpec::describe() const {
@@ -61,8 +78,14 @@ std::string KernelSpec::describe() const {
   if (stage != Stage::attend) {
     text += fmt::format(" {}", to_string(estimator));
   }
-  if (stage == Stage::quantize) {
+  if (stage != Stage::attend && estimator == Estimator::fp8) {
+    text += fmt::format(" e{}{}{}", estimate_width(), basis_suffix(basis), prune_queries ? " 2:4" : "");
+  }
+  if (stage == Stage::quantize || stage == Stage::channels) {
     return text;
+  }
+  if (stage == Stage::attend) {
+    text += fmt::format("{}{}", fp8_attend ? " fp8" : "", second_filter ? " filtered" : "");
   }
   text += dense ? " dense" : fmt::format(" q{} k{}", block_q, block_k);
   text += fmt::format(" rows {}x{} keys {}x{} ctas {}", tile.rows_per_warp, tile.warps, tile.keys_per_step, tile.stages,
@@ -76,10 +99,21 @@ int KernelSpec::code_row_bytes() const {
   switch (estimator) {
   case Estimator::exact: return 0;
   case Estimator::int8: return head_dim;
+  case Estimator::fp8: return estimate_width();
   case Estimator::int4: return arch.has_int4_mma() ? (head_dim / 2 + 31) / 32 * 32 : head_dim;
   }
   return 0;
 }
+
+KernelFamily KernelSpec::family() const {
+  const bool selects = stage == Stage::select && estimator == Estimator::fp8;
+  const bool attends = stage == Stage::attend && head_dim % 64 == 0;
+  return arch.has_wgmma() && (selects || attends) ? KernelFamily::wgmma : KernelFamily::mma_sync;
+}
+
+int KernelSpec::threads() const { return 32 * tile.warps + (family() == KernelFamily::wgmma ? 128 : 0); }
+
+int KernelSpec::keys_per_copy() const { return dense ? tile.keys_per_step : std::gcd(block_k, tile.keys_per_step); }
 
 int KernelSpec::shared_memory() const { return shared_memory_bytes(*this); }
 
@@ -94,8 +128,25 @@ void validate(const KernelSpec &spec) {
   policy.estimator = spec.estimator;
   policy.block_q = spec.block_q;
   policy.block_k = spec.block_k;
+  policy.estimate_dim = spec.estimate_dim;
+  policy.prune_queries = spec.prune_queries;
   validate(policy, problem);
 
+  const bool fp8_stage = spec.stage != Stage::mean && spec.stage != Stage::attend;
+  if (spec.estimator == Estimator::fp8 && fp8_stage && !spec.arch.has_wgmma()) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("the fp8 estimator has kernels for sm_90a only, not for {}; int8 runs everywhere",
+                            spec.arch.name()));
+  }
+  if (spec.stage == Stage::channels && spec.basis != EstimateBasis::channels && !spec.prune_queries) {
+    throw Error(ErrorKind::invalid_argument,
+                "the channels kernel serves fp8 estimates of fewer channels than head_dim, or pruned ones");
+  }
+  if (spec.fp8_attend && spec.stage == Stage::attend && spec.family() != KernelFamily::wgmma) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("fp8_attend has kernels for sm_90a and head_dim 64, 128 and 256 only, not for {} and {}",
+                            spec.arch.name(), spec.head_dim));
+  }
   if ((spec.stage == Stage::mean || spec.stage == Stage::quantize) && spec.estimator == Estimator::exact) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("the exact estimator has no {} kernel; its stages are prepare, select and attend",
@@ -109,8 +160,17 @@ void validate(const KernelSpec &spec) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("rows_per_warp {} must be 16 or 32, or 64 for select", tile.rows_per_warp));
   }
-  if (tile.keys_per_step != 32 && tile.keys_per_step != 64 && tile.keys_per_step != 128) {
-    throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} must be 32, 64 or 128", tile.keys_per_step));
+  const bool wgmma = spec.family() == KernelFamily::wgmma;
+  if (wgmma && (tile.rows_per_warp != 16 || tile.warps % 4 != 0)) {
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("a warpgroup is 4 warps of 16 rows; {} warps of {} rows are none", tile.warps, tile.rows_per_warp));
+  }
+  const bool keys_fit = wgmma ? tile.keys_per_step % 32 == 0 && tile.keys_per_step >= 32 && tile.keys_per_step <= 256
+                              : tile.keys_per_step == 32 || tile.keys_per_step == 64 || tile.keys_per_step == 128;
+  if (!keys_fit) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} must be {}", tile.keys_per_step,
+                                                         wgmma ? "a multiple of 32 from 32 to 256" : "32, 64 or 128"));
   }
   if (tile.warps < 1 || tile.warps > 16 || tile.stages < 2 || tile.stages > 8 || tile.min_ctas < 1) {
     throw Error(ErrorKind::invalid_argument,

@@ -10,13 +10,24 @@
 
 namespace sale {
 
+/// Which instructions a kernel is built on: warp products of every GPU, or Hopper's warpgroups and tensor copies.
+enum class KernelFamily { mma_sync, wgmma };
+
 /// The steps of one attention call, in order.
 enum class Stage {
   mean,     ///< kbar (and qbar for int4).
-  quantize, ///< K to integer codes.
-  prepare,  ///< Thresholds per row; Q to integer codes.
+  channels, ///< fp8: which channels estimate, by energy.
+  quantize, ///< K to codes.
+  prepare,  ///< Thresholds per row; Q to codes.
   select,   ///< Estimates to mask bits.
   attend    ///< Flash attention over the kept blocks.
+};
+
+/// What a row goes through before it becomes fp8 codes.
+enum class EstimateBasis {
+  all,       ///< Nothing.
+  channels,  ///< Only the chosen channels stay.
+  projection ///< A matrix of estimate_dim rows.
 };
 
 const char *to_string(Stage stage);
@@ -24,14 +35,13 @@ Stage parse_stage(std::string_view name);
 
 /// What tuning may choose; never changes a result but by rounding.
 struct Tile {
-  int rows_per_warp = 16; ///< Query rows one warp owns: 16 or 32; select also 64.
-  int warps = 4;
+  int rows_per_warp = 16; ///< Query rows one warp owns: 16 or 32; select also 64. 16 for wgmma.
+  int warps = 4;          ///< That compute: wgmma adds four that load. A multiple of 4 there.
   int keys_per_step = 64; ///< Keys in shared memory per pipeline stage.
   int stages = 2;         ///< Pipeline stages.
   int min_ctas = 1;       ///< CTAs per SM that registers are budgeted for (__launch_bounds__).
 
   int rows() const { return rows_per_warp * warps; }
-  int threads() const { return 32 * warps; }
   friend bool operator==(const Tile &, const Tile &) = default;
 };
 
@@ -44,8 +54,21 @@ struct KernelSpec {
   Estimator estimator = Estimator::int8; ///< Does not change mean and attend.
   int block_q = 64;
   int block_k = 32;
-  bool dense = false; ///< attend only: every visible key, no mask read.
+  bool dense = false;                       ///< attend only: every visible key, no mask read.
+  int estimate_dim = 0;                     ///< fp8: channels of a row of codes; 0 = head_dim.
+  EstimateBasis basis = EstimateBasis::all; ///< fp8.
+  bool prune_queries = false;               ///< fp8: Q is 2:4 sparse.
+  bool fp8_attend = false;                  ///< attend only.
+  bool second_filter = false;               ///< attend only.
   Tile tile;
+
+  KernelFamily family() const;
+  /// Threads of a CTA.
+  int threads() const;
+  /// Channels of the estimate.
+  int estimate_width() const { return estimate_dim == 0 ? head_dim : estimate_dim; }
+  /// Keys of one tensor copy of attend's wgmma family: they share their mask bit.
+  int keys_per_copy() const;
 
   /// One line that tells the kernels of a plan apart, e.g. "attend sm_90 bf16 d128 gqa4 q64 k32 tile
   /// 32x4/64/2/2".
@@ -54,7 +77,7 @@ struct KernelSpec {
   std::string entry_name() const;
   /// Bytes of dynamic shared memory of a launch.
   int shared_memory() const;
-  /// Bytes of one row of integer codes of Q or K (0 for exact).
+  /// Bytes of one row of codes of Q or K (0 for exact); Q's are half as many when pruned.
   int code_row_bytes() const;
 };
 

@@ -8,8 +8,14 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
   validate(problem);
   validate(policy, problem);
   std::vector<Stage> stages;
+  const bool fp8 = policy.estimator == Estimator::fp8;
+  const bool projected = !policy.projection.empty();
+  const bool fewer_channels = policy.estimate_dim != 0 && !projected;
   if (policy.estimator != Estimator::exact) {
     stages = {Stage::mean, Stage::quantize};
+  }
+  if (fp8 && (policy.prune_queries || (fewer_channels && policy.channels.empty()))) {
+    stages.insert(stages.begin() + 1, Stage::channels);
   }
   stages.insert(stages.end(), {Stage::prepare, Stage::select, Stage::attend});
 
@@ -25,6 +31,15 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
     spec.block_q = policy.block_q;
     spec.block_k = policy.block_k;
     spec.dense = dense;
+    if (fp8) {
+      spec.estimate_dim = policy.estimate_dim;
+      spec.basis = projected        ? EstimateBasis::projection
+                   : fewer_channels ? EstimateBasis::channels
+                                    : EstimateBasis::all;
+      spec.prune_queries = policy.prune_queries;
+    }
+    spec.fp8_attend = policy.fp8_attend;
+    spec.second_filter = policy.second_filter && !dense;
     spec.tile = default_tile(spec);
     specs.push_back(spec);
   };

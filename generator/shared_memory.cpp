@@ -13,10 +13,23 @@ int select_stage_bytes(const KernelSpec &spec) {
   const int keys = spec.tile.keys_per_step;
   switch (spec.estimator) {
   case Estimator::exact: return keys * spec.head_dim * 2;
+  case Estimator::fp8: break; // select_wgmma_bytes
   case Estimator::int8: return keys * spec.code_row_bytes() + (keys / 32 * 4 + 15) / 16 * 16;
   case Estimator::int4: return keys * spec.code_row_bytes() + keys / 32 * 16 + keys * 4;
   }
   return 0;
+}
+
+// Tiles of K with a u32 of scales per 32 keys, then two 8-byte barriers per stage.
+int select_wgmma_bytes(const KernelSpec &spec) {
+  const int keys = spec.tile.keys_per_step;
+  return spec.tile.stages * (keys * spec.code_row_bytes() + keys / 32 * 4 + 16);
+}
+
+// Q, the tiles of K and V, what the producer says of each tile (64 bytes), two barriers per tile and two for Q.
+int attend_wgmma_bytes(const KernelSpec &spec) {
+  const Tile &tile = spec.tile;
+  return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * spec.head_dim * 2 + tile.stages * (64 + 4 * 8) + 16;
 }
 
 } // namespace
@@ -24,8 +37,12 @@ int select_stage_bytes(const KernelSpec &spec) {
 int shared_memory_bytes(const KernelSpec &spec) {
   const Tile &tile = spec.tile;
   const int row_bytes = spec.head_dim * 2;
+  if (spec.family() == KernelFamily::wgmma) {
+    return spec.stage == Stage::select ? select_wgmma_bytes(spec) : attend_wgmma_bytes(spec);
+  }
   switch (spec.stage) {
-  case Stage::mean: return tile.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
+  case Stage::channels: return 4 * spec.head_dim * spec.tile.warps + 16; // partial energies, arrival flag
+  case Stage::mean: return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
   case Stage::quantize: return 32;                                                        // amax of each half warp
   case Stage::prepare: return (spec.block_q + tile.stages * tile.keys_per_step) * row_bytes + spec.block_q * 4;
   case Stage::select: return tile.stages * select_stage_bytes(spec);

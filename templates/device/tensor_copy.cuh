@@ -2,15 +2,12 @@
 // Boxes of tensors, copied by the copy engine (PTX ISA, "cp.async.bulk.tensor"): one thread issues; coordinates are in
 // elements, the innermost first; what lies outside the tensor is read as zero and not written. Beyond what PTX says, an
 // H100 takes only innermost coordinates that are multiples of 16 bytes, and stores only where no coordinate is negative
-// (else: illegal instruction); a store writes rows up to the next multiple of 16 bytes. sm_90 and newer.
+// (else: illegal instruction); a store writes rows up to the next multiple of 16 bytes. A map is read where the launch
+// put it: in a SALE_GRID_CONSTANT parameter. sm_90 and newer.
 #pragma once
 
+#include "common/tensor_map.cuh"
 #include "device/types.cuh"
-
-// What cuTensorMapEncodeTiled writes. A kernel takes it as a SALE_GRID_CONSTANT parameter.
-struct alignas(64) TensorMap {
-  u8 opaque[128];
-};
 
 SALE_DEVICE void tensor_prefetch(const TensorMap *map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Arguments of the wgmma attend kernel; also compiled into the host library, so plain types only.
+#pragma once
+
+#include "common/tensor.cuh"
+#include "common/tensor_map.cuh"
+
+struct AttendWgmmaArgs {
+  // [batch, heads, tokens, head_dim] of 16-bit elements, innermost first: boxes of 64 channels, swizzled by 128 bytes,
+  // and 64 rows of q or Config::keys_per_copy rows of k and v.
+  TensorMap q;
+  TensorMap k;
+  TensorMap v;
+  TensorArg out;            // [batch, num_q_heads, q_len, head_dim]
+  float *lse;               // [batch, num_q_heads, q_len]; null = not wanted
+  const unsigned int *mask; // [batch, num_q_heads, q_blocks, mask_words]; unused by the dense kernel
+  const float *threshold;   // filtered: T, [batch, num_q_heads, q_padded]; null = filter nothing
+  unsigned int *next_item;  // zero before the launch; CTAs draw their work from it. Null = CTA i takes i, i + grid, ..
+  int batch;
+  int num_q_heads;
+  int q_len;
+  int kv_len;
+  int mask_words;
+  int sink; // sink and window tell R, which the filter spares
+  int window;
+  float softmax_scale;
+};

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Arguments of the wgmma select kernel (fp8 estimates to mask bits); also compiled into the host library, so plain
+// types only.
+#pragma once
+
+#include "common/tensor_map.cuh"
+
+struct SelectWgmmaArgs {
+  TensorMap k_codes; // bytes [batch * num_kv_heads, kv_len, code_row_bytes]; a box is keys_per_step rows of at most 128
+                     // bytes, swizzled by as much
+  const unsigned char *q_codes; // [batch, num_q_heads, q_padded, code_row_bytes]; pruned: half as wide
+  const unsigned int
+      *q_metadata;              // pruned: [batch, num_q_heads, q_padded / 64, estimate_dim / 64, 128], a word a thread
+  const unsigned int *k_scales; // f16 pairs: [batch, num_kv_heads, round_up(ceil(kv_len/32), 4)]
+  const float *theta;           // [batch, num_q_heads, q_padded], q_padded = round_up(q_len, 128)
+  const float *tau;             // [num_q_heads]; 0 keeps every visible block
+  unsigned int *mask;           // [batch, num_q_heads, q_blocks, mask_words]
+  int batch;
+  int num_q_heads;
+  int q_len;
+  int kv_len;
+  int sink;
+  int window;
+  int mask_words;
+};
