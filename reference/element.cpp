@@ -52,6 +52,15 @@ std::uint16_t float_to_f16(float value) {
   return static_cast<std::uint16_t>(sign | (((exponent + 14) << 10) + units));
 }
 
+std::uint16_t float_to_f16_down(float value) {
+  const std::uint16_t nearest = float_to_f16(value);
+  if (!(f16_to_float(nearest) > value)) {
+    return nearest;
+  }
+  // The next below: towards zero if positive, away from it if negative (0 cannot exceed a value that rounds to it).
+  return static_cast<std::uint16_t>((nearest & 0x8000U) != 0 ? nearest + 1 : nearest - 1);
+}
+
 float element_to_float(std::uint16_t bits, DType dtype) {
   return dtype == DType::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
 }

@@ -13,6 +13,8 @@ float bf16_to_float(std::uint16_t bits);
 float f16_to_float(std::uint16_t bits);
 std::uint16_t float_to_bf16(float value);
 std::uint16_t float_to_f16(float value);
+/// The greatest f16 that does not exceed the value; NaN stays NaN.
+std::uint16_t float_to_f16_down(float value);
 
 float element_to_float(std::uint16_t bits, DType dtype);
 std::uint16_t float_to_element(float value, DType dtype);

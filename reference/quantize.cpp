@@ -21,6 +21,8 @@ constexpr int int4_row_groups = 8; // per slab
 int int4_key_group(int j) { return (j % 8) / 2; }
 int int4_row_group(int r) { return r % int4_row_groups; }
 
+bool is_integer(Estimator estimator) { return estimator == Estimator::int8 || estimator == Estimator::int4; }
+
 float max_propagating_nan(float a, float b) { return std::isnan(a) || a > b ? a : b; }
 
 /// Codes of one group of rows that share a scale; returns the scale.
@@ -83,7 +85,7 @@ std::size_t QuantizedKeys::group(const Tensors &tensors, int b, int kv_head, int
 QuantizedKeys quantize_keys(const Tensors &tensors, Estimator estimator, const std::vector<float> &kbar,
                             const std::vector<float> &qbar) {
   QuantizedKeys keys;
-  if (estimator == Estimator::exact) {
+  if (!is_integer(estimator)) {
     return keys;
   }
   const bool int4 = estimator == Estimator::int4;
@@ -125,7 +127,7 @@ QuantizedKeys quantize_keys(const Tensors &tensors, Estimator estimator, const s
 
 QuantizedQueries quantize_queries(const Tensors &tensors, Estimator estimator, const std::vector<float> &qbar) {
   QuantizedQueries queries;
-  if (estimator == Estimator::exact) {
+  if (!is_integer(estimator)) {
     return queries;
   }
   const int dim = tensors.head_dim;

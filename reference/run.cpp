@@ -2,6 +2,7 @@
 #include "reference/run.hpp"
 
 #include "reference/means.hpp"
+#include "reference/quantize_fp8.hpp"
 #include "reference/select.hpp"
 #include "sale/error.hpp"
 
@@ -55,11 +56,17 @@ Result run_sale(const Problem &problem, const Policy &policy, const Tensors &ten
     qbar = timed(times.mean, [&] { return mean_queries(tensors); });
   }
   Estimates estimates;
+  const bool fp8 = policy.estimator == Estimator::fp8;
   if (policy.estimator != Estimator::exact) {
-    estimates.keys = timed(times.quantize, [&] { return quantize_keys(tensors, policy.estimator, kbar, qbar); });
+    estimates.keys = timed(times.quantize, [&] {
+      estimates.channels = fp8 ? choose_channels(tensors, policy, kbar) : Channels();
+      return fp8 ? quantize_keys_fp8(tensors, policy, kbar, estimates.channels)
+                 : quantize_keys(tensors, policy.estimator, kbar, qbar);
+    });
   }
   estimates.rows = timed(times.prepare, [&] {
-    estimates.queries = quantize_queries(tensors, policy.estimator, qbar);
+    estimates.queries = fp8 ? quantize_queries_fp8(tensors, policy, estimates.channels)
+                            : quantize_queries(tensors, policy.estimator, qbar);
     const Thresholds threshold = thresholds(tensors, policy, scale);
     return frame_thresholds(tensors, policy, scale, kbar, threshold.value, estimates.queries);
   });

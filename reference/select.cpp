@@ -3,6 +3,8 @@
 
 #include "reference/linear.hpp"
 #include "core/parallel_for.hpp"
+#include "reference/float8.hpp"
+#include "reference/quantize_fp8.hpp"
 #include "reference/region.hpp"
 
 #include <algorithm>
@@ -21,9 +23,9 @@ class Verdict {
 public:
   explicit Verdict(bool stop_when_kept) : stop_when_kept_(stop_when_kept) {}
 
-  /// One pair: its estimate, its row's theta, and the estimate minus the threshold in units of q . k.
-  void add(float estimate, float theta, double margin) {
-    if (!(estimate <= theta)) { // so written, NaN keeps
+  /// One pair: whether it keeps the block, and its estimate minus its row's threshold.
+  void add(bool keeps, double margin) {
+    if (keeps) {
       kept_ = true;
       margin = std::isnan(margin) ? infinity : margin;
     }
@@ -48,19 +50,32 @@ std::int32_t dot(const std::int16_t *a, const std::int16_t *b, int head_dim) {
   return sum;
 }
 
+enum class MarginUnit {
+  product, ///< q . k
+  fp8_sum  ///< D
+};
+
+double value_of_code(std::int8_t code) { return e4m3_values()[static_cast<std::uint8_t>(code)]; }
+
 /// Estimates of one query block against estimated key blocks, which are whole and visible to every row.
 class QueryBlock {
 public:
-  QueryBlock(const Tensors &tensors, const Policy &policy, const Estimates &estimates, int b, int h, int query_block)
-      : tensors_(tensors), policy_(policy), estimates_(estimates), b_(b), h_(h), g_(tensors.kv_head(h)),
+  QueryBlock(const Tensors &tensors, const Policy &policy, const Estimates &estimates, int b, int h, int query_block,
+             MarginUnit unit = MarginUnit::product)
+      : tensors_(tensors), policy_(policy), estimates_(estimates), unit_(unit),
+        dim_(estimate_dim(policy, tensors.head_dim)), b_(b), h_(h), g_(tensors.kv_head(h)),
         first_row_(tensors.q_row(b, h, query_block * policy.block_q)),
         rows_(std::min(policy.block_q, tensors.shape.q_len - query_block * policy.block_q)) {
-    const std::size_t first = first_row_ * tensors.head_dim;
-    const std::size_t last = first + static_cast<std::size_t>(rows_) * tensors.head_dim;
+    const std::size_t first = first_row_ * dim_;
+    const std::size_t last = first + static_cast<std::size_t>(rows_) * dim_;
+    const std::vector<std::int8_t> &codes = estimates.queries.codes;
     if (policy.estimator == Estimator::exact) {
       queries_.assign(tensors.q.begin() + first, tensors.q.begin() + last);
+    } else if (policy.estimator == Estimator::fp8) {
+      queries_.resize(last - first);
+      std::transform(codes.begin() + first, codes.begin() + last, queries_.begin(), value_of_code);
     } else {
-      query_codes_.assign(estimates.queries.codes.begin() + first, estimates.queries.codes.begin() + last);
+      query_codes_.assign(codes.begin() + first, codes.begin() + last);
     }
   }
 
@@ -68,6 +83,8 @@ public:
     Verdict verdict(stop_when_kept);
     if (policy_.estimator == Estimator::exact) {
       judge_exact(key_block, verdict);
+    } else if (policy_.estimator == Estimator::fp8) {
+      judge_fp8(key_block, verdict);
     } else {
       judge_integer(key_block, verdict);
     }
@@ -82,7 +99,29 @@ private:
       const float theta = estimates_.rows.theta[first_row_ + r];
       tile_.scores(queries_.data() + static_cast<std::ptrdiff_t>(r) * tensors_.head_dim, scores_.data());
       for (const double score : scores_) {
-        verdict.add(static_cast<float>(score), theta, score - theta);
+        // So written, here and below, NaN keeps.
+        verdict.add(!(static_cast<float>(score) <= theta), score - theta);
+      }
+    }
+  }
+
+  void judge_fp8(int key_block, Verdict &verdict) {
+    const QuantizedKeys &keys = estimates_.keys;
+    const int first_key = key_block * policy_.block_k;
+    const std::int8_t *codes = keys.codes.data() + tensors_.kv_row(b_, g_, first_key) * dim_;
+    key_values_.resize(static_cast<std::size_t>(policy_.block_k) * dim_);
+    std::transform(codes, codes + key_values_.size(), key_values_.begin(),
+                   [](std::int8_t code) { return static_cast<float>(value_of_code(code)); });
+    tile_.load(key_values_.data(), policy_.block_k, dim_);
+    scores_.resize(policy_.block_k); // D: a product has 8 bits and a sum fewer than 40, so fp64 is exact
+    for (int r = 0; r < rows_ && !verdict.decided(); ++r) {
+      const double theta = estimates_.rows.theta16[first_row_ + r];
+      const double sq = estimates_.queries.scales[first_row_ + r];
+      tile_.scores(queries_.data() + static_cast<std::ptrdiff_t>(r) * dim_, scores_.data());
+      for (int j = 0; j < policy_.block_k; ++j) {
+        const double key_scale = keys.scales[keys.group(tensors_, b_, g_, first_key + j)];
+        const double difference = scores_[j] - theta * key_scale;
+        verdict.add(!(difference < 0), unit_ == MarginUnit::product ? difference * sq / key_scale : difference);
       }
     }
   }
@@ -108,7 +147,7 @@ private:
           sum += static_cast<std::int32_t>(bias);
         }
         const float estimate = static_cast<float>(sum) * sk;
-        verdict.add(estimate, estimates_.rows.theta[row],
+        verdict.add(!(estimate <= estimates_.rows.theta[row]),
                     static_cast<double>(estimate) * sq - estimates_.rows.offset[row]);
       }
     }
@@ -125,14 +164,17 @@ private:
   const Tensors &tensors_;
   const Policy &policy_;
   const Estimates &estimates_;
+  MarginUnit unit_;
+  int dim_; ///< Entries of a row that estimates see.
   int b_;
   int h_;
   int g_;
   std::size_t first_row_;
   int rows_;
-  std::vector<double> queries_;           // exact
+  std::vector<double> queries_;           // exact, fp8
   std::vector<std::int16_t> query_codes_; // int8, int4
   std::vector<std::int16_t> key_codes_;
+  std::vector<float> key_values_; // fp8
   std::vector<double> scores_;
   KeyTile tile_;
 };
@@ -151,10 +193,17 @@ void for_each_query_block(const Tensors &tensors, const Policy &policy, Visit vi
 } // namespace
 
 Estimates prepare_estimates(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
-                            const std::vector<float> &qbar, const std::vector<float> &threshold) {
+                            const std::vector<float> &qbar, const std::vector<float> &threshold,
+                            const Channels *channels) {
   Estimates estimates;
-  estimates.keys = quantize_keys(tensors, policy.estimator, kbar, qbar);
-  estimates.queries = quantize_queries(tensors, policy.estimator, qbar);
+  if (policy.estimator == Estimator::fp8) {
+    estimates.channels = channels != nullptr ? *channels : choose_channels(tensors, policy, kbar);
+    estimates.keys = quantize_keys_fp8(tensors, policy, kbar, estimates.channels);
+    estimates.queries = quantize_queries_fp8(tensors, policy, estimates.channels);
+  } else {
+    estimates.keys = quantize_keys(tensors, policy.estimator, kbar, qbar);
+    estimates.queries = quantize_queries(tensors, policy.estimator, qbar);
+  }
   estimates.rows = frame_thresholds(tensors, policy, scale, kbar, threshold, estimates.queries);
   return estimates;
 }
@@ -179,7 +228,9 @@ Mask select(const Tensors &tensors, const Policy &policy, float scale, const std
   return select(tensors, policy, prepare_estimates(tensors, policy, scale, kbar, qbar, threshold));
 }
 
-Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
+namespace {
+
+Margins margins_in(MarginUnit unit, const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
   const int q_blocks = ceil_div(tensors.shape.q_len, policy.block_q);
   const int k_blocks = ceil_div(tensors.shape.kv_len, policy.block_k);
   std::vector<double> values(static_cast<std::size_t>(tensors.shape.batch) * tensors.num_q_heads * q_blocks * k_blocks,
@@ -187,7 +238,7 @@ Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Est
   for_each_query_block(tensors, policy, [&](int b, int h, int query_block) {
     const Region region = region_of(policy, tensors.shape, query_block);
     const bool dense = tau_of(policy, h) == 0.0F;
-    QueryBlock rows(tensors, policy, estimates, b, h, query_block);
+    QueryBlock rows(tensors, policy, estimates, b, h, query_block, unit);
     double *row =
         values.data() + ((static_cast<std::size_t>(b) * tensors.num_q_heads + h) * q_blocks + query_block) * k_blocks;
     for (int block = 0; block < region.visible_blocks; ++block) {
@@ -195,6 +246,21 @@ Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Est
     }
   });
   return Margins(tensors.num_q_heads, q_blocks, k_blocks, std::move(values));
+}
+
+} // namespace
+
+Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
+  return margins_in(MarginUnit::product, tensors, policy, estimates);
+}
+
+Margins fp8_sum_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
+  return margins_in(MarginUnit::fp8_sum, tensors, policy, estimates);
+}
+
+double fp8_sum_bound(int estimate_dim) {
+  // f16 below 2^16 has steps of 32: half of one for each 32 channels, for the compare and for the sums inside.
+  return 16.0 * (estimate_dim / 32 + 2);
 }
 
 } // namespace sale::reference

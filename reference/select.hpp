@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which key blocks a query block keeps (docs/numerics.md, sections 5 to 7), for every estimator.
+// Which key blocks a query block keeps (docs/numerics.md, sections 5 to 7 and 12), for every estimator.
 #pragma once
 
+#include "reference/channels.hpp"
 #include "reference/mask.hpp"
 #include "reference/quantize.hpp"
 #include "reference/tensors.hpp"
@@ -15,17 +16,21 @@ namespace sale::reference {
 
 /// Everything that select compares.
 struct Estimates {
+  Channels channels;        ///< fp8 only.
   QuantizedKeys keys;       ///< Empty for exact.
   QuantizedQueries queries; ///< Empty for exact.
   FrameThresholds rows;
 };
 
-/// `threshold` is T, [batch, num_q_heads, q_len]. kbar may be empty for exact; qbar is read by int4 only.
+/// `threshold` is T, [batch, num_q_heads, q_len]. kbar may be empty for exact; qbar is read by int4 only. `channels`
+/// are for fp8; null = as choose_channels says.
 Estimates prepare_estimates(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
-                            const std::vector<float> &qbar, const std::vector<float> &threshold);
+                            const std::vector<float> &qbar, const std::vector<float> &threshold,
+                            const Channels *channels = nullptr);
 
 /// The mask: R, the estimated blocks that some row selects, and for heads with tau 0 every visible block. Exact
-/// estimates are formed in fp64 and rounded to fp32 before the compare; integer ones are the kernels' bit for bit.
+/// estimates are formed in fp64 and rounded to fp32 before the compare; integer ones are the kernels' bit for bit; fp8
+/// ones are exact sums of products of codes.
 Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates);
 /// The same from T and the means.
 Mask select(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
@@ -50,5 +55,10 @@ private:
 };
 
 Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates);
+
+/// fp8: the same in units of D, the sum that tensor cores form in f16. Given the same codes and thresholds, a kernel's
+/// mask may differ from the oracle's only where |margin| <= fp8_sum_bound.
+Margins fp8_sum_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates);
+double fp8_sum_bound(int estimate_dim);
 
 } // namespace sale::reference

@@ -3,6 +3,7 @@
 
 #include "reference/linear.hpp"
 #include "core/parallel_for.hpp"
+#include "reference/element.hpp"
 #include "reference/region.hpp"
 
 #include <algorithm>
@@ -77,6 +78,7 @@ FrameThresholds frame_thresholds(const Tensors &tensors, const Policy &policy, f
   FrameThresholds result;
   result.offset.resize(tensors.q_rows());
   result.theta.resize(tensors.q_rows());
+  result.theta16.resize(policy.estimator == Estimator::fp8 ? tensors.q_rows() : 0);
   for (int b = 0; b < tensors.shape.batch; ++b) {
     for (int h = 0; h < tensors.num_q_heads; ++h) {
       const std::size_t kv_head = static_cast<std::size_t>(b) * tensors.num_kv_heads + tensors.kv_head(h);
@@ -94,7 +96,10 @@ FrameThresholds frame_thresholds(const Tensors &tensors, const Policy &policy, f
             canonical_dot(tensors.query(b, h, i), kbar.data() + kv_head * tensors.head_dim, tensors.head_dim);
         n = (threshold[row] - along_mean) - shift;
         const float sq = queries.scales[row];
-        if (sq != 0.0F) {
+        if (policy.estimator == Estimator::fp8) {
+          theta = std::isfinite(queries.norms[row]) ? n / sq : std::numeric_limits<float>::quiet_NaN();
+          result.theta16[row] = f16_to_float(float_to_f16_down(theta));
+        } else if (sq != 0.0F) {
           theta = n / sq;
         } else if (policy.estimator == Estimator::int4) {
           theta = inf; // 0/0 never selects

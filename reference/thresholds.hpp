@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Row thresholds T (docs/numerics.md, section 3) and theta, the same in select's frame (section 6).
+// Row thresholds T (docs/numerics.md, section 3) and theta, the same in select's frame (sections 6
+// and 12).
 #pragma once
 
 #include "reference/quantize.hpp"
@@ -19,10 +20,11 @@ struct Thresholds {
 /// `scale` is the softmax scale s; tau and the region come from the policy.
 Thresholds thresholds(const Tensors &tensors, const Policy &policy, float scale);
 
-/// Both [batch, num_q_heads, q_len].
+/// All [batch, num_q_heads, q_len].
 struct FrameThresholds {
-  std::vector<float> offset; ///< n_i: T_i - q_i . kbar - shift / s, in units of q . k.
-  std::vector<float> theta;  ///< theta_i: what the estimates are compared with.
+  std::vector<float> offset;  ///< n_i: T_i - q_i . kbar - shift / s, in units of q . k.
+  std::vector<float> theta;   ///< theta_i: what the estimates are compared with.
+  std::vector<float> theta16; ///< fp8: theta_i rounded down to f16; empty for others.
 };
 
 /// kbar is not read for Estimator::exact; `queries` gives sq.
