@@ -23,6 +23,12 @@ KernelTarget choose_target(const std::string &requested, int major, int minor, b
                 fmt::format("kernels for {} cannot run on this device, which is sm_{}{}", requested, major, minor),
                 {.advice = "name its own or an older architecture, or none"});
   }
+  if (arch.specific && (arch.major != major || arch.minor != minor)) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("kernels for {} run on sm_{}{} only, and this device is sm_{}{}", requested, arch.major,
+                            arch.minor, major, minor),
+                {.advice = "name its own or an older architecture without a suffix, or none"});
+  }
   return {arch, arch.major != major ? BinaryKind::ptx : BinaryKind::cubin};
 }
 

@@ -129,8 +129,17 @@ void check_reserved(const RunArgs &args) {
   reserved("block_table", args.block_table, "pass contiguous K and V");
   reserved("q_lens", args.q_lens, "give the lengths in shape");
   reserved("kv_lens", args.kv_lens, "give the lengths in shape");
-  reserved("channels", args.channels, "estimate with all channels");
-  reserved("projection", args.projection, "estimate without a projection");
+}
+
+// What the plan's kernels do not read would be ignored in silence.
+void check_basis(const RunArgs &args, const Policy &policy) {
+  if (args.channels != nullptr && (policy.estimate_dim == 0 || !policy.projection.empty())) {
+    refuse("channels is given, but the plan's estimate uses every channel; prepare it with policy.estimate_dim and "
+           "without a projection");
+  }
+  if (args.projection != nullptr && policy.projection.empty()) {
+    refuse("projection is given, but the plan was prepared without one; give policy.projection");
+  }
 }
 
 void check_aligned(const char *name, const void *pointer, std::uintptr_t alignment) {
@@ -164,7 +173,8 @@ void check_workspace(const RunArgs &args, std::size_t needed) {
 
 } // namespace
 
-void validate(const RunArgs &args, const Problem &problem, std::size_t workspace_bytes, RunMode mode) {
+void validate(const RunArgs &args, const Problem &problem, const Policy &policy, std::size_t workspace_bytes,
+              RunMode mode) {
   validate(args.shape);
   check_reserved(args);
   check_masks(args, mode);
@@ -186,6 +196,9 @@ void validate(const RunArgs &args, const Problem &problem, std::size_t workspace
   check_aligned("tau", args.tau, alignof(float));
   check_aligned("shift", args.shift, alignof(float));
   check_aligned("kbar", args.kbar, row_alignment);
+  check_aligned("channels", args.channels, alignof(std::int32_t));
+  check_aligned("projection", args.projection, row_alignment);
+  check_basis(args, policy);
   if (mode == RunMode::sparse && args.mask_in == nullptr) {
     check_workspace(args, workspace_bytes);
   }

@@ -14,6 +14,7 @@ enum class RunMode {
 };
 
 /// Throws Error(invalid_argument) with one sentence. Shapes without work (batch or q_len 0) need no pointers.
-void validate(const RunArgs &args, const Problem &problem, std::size_t workspace_bytes, RunMode mode);
+void validate(const RunArgs &args, const Problem &problem, const Policy &policy, std::size_t workspace_bytes,
+              RunMode mode);
 
 } // namespace sale

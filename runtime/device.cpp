@@ -50,6 +50,8 @@ Device::Device(std::shared_ptr<const Driver> driver, int ordinal) : driver_(std:
                  ErrorKind::not_found);
   driver_->check(api.device_attribute(&minor_, cu::compute_capability_minor, device_), "cuDeviceGetAttribute",
                  ErrorKind::not_found);
+  driver_->check(api.device_attribute(&multiprocessors_, cu::multiprocessor_count, device_), "cuDeviceGetAttribute",
+                 ErrorKind::not_found);
   if (context_ == nullptr) {
     driver_->check(api.primary_retain(&context_, device_), "cuDevicePrimaryCtxRetain", ErrorKind::not_found);
     retained_ = true;

@@ -25,6 +25,7 @@ public:
   const std::string &name() const { return name_; }
   int major() const { return major_; }
   int minor() const { return minor_; }
+  int multiprocessors() const { return multiprocessors_; }
 
 private:
   std::shared_ptr<const Driver> driver_;
@@ -34,6 +35,7 @@ private:
   std::string name_;
   int major_ = 0;
   int minor_ = 0;
+  int multiprocessors_ = 0;
 };
 
 /// The first device of this compute capability; -1 where there is none.

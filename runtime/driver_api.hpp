@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 struct CUctx_st;
 struct CUmod_st;
@@ -25,11 +26,19 @@ using Stream = CUstream_st *;
 using Address = unsigned long long; ///< CUdeviceptr
 
 enum DeviceAttribute : int {
+  multiprocessor_count = 16,
   compute_capability_major = 75,
   compute_capability_minor = 76,
 };
 
 enum FunctionAttribute : int { max_dynamic_shared_memory = 8 };
+
+// Of cuTensorMapEncodeTiled.
+enum TensorMapType : int { tensor_map_u8 = 0, tensor_map_f16 = 6, tensor_map_bf16 = 9 };
+enum TensorMapInterleave : int { interleave_none = 0 };
+enum TensorMapSwizzle : int { swizzle_none = 0, swizzle_32 = 1, swizzle_64 = 2, swizzle_128 = 3 };
+enum TensorMapPromotion : int { promotion_none = 0, promotion_256 = 3 };
+enum TensorMapFill : int { fill_zero = 0 };
 
 enum JitOption : int { jit_error_log_buffer = 5, jit_error_log_buffer_bytes = 6 };
 
@@ -63,6 +72,10 @@ inline constexpr unsigned event_default = 0;
   SALE_CU_CALL(copy_to_device, cuMemcpyHtoD_v2, Address to, const void *from, std::size_t bytes)                       \
   SALE_CU_CALL(copy_to_host, cuMemcpyDtoH_v2, void *to, Address from, std::size_t bytes)                               \
   SALE_CU_CALL(fill_words, cuMemsetD32Async, Address to, unsigned value, std::size_t words, Stream stream)             \
+  SALE_CU_CALL(tensor_map_encode, cuTensorMapEncodeTiled, void *map, TensorMapType type, unsigned rank, void *address, \
+               const std::uint64_t *dimensions, const std::uint64_t *strides, const std::uint32_t *box,                \
+               const std::uint32_t *element_strides, TensorMapInterleave interleave, TensorMapSwizzle swizzle,         \
+               TensorMapPromotion promotion, TensorMapFill fill)                                                       \
   SALE_CU_CALL(launch, cuLaunchKernel, Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z,           \
                unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, Stream stream,             \
                void **arguments, void **extra)                                                                         \

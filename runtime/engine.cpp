@@ -14,6 +14,7 @@ namespace {
 Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
   switch (spec.stage) {
   case Stage::mean: return kernels.mean;
+  case Stage::channels: return kernels.channels;
   case Stage::quantize: return kernels.quantize;
   case Stage::prepare: return kernels.prepare;
   case Stage::select: return kernels.select;
@@ -27,13 +28,14 @@ Kernel load(const std::shared_ptr<const Device> &device, const BuiltKernel &buil
   kernel.spec = built.spec;
   kernel.options = compile_options_text(built.spec.arch, built.entry->kind);
   kernel.module = std::make_unique<const Module>(device, *built.entry, kernel.options);
-  kernel.threads = static_cast<unsigned>(built.spec.tile.threads());
+  kernel.threads = static_cast<unsigned>(built.spec.threads());
   kernel.shared_memory = static_cast<unsigned>(built.spec.shared_memory());
   return kernel;
 }
 
-DeviceArray upload(const std::shared_ptr<const Device> &device, const std::vector<float> &values) {
-  DeviceArray array(device, values.size() * sizeof(float));
+template <class T>
+DeviceArray upload(const std::shared_ptr<const Device> &device, const std::vector<T> &values) {
+  DeviceArray array(device, values.size() * sizeof(T));
   array.upload(values.data());
   return array;
 }
@@ -78,6 +80,11 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy) const {
   const std::vector<float> &shift = policy.shift_per_head;
   if (std::any_of(shift.begin(), shift.end(), [](float value) { return value != 0.0F; })) {
     kernels.shift = upload(state_->device, shift);
+  }
+  kernels.channels_used = upload(state_->device, policy.channels);
+  kernels.projection = upload(state_->device, policy.projection);
+  if (policy.dense_below > 0) {
+    kernels.zeros = upload(state_->device, std::vector<float>(static_cast<std::size_t>(problem.num_q_heads)));
   }
   return Plan(std::move(state));
 }

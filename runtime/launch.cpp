@@ -2,17 +2,25 @@
 #include "runtime/launch.hpp"
 
 #include "args/attend_args.cuh"
+#include "args/attend_wgmma_args.cuh"
+#include "args/channels_args.cuh"
 #include "args/mean_args.cuh"
 #include "args/prepare_args.cuh"
 #include "args/quantize_args.cuh"
 #include "args/select_args.cuh"
+#include "args/select_wgmma_args.cuh"
+#include "runtime/tensor_maps.hpp"
 #include "runtime/workspace.hpp"
+
+#include <algorithm>
+#include <cstdint>
 
 namespace sale {
 
 namespace {
 
-constexpr int quantize_keys = 32; // one CTA of quantize takes one group of keys
+constexpr int quantize_keys = 32;  // one CTA of quantize takes one group of keys
+constexpr int warpgroup_rows = 64; // of the wgmma family: m of a product
 
 TensorArg tensor_arg(const TensorView &view) {
   return {view.data, view.stride_batch, view.stride_head, view.stride_token};
@@ -26,7 +34,7 @@ public:
   Call(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Timeline *timeline)
       : plan_(plan), args_(args), stream_(stream), timeline_(timeline),
         layout_(workspace_layout(plan.problem, plan.policy, args.shape, plan.code_row_bytes)),
-        scale_(effective_softmax_scale(plan.problem)),
+        counters_(counters(plan.problem, plan.policy, args.shape.batch)), scale_(effective_softmax_scale(plan.problem)),
         tau_(args.tau != nullptr ? args.tau : static_cast<const float *>(plan.tau.data())),
         kbar_(args.kbar != nullptr ? args.kbar : at<float>(layout_.kbar)),
         mask_(args.mask_out != nullptr ? args.mask_out : at<unsigned>(layout_.mask)) {}
@@ -34,13 +42,50 @@ public:
   void select_blocks() const {
     if (plan_.policy.estimator != Estimator::exact) {
       means();
+      if (plan_.channels.module != nullptr) {
+        channels();
+      }
       quantize();
     }
     prepare();
-    select();
+    select(tau_);
   }
 
-  void attend(const Kernel &kernel, const std::uint32_t *mask) const {
+  // The mask of a dense call.
+  void keep_all() const { select(static_cast<const float *>(plan_.zeros.data())); }
+
+  // Before the first kernel that counts.
+  void zero_counters() const {
+    const bool of_means = plan_.policy.estimator == Estimator::int4 ||
+                          (plan_.policy.estimator != Estimator::exact && args_.kbar == nullptr);
+    if (!of_means && plan_.channels.module == nullptr && plan_.attend.spec.family() != KernelFamily::wgmma) {
+      return;
+    }
+    const Driver &driver = plan_.device->driver();
+    driver.check(driver.api.fill_words(reinterpret_cast<cu::Address>(at<void>(layout_.counters)), 0,
+                                       layout_.counters.bytes / 4, stream_),
+                 "cuMemsetD32Async");
+  }
+
+  // `selected`: this call's own selection made the mask, so that the thresholds are there.
+  void attend(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
+    if (kernel.spec.family() == KernelFamily::wgmma) {
+      attend_wgmma(kernel, mask, selected);
+    } else {
+      attend_mma_sync(kernel, mask);
+    }
+    mark(Stage::attend);
+  }
+
+  const std::uint32_t *mask() const { return mask_; }
+
+private:
+  template <class T>
+  T *at(const WorkspacePiece &piece) const {
+    return reinterpret_cast<T *>(static_cast<unsigned char *>(args_.workspace) + piece.offset);
+  }
+
+  void attend_mma_sync(const Kernel &kernel, const std::uint32_t *mask) const {
     AttendArgs a{};
     a.q = tensor_arg(args_.q);
     a.k = tensor_arg(args_.k);
@@ -54,15 +99,37 @@ public:
     a.mask_words = mask_row_words(plan_.policy, args_.shape.kv_len);
     a.softmax_scale = scale_;
     launch(kernel, ceil_div(args_.shape.q_len, kernel.spec.tile.rows()), plan_.problem.num_q_heads, a);
-    mark(Stage::attend);
   }
 
-  const std::uint32_t *mask() const { return mask_; }
-
-private:
-  template <class T>
-  T *at(const WorkspacePiece &piece) const {
-    return reinterpret_cast<T *>(static_cast<unsigned char *>(args_.workspace) + piece.offset);
+  void attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
+    const Problem &problem = plan_.problem;
+    const Shape &shape = args_.shape;
+    const auto map = [&](const TensorView &view, int heads, int tokens, int box_rows) {
+      return map_tensor(plan_.device->driver(), view, problem.dtype, shape.batch, heads, tokens, problem.head_dim,
+                        box_rows);
+    };
+    const int keys_per_copy = kernel.spec.keys_per_copy();
+    AttendWgmmaArgs a{};
+    a.q = map(args_.q, problem.num_q_heads, shape.q_len, warpgroup_rows);
+    a.k = map(args_.k, problem.num_kv_heads, shape.kv_len, keys_per_copy);
+    a.v = map(args_.v, problem.num_kv_heads, shape.kv_len, keys_per_copy);
+    a.out = tensor_arg(args_.out);
+    a.lse = args_.lse;
+    a.mask = mask;
+    a.threshold = selected ? at<float>(layout_.threshold) : nullptr;
+    // A dense call and one with its own mask may come without a workspace.
+    a.next_item = selected ? at<unsigned>(layout_.counters) + counters_.next_item : nullptr;
+    a.batch = shape.batch;
+    a.num_q_heads = problem.num_q_heads;
+    a.q_len = shape.q_len;
+    a.kv_len = shape.kv_len;
+    a.mask_words = mask_row_words(plan_.policy, shape.kv_len);
+    a.sink = plan_.policy.sink;
+    a.window = plan_.policy.window;
+    a.softmax_scale = scale_;
+    const std::int64_t items =
+        std::int64_t{shape.batch} * problem.num_q_heads * ceil_div(shape.q_len, kernel.spec.tile.rows());
+    launch_persistent(kernel, items, a);
   }
 
   void means() const {
@@ -71,17 +138,13 @@ private:
     if (!of_keys && !of_queries) {
       return;
     }
-    const Driver &driver = plan_.device->driver();
-    driver.check(driver.api.fill_words(reinterpret_cast<cu::Address>(at<void>(layout_.arrived)), 0,
-                                       layout_.arrived.bytes / 4, stream_),
-                 "cuMemsetD32Async");
     const int kv_heads = plan_.problem.num_kv_heads;
     if (of_keys) {
-      mean(args_.k, kv_heads, args_.shape.kv_len, layout_.kbar, layout_.kbar_partial, 0);
+      mean(args_.k, kv_heads, args_.shape.kv_len, layout_.kbar, layout_.kbar_partial, counters_.keys);
     }
     if (of_queries) {
       mean(args_.q, plan_.problem.num_q_heads, args_.shape.q_len, layout_.qbar, layout_.qbar_partial,
-           args_.shape.batch * kv_heads);
+           counters_.queries);
     }
     mark(Stage::mean);
   }
@@ -93,12 +156,52 @@ private:
     a.x = tensor_arg(x);
     a.mean = at<float>(to);
     a.partial = at<float>(partial);
-    a.arrived = at<unsigned>(layout_.arrived) + first_counter;
+    a.arrived = at<unsigned>(layout_.counters) + first_counter;
     a.heads = heads;
     a.len = len;
     a.splits = split.splits;
     a.tokens_per_split = split.tokens_per_split;
     launch(plan_.mean, static_cast<unsigned>(split.splits), heads, a);
+  }
+
+  // Which channels estimate: the caller's, the policy's, or those that the channels kernel chose for each batch
+  // element.
+  const int *channels_used() const {
+    if (args_.channels != nullptr) {
+      return args_.channels;
+    }
+    const auto *planned = static_cast<const int *>(plan_.channels_used.data());
+    return planned != nullptr ? planned : at<int>(layout_.channels);
+  }
+  bool channels_are_chosen() const { return args_.channels == nullptr && plan_.channels_used.data() == nullptr; }
+  std::int64_t channels_stride() const {
+    return channels_are_chosen() ? std::int64_t{plan_.problem.num_kv_heads} * plan_.policy.estimate_dim : 0;
+  }
+  const float *projection() const {
+    return args_.projection != nullptr ? args_.projection : static_cast<const float *>(plan_.projection.data());
+  }
+
+  void channels() const {
+    const bool chosen = plan_.channels.spec.basis == EstimateBasis::channels && channels_are_chosen();
+    if (!chosen && !plan_.policy.prune_queries) {
+      return;
+    }
+    ChannelsArgs a{};
+    a.q = tensor_arg(args_.q);
+    a.k = tensor_arg(args_.k);
+    a.kbar = kbar_;
+    a.partial = at<float>(layout_.energy);
+    a.arrived = at<unsigned>(layout_.counters) + counters_.channels;
+    a.channels = chosen ? at<int>(layout_.channels) : nullptr;
+    a.given = chosen ? nullptr : channels_used();
+    a.weights = plan_.policy.prune_queries ? at<float>(layout_.weights) : nullptr;
+    a.num_q_heads = plan_.problem.num_q_heads;
+    a.num_kv_heads = plan_.problem.num_kv_heads;
+    a.q_len = args_.shape.q_len;
+    a.kv_len = args_.shape.kv_len;
+    a.splits = energy_splits(a.kv_len);
+    launch(plan_.channels, static_cast<unsigned>(a.splits), a.num_kv_heads, a);
+    mark(Stage::channels);
   }
 
   void quantize() const {
@@ -109,6 +212,9 @@ private:
     a.codes = at<unsigned char>(layout_.k_codes);
     a.scales = at<float>(layout_.k_scales);
     a.bias = at<float>(layout_.bias);
+    a.channels = channels_used();
+    a.channels_stride = channels_stride();
+    a.projection = projection();
     a.num_kv_heads = plan_.problem.num_kv_heads;
     a.kv_len = args_.shape.kv_len;
     launch(plan_.quantize, ceil_div(args_.shape.kv_len, quantize_keys), a.num_kv_heads, a);
@@ -127,6 +233,11 @@ private:
     a.theta = at<float>(layout_.theta);
     a.q_codes = at<unsigned char>(layout_.q_codes);
     a.q_scale = at<float>(layout_.q_scales);
+    a.channels = channels_used();
+    a.channels_stride = channels_stride();
+    a.projection = projection();
+    a.weights = at<float>(layout_.weights);
+    a.q_metadata = at<unsigned>(layout_.q_metadata);
     a.num_q_heads = plan_.problem.num_q_heads;
     a.q_len = args_.shape.q_len;
     a.kv_len = args_.shape.kv_len;
@@ -137,7 +248,43 @@ private:
     mark(Stage::prepare);
   }
 
-  void select() const {
+  void select(const float *tau) const {
+    if (plan_.select.spec.family() == KernelFamily::wgmma) {
+      select_wgmma(tau);
+    } else {
+      select_mma_sync(tau);
+    }
+    mark(Stage::select);
+  }
+
+  void select_wgmma(const float *tau) const {
+    const Problem &problem = plan_.problem;
+    const Shape &shape = args_.shape;
+    const Tile &tile = plan_.select.spec.tile;
+    SelectWgmmaArgs a{};
+    a.k_codes = map_codes(plan_.device->driver(), at<void>(layout_.k_codes), shape.batch * problem.num_kv_heads,
+                          shape.kv_len, plan_.code_row_bytes, tile.keys_per_step);
+    a.q_codes = at<unsigned char>(layout_.q_codes);
+    a.q_metadata = at<unsigned>(layout_.q_metadata);
+    a.k_scales = at<unsigned>(layout_.k_scales);
+    a.theta = at<float>(layout_.theta);
+    a.tau = tau;
+    a.mask = mask_;
+    a.batch = shape.batch;
+    a.num_q_heads = problem.num_q_heads;
+    a.q_len = shape.q_len;
+    a.kv_len = shape.kv_len;
+    a.sink = plan_.policy.sink;
+    a.window = plan_.policy.window;
+    a.mask_words = mask_row_words(plan_.policy, a.kv_len);
+    // A unit is 64 rows of one query head of a KV head's group.
+    const int units = problem.num_q_heads / problem.num_kv_heads * static_cast<int>(ceil_div(a.q_len, warpgroup_rows));
+    launch_persistent(plan_.select,
+                      std::int64_t{shape.batch} * problem.num_kv_heads * ceil_div(units, tile.rows() / warpgroup_rows),
+                      a);
+  }
+
+  void select_mma_sync(const float *tau) const {
     SelectArgs a{};
     a.q = tensor_arg(args_.q);
     a.k = tensor_arg(args_.k);
@@ -147,7 +294,7 @@ private:
     a.q_scale = at<float>(layout_.q_scales);
     a.bias = at<float>(layout_.bias);
     a.theta = at<float>(layout_.theta);
-    a.tau = tau_;
+    a.tau = tau;
     a.mask = mask_;
     a.num_q_heads = plan_.problem.num_q_heads;
     a.q_len = args_.shape.q_len;
@@ -156,15 +303,25 @@ private:
     a.window = plan_.policy.window;
     a.mask_words = mask_row_words(plan_.policy, a.kv_len);
     launch(plan_.select, ceil_div(a.q_len, plan_.select.spec.tile.rows()), a.num_q_heads, a);
-    mark(Stage::select);
+  }
+
+  // One CTA per multiprocessor takes item after item.
+  template <class Args>
+  void launch_persistent(const Kernel &kernel, std::int64_t items, Args &kernel_args) const {
+    const std::int64_t ctas = std::min<std::int64_t>(items, plan_.device->multiprocessors());
+    launch_grid(kernel, static_cast<unsigned>(ctas), 1, 1, kernel_args);
   }
 
   template <class Args>
   void launch(const Kernel &kernel, unsigned blocks, int heads, Args &kernel_args) const {
+    launch_grid(kernel, blocks, static_cast<unsigned>(heads), static_cast<unsigned>(args_.shape.batch), kernel_args);
+  }
+
+  template <class Args>
+  void launch_grid(const Kernel &kernel, unsigned x, unsigned y, unsigned z, Args &kernel_args) const {
     const Driver &driver = plan_.device->driver();
     void *parameters[] = {&kernel_args};
-    const cu::Result result = driver.api.launch(kernel.module->function(), blocks, static_cast<unsigned>(heads),
-                                                static_cast<unsigned>(args_.shape.batch), kernel.threads, 1, 1,
+    const cu::Result result = driver.api.launch(kernel.module->function(), x, y, z, kernel.threads, 1, 1,
                                                 kernel.shared_memory, stream_, parameters, nullptr);
     if (result != cu::success) {
       driver.check(result, "cuLaunchKernel", ErrorKind::launch,
@@ -183,6 +340,7 @@ private:
   cu::Stream stream_;
   Timeline *timeline_;
   WorkspaceLayout layout_;
+  Counters counters_;
   float scale_;
   const float *tau_;
   const float *kbar_;
@@ -193,13 +351,18 @@ private:
 
 void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, RunMode mode, Timeline *timeline) {
   const Call call(plan, args, stream, timeline);
-  if (mode == RunMode::dense) {
-    call.attend(plan.attend_dense, nullptr);
+  const bool short_call = args.shape.kv_len < plan.policy.dense_below && args.mask_in == nullptr;
+  if (mode == RunMode::dense || short_call) {
+    if (args.mask_out != nullptr) {
+      call.keep_all();
+    }
+    call.attend(plan.attend_dense, nullptr, false);
   } else if (args.mask_in != nullptr) {
-    call.attend(plan.attend, args.mask_in);
+    call.attend(plan.attend, args.mask_in, false);
   } else {
+    call.zero_counters();
     call.select_blocks();
-    call.attend(plan.attend, call.mask());
+    call.attend(plan.attend, call.mask(), true);
   }
 }
 

@@ -28,13 +28,17 @@ struct PlanKernels {
   Policy policy;
   std::shared_ptr<const Device> device;
   Kernel mean;
+  Kernel channels;
   Kernel quantize;
   Kernel prepare;
   Kernel select;
   Kernel attend;
   Kernel attend_dense;
   DeviceArray tau;
-  DeviceArray shift; ///< Empty when the policy shifts nothing.
+  DeviceArray shift;         ///< Empty when the policy shifts nothing.
+  DeviceArray channels_used; ///< s32; empty when the policy names none.
+  DeviceArray projection;    ///< Empty when the policy has none.
+  DeviceArray zeros;         ///< [num_q_heads]: tau of a dense call; empty unless policy.dense_below.
   int code_row_bytes = 0;
 };
 

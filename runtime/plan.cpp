@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/plan_state.hpp"
+#include "runtime/tensor_maps.hpp"
 #include "runtime/workspace.hpp"
 
 #include <utility>
@@ -15,8 +16,15 @@ std::size_t needed_workspace(const PlanKernels &kernels, const Shape &shape) {
 // False when the call has no work. The shape is checked before sizes are formed from it.
 bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
   validate(args.shape);
-  validate(args, kernels.problem, needed_workspace(kernels, args.shape), mode);
-  return args.shape.batch > 0 && args.shape.q_len > 0;
+  validate(args, kernels.problem, kernels.policy, needed_workspace(kernels, args.shape), mode);
+  const bool has_work = args.shape.batch > 0 && args.shape.q_len > 0;
+  if (has_work && kernels.attend.spec.family() == KernelFamily::wgmma) {
+    const auto &[batch, q_len, kv_len] = args.shape;
+    require_mappable("q", args.q, batch, kernels.problem.num_q_heads, q_len);
+    require_mappable("k", args.k, batch, kernels.problem.num_kv_heads, kv_len);
+    require_mappable("v", args.v, batch, kernels.problem.num_kv_heads, kv_len);
+  }
+  return has_work;
 }
 
 } // namespace

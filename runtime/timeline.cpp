@@ -8,6 +8,7 @@ namespace {
 double &time_of(StageTimes &times, Stage stage) {
   switch (stage) {
   case Stage::mean: return times.mean;
+  case Stage::channels: return times.channels;
   case Stage::quantize: return times.quantize;
   case Stage::prepare: return times.prepare;
   case Stage::select: return times.select;

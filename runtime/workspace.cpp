@@ -33,6 +33,22 @@ MeanSplit split_mean(int len) {
   return split;
 }
 
+Counters counters(const Problem &problem, const Policy &policy, int batch) {
+  Counters result{};
+  int &end = result.total;
+  const auto place = [&end](int &first, int count) {
+    first = end;
+    end += count;
+  };
+  place(result.keys, policy.estimator != Estimator::exact ? batch * problem.num_kv_heads : 0);
+  place(result.queries, policy.estimator == Estimator::int4 ? batch * problem.num_q_heads : 0);
+  place(result.channels, policy.estimator == Estimator::fp8 ? batch * problem.num_kv_heads : 0);
+  place(result.next_item, 1);
+  return result;
+}
+
+int energy_splits(int kv_len) { return std::max(1, std::min(max_splits, kv_len / 2048)); }
+
 int padded_q_len(int q_len) { return ceil_div(q_len, 128) * 128; }
 
 int mask_row_words(const Policy &policy, int kv_len) {
@@ -57,17 +73,27 @@ WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, c
   const int q_padded = padded_q_len(shape.q_len);
   const int groups = ceil_div(shape.kv_len, group_keys);
   const bool codes = policy.estimator != Estimator::exact;
+  const bool fp8 = policy.estimator == Estimator::fp8;
   const bool int4 = policy.estimator == Estimator::int4;
   constexpr std::size_t word = 4;
 
+  place(layout.counters, word * static_cast<std::size_t>(counters(problem, policy, batch).total));
   if (codes) {
-    place(layout.arrived, word * product({batch, kv_heads + (int4 ? q_heads : 0)}));
     place(layout.kbar_partial, word * product({batch, kv_heads, split_mean(shape.kv_len).splits, dim}));
     place(layout.kbar, word * product({batch, kv_heads, dim}));
     place(layout.k_codes, product({batch, kv_heads, shape.kv_len, code_row_bytes}));
-    place(layout.k_scales, word * product({batch, kv_heads, groups, int4 ? 4 : 1}));
+    place(layout.k_scales, word * product({batch, kv_heads, fp8 ? ceil_div(groups, 4) * 4 : groups, int4 ? 4 : 1}));
     place(layout.q_codes, product({batch, q_heads, q_padded, code_row_bytes}));
     place(layout.q_scales, word * product({batch, q_heads, q_padded}));
+  }
+  if (fp8) {
+    const int width = policy.estimate_dim == 0 ? dim : policy.estimate_dim;
+    place(layout.energy, word * product({batch, kv_heads, energy_splits(shape.kv_len), 2, dim}));
+    place(layout.channels, word * product({batch, kv_heads, width}));
+    if (policy.prune_queries) {
+      place(layout.weights, word * product({batch, kv_heads, width}));
+      place(layout.q_metadata, word * product({batch, q_heads, q_padded / 64, width / 64, 128}));
+    }
   }
   if (int4) {
     place(layout.qbar_partial, word * product({batch, q_heads, split_mean(shape.q_len).splits, dim}));

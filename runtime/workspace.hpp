@@ -24,21 +24,38 @@ struct MeanSplit {
 MeanSplit split_mean(int len);
 
 struct WorkspaceLayout {
-  WorkspacePiece arrived;      ///< u32: counters of the K mean, then of the Q mean; zeroed before each call.
+  WorkspacePiece counters;     ///< u32, zeroed before a call: see Counters.
   WorkspacePiece kbar_partial; ///< [batch, num_kv_heads, splits, head_dim] fp32
   WorkspacePiece qbar_partial; ///< [batch, num_q_heads, splits, head_dim] fp32
   WorkspacePiece kbar;         ///< [batch, num_kv_heads, head_dim] fp32
   WorkspacePiece qbar;         ///< [batch, num_q_heads, head_dim] fp32
+  WorkspacePiece energy;       ///< fp8: [batch, num_kv_heads, splits, 2, head_dim] fp32
+  WorkspacePiece channels;     ///< fp8: [batch, num_kv_heads, estimate_dim] s32
+  WorkspacePiece weights;      ///< pruned: as channels, fp32
   WorkspacePiece k_codes;      ///< [batch, num_kv_heads, kv_len, code_row_bytes]
-  WorkspacePiece k_scales;     ///< [batch, num_kv_heads, ceil(kv_len/32)], int4: times 4
+  WorkspacePiece k_scales;     ///< [batch, num_kv_heads, ceil(kv_len/32)], int4: times 4; fp8: padded to 4 words
   WorkspacePiece bias;         ///< int4: [batch, num_q_heads, round_up(kv_len, 32)] fp32
   WorkspacePiece threshold;    ///< T: [batch, num_q_heads, q_padded] fp32
   WorkspacePiece theta;        ///< as threshold
   WorkspacePiece q_codes;      ///< [batch, num_q_heads, q_padded, code_row_bytes]
   WorkspacePiece q_scales;     ///< as threshold
+  WorkspacePiece q_metadata;   ///< pruned: [batch, num_q_heads, q_padded / 64, estimate_dim / 64, 128] u32
   WorkspacePiece mask;         ///< mask_words u32
   std::size_t total = 0;       ///< bytes, a multiple of 256
 };
+
+/// Where each kernel's counters begin in WorkspaceLayout::counters, in words.
+struct Counters {
+  int keys;      ///< mean of K: [batch, num_kv_heads]
+  int queries;   ///< int4, mean of Q: [batch, num_q_heads]
+  int channels;  ///< fp8: [batch, num_kv_heads]
+  int next_item; ///< attend: 1
+  int total;
+};
+Counters counters(const Problem &problem, const Policy &policy, int batch);
+
+/// Runs of tokens whose energies one CTA sums; a function of the length alone.
+int energy_splits(int kv_len);
 
 inline constexpr std::size_t workspace_alignment = 256;
 

@@ -131,6 +131,7 @@ Result cuDeviceGetAttribute(int *value, DeviceAttribute attribute, Device device
     require(value, "the value");
     const DeviceFacts &facts = emulator::device(device);
     switch (attribute) {
+    case multiprocessor_count: *value = emulator::multiprocessors; return;
     case compute_capability_major: *value = facts.major; return;
     case compute_capability_minor: *value = facts.minor; return;
     }

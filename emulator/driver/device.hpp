@@ -19,6 +19,9 @@ struct DeviceFacts {
   std::string arch() const { return "sm_" + std::to_string(10 * major + minor); }
 };
 
+/// Few, so that persistent kernels take several items each.
+inline constexpr int multiprocessors = 3;
+
 int device_count();
 /// Throws Failure(invalid_device).
 const DeviceFacts &device(cu::Device ordinal);

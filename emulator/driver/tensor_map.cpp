@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuTensorMapEncodeTiled. libsale itself does not call it yet, so it is not in runtime/driver_api.hpp.
+// cuTensorMapEncodeTiled, declared with the other functions in cuda_driver.cpp.
 #include "emulator/instructions/tensor_map.hpp"
 #include "emulator/driver/failure.hpp"
 
@@ -9,13 +9,16 @@ using namespace sale;
 using namespace sale::emulator;
 
 extern "C" __attribute__((visibility("default"))) cu::Result
-cuTensorMapEncodeTiled(void *map, int type, u32 rank, void *address, const u64 *dimensions, const u64 *strides,
-                       const u32 *box, const u32 *element_strides, int interleave, int swizzle, int l2_promotion,
-                       int fill);
+cuTensorMapEncodeTiled(void *map, cu::TensorMapType type, unsigned rank, void *address, const std::uint64_t *dimensions,
+                       const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *element_strides,
+                       cu::TensorMapInterleave interleave, cu::TensorMapSwizzle swizzle,
+                       cu::TensorMapPromotion promotion, cu::TensorMapFill fill);
 
-cu::Result cuTensorMapEncodeTiled(void *map, int type, u32 rank, void *address, const u64 *dimensions,
-                                  const u64 *strides, const u32 *box, const u32 *element_strides, int interleave,
-                                  int swizzle, int l2_promotion, int fill) {
+cu::Result cuTensorMapEncodeTiled(void *map, cu::TensorMapType type, unsigned rank, void *address,
+                                  const std::uint64_t *dimensions, const std::uint64_t *strides,
+                                  const std::uint32_t *box, const std::uint32_t *element_strides,
+                                  cu::TensorMapInterleave interleave, cu::TensorMapSwizzle swizzle,
+                                  cu::TensorMapPromotion promotion, cu::TensorMapFill fill) {
   return guarded([&] {
     TensorMap arguments;
     if (map == nullptr || dimensions == nullptr || box == nullptr || element_strides == nullptr || rank == 0 ||
@@ -31,7 +34,7 @@ cu::Result cuTensorMapEncodeTiled(void *map, int type, u32 rank, void *address, 
     std::copy_n(element_strides, rank, arguments.element_strides.begin());
     arguments.interleave = static_cast<u32>(interleave);
     arguments.swizzle = static_cast<u32>(swizzle);
-    arguments.l2_promotion = static_cast<u32>(l2_promotion);
+    arguments.l2_promotion = static_cast<u32>(promotion);
     arguments.fill = static_cast<u32>(fill);
     if (const std::string problem = encode_tensor_map(arguments, map); !problem.empty()) {
       throw Failure{invalid_value, problem};

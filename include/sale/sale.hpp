@@ -52,6 +52,10 @@ struct RunArgs {
 
   // 16-byte aligned. A mask has mask_words(problem, policy, shape) words (docs/numerics.md, section 9).
   const float *kbar = nullptr;            ///< [batch, num_kv_heads, head_dim]; null = mean of this call's keys
+  /// fp8 with estimate_dim: [num_kv_heads, estimate_dim], ascending per head; null = the Plan's, or by energy.
+  const std::int32_t *channels = nullptr;
+  /// fp8 with a projection: [num_kv_heads, 2, estimate_dim, head_dim]; null = the Plan's.
+  const float *projection = nullptr;
   const std::uint32_t *mask_in = nullptr; ///< use this mask and skip selection
   std::uint32_t *mask_out = nullptr;      ///< receives the mask
 
@@ -61,8 +65,6 @@ struct RunArgs {
   const std::int32_t *block_table = nullptr;   ///< [batch, pages], paged K/V
   const std::int32_t *q_lens = nullptr;        ///< [batch], lengths in device memory
   const std::int32_t *kv_lens = nullptr;       ///< [batch]
-  const std::int32_t *channels = nullptr;      ///< channels that the estimate uses
-  const void *projection = nullptr;            ///< projection that the estimate uses
 };
 
 /// u32 words of a mask: batch * num_q_heads * q_blocks * W (docs/numerics.md, section 9).

@@ -61,6 +61,7 @@ struct Shape {
 /// Milliseconds of each stage of one profiled call; 0 for stages that did not run.
 struct StageTimes {
   double mean = 0;
+  double channels = 0;
   double quantize = 0;
   double prepare = 0;
   double select = 0;

@@ -6,8 +6,8 @@
 #include "common/tensor_map.cuh"
 
 struct SelectWgmmaArgs {
-  TensorMap k_codes; // bytes [batch * num_kv_heads, kv_len, code_row_bytes]; a box is keys_per_step rows of at most 128
-                     // bytes, swizzled by as much
+  TensorMap k_codes; // bytes [batch * num_kv_heads, kv_len, code_row_bytes]; a box is keys_per_step rows of 128, 64 or
+                     // 32 bytes, the most that divides code_row_bytes, swizzled by as much
   const unsigned char *q_codes; // [batch, num_q_heads, q_padded, code_row_bytes]; pruned: half as wide
   const unsigned int
       *q_metadata;              // pruned: [batch, num_q_heads, q_padded / 64, estimate_dim / 64, 128], a word a thread

@@ -29,11 +29,13 @@ TEST(ArchTest, AnUnknownNameIsAnsweredWithTheKnownOnes) {
 }
 
 TEST(ArchTest, AnArchitectureSpecificSuffixIsExplained) {
-  EXPECT_NE(refusal("sm_90a").find("without the suffix"), std::string::npos) << refusal("sm_90a");
+  for (const char *name : {"sm_100a", "sm_120f", "sm_89a"}) {
+    EXPECT_NE(refusal(name).find("only sm_90a has kernels"), std::string::npos) << refusal(name);
+  }
 }
 
 TEST(ArchTest, ADeviceRunsTheNewestBinaryOfItsMajorVersion) {
-  EXPECT_EQ(arch_for_device(9, 0).arch.name(), "sm_90");
+  EXPECT_EQ(arch_for_device(9, 0).arch.name(), "sm_90a");
   EXPECT_EQ(arch_for_device(8, 9).arch.name(), "sm_89");
   EXPECT_EQ(arch_for_device(12, 1).arch.name(), "sm_121");
   EXPECT_EQ(arch_for_device(12, 7).arch.name(), "sm_121");

@@ -8,7 +8,7 @@ namespace sale {
 namespace {
 
 TEST(ArchChoice, TakesTheDevicesOwnByDefault) {
-  EXPECT_EQ(choose_target("", 9, 0).arch.name(), "sm_90");
+  EXPECT_EQ(choose_target("", 9, 0).arch.name(), "sm_90a");
   EXPECT_EQ(choose_target("", 9, 0).kind, BinaryKind::cubin);
 }
 
@@ -29,6 +29,12 @@ TEST(ArchChoice, RefusesWhatIsNewerThanTheDevice) {
     EXPECT_NE(std::string(error.what()).find("which is sm_89"), std::string::npos);
   }
   EXPECT_THROW(choose_target("sm_89", 8, 6), Error);
+}
+
+TEST(ArchChoice, RefusesAnArchitectureSpecificOneElsewhere) {
+  const Error error = error_of([&] { choose_target("sm_90a", 10, 0); });
+  EXPECT_NE(std::string(error.what()).find("run on sm_90 only"), std::string::npos) << error.what();
+  EXPECT_EQ(choose_target("sm_90a", 9, 0).kind, BinaryKind::cubin);
 }
 
 TEST(ArchChoice, GivesAnEmulatedDeviceTheSourceOfAnyArchitecture) {

@@ -43,7 +43,7 @@ class BadArguments : public testing::TestWithParam<BadArgs> {};
 TEST_P(BadArguments, AreRefusedWithASentence) {
   RunArgs args = good_args();
   GetParam().spoil(args);
-  const Error error = error_of([&] { validate(args, Problem(), needed, GetParam().mode); });
+  const Error error = error_of([&] { validate(args, Problem(), Policy(), needed, GetParam().mode); });
   EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
   EXPECT_STREQ(error.what(), GetParam().sentence);
 }
@@ -118,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto &bad) { return std::string(bad.param.name); });
 
 TEST(Arguments, AreAcceptedWhenTheyAreRight) {
-  EXPECT_NO_THROW(validate(good_args(), Problem(), needed, RunMode::sparse));
+  EXPECT_NO_THROW(validate(good_args(), Problem(), Policy(), needed, RunMode::sparse));
 }
 
 TEST(Arguments, MayBeViewsIntoOnePackedTensor) {
@@ -131,25 +131,25 @@ TEST(Arguments, MayBeViewsIntoOnePackedTensor) {
     view->stride_batch = 80 * 128 * 200;
     data += (view == &args.q ? 32 : 8) * 128 * 2;
   }
-  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::sparse));
+  EXPECT_NO_THROW(validate(args, Problem(), Policy(), needed, RunMode::sparse));
   args.out.data = static_cast<char *>(args.out.data) - 16;
-  EXPECT_THROW(validate(args, Problem(), needed, RunMode::sparse), Error);
+  EXPECT_THROW(validate(args, Problem(), Policy(), needed, RunMode::sparse), Error);
 }
 
 TEST(Arguments, NeedNoPointersWhenThereIsNoWork) {
   RunArgs args;
   args.shape = {0, 100, 100};
-  EXPECT_NO_THROW(validate(args, Problem(), 0, RunMode::sparse));
+  EXPECT_NO_THROW(validate(args, Problem(), Policy(), 0, RunMode::sparse));
   args.shape = {1, 0, 100};
-  EXPECT_NO_THROW(validate(args, Problem(), 0, RunMode::sparse));
+  EXPECT_NO_THROW(validate(args, Problem(), Policy(), 0, RunMode::sparse));
 }
 
 TEST(Arguments, NeedNoWorkspaceWithAMaskOrADenseRun) {
   RunArgs args = good_args();
   args.workspace = nullptr;
-  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::dense));
+  EXPECT_NO_THROW(validate(args, Problem(), Policy(), needed, RunMode::dense));
   args.mask_in = address<std::uint32_t>(0x5000);
-  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::sparse));
+  EXPECT_NO_THROW(validate(args, Problem(), Policy(), needed, RunMode::sparse));
 }
 
 TEST(Arguments, OfOneTokenMayHaveATokenStrideOfZero) {
@@ -157,7 +157,7 @@ TEST(Arguments, OfOneTokenMayHaveATokenStrideOfZero) {
   args.shape.q_len = 1;
   args.q.stride_token = 0;
   args.out.stride_token = 0;
-  EXPECT_NO_THROW(validate(args, Problem(), needed, RunMode::sparse));
+  EXPECT_NO_THROW(validate(args, Problem(), Policy(), needed, RunMode::sparse));
 }
 
 TEST(PackedView, CountsStridesInElements) {

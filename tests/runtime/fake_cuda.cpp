@@ -2,10 +2,13 @@
 #include "tests/runtime/fake_cuda.hpp"
 
 #include "args/attend_args.cuh"
+#include "args/attend_wgmma_args.cuh"
+#include "args/channels_args.cuh"
 #include "args/mean_args.cuh"
 #include "args/prepare_args.cuh"
 #include "args/quantize_args.cuh"
 #include "args/select_args.cuh"
+#include "args/select_wgmma_args.cuh"
 #include "runtime/driver_api.hpp"
 
 #include <cstdlib>
@@ -62,12 +65,13 @@ Result record(const char *name) {
 }
 
 std::size_t argument_bytes(const std::string &entry) {
-  static const std::map<std::string, std::size_t> sizes = {{"sale_mean", sizeof(MeanArgs)},
-                                                           {"sale_quantize", sizeof(QuantizeArgs)},
-                                                           {"sale_prepare", sizeof(PrepareArgs)},
-                                                           {"sale_select", sizeof(SelectArgs)},
-                                                           {"sale_attend", sizeof(AttendArgs)}};
-  return sizes.at(entry);
+  static const std::map<std::string, std::size_t> sizes = {
+      {"sale_mean", sizeof(MeanArgs)},       {"sale_quantize", sizeof(QuantizeArgs)},
+      {"sale_prepare", sizeof(PrepareArgs)}, {"sale_select", sizeof(SelectArgs)},
+      {"sale_attend", sizeof(AttendArgs)},   {"sale_channels", sizeof(ChannelsArgs)}};
+  static const std::map<std::string, std::size_t> of_wgmma = {{"sale_select", sizeof(SelectWgmmaArgs)},
+                                                              {"sale_attend", sizeof(AttendWgmmaArgs)}};
+  return state.wgmma_family && of_wgmma.contains(entry) ? of_wgmma.at(entry) : sizes.at(entry);
 }
 
 } // namespace
@@ -207,6 +211,18 @@ Result cuMemsetD32Async(Address to, unsigned value, std::size_t words, Stream st
     reinterpret_cast<unsigned *>(to)[i] = value;
   }
   return record("cuMemsetD32Async", [&](FakeCall &call) { call.stream = stream; });
+}
+// Leaves what was asked in the map: address, rank, dimensions, strides, box.
+Result cuTensorMapEncodeTiled(void *map, TensorMapType, unsigned rank, void *address, const std::uint64_t *dimensions,
+                              const std::uint64_t *strides, const std::uint32_t *box, const std::uint32_t *,
+                              TensorMapInterleave, TensorMapSwizzle, TensorMapPromotion, TensorMapFill) {
+  FakeTensorMap fake;
+  fake.address = address;
+  std::copy_n(dimensions, rank, fake.dimensions);
+  std::copy_n(strides, rank - 1, fake.strides);
+  std::copy_n(box, rank, fake.box);
+  std::memcpy(map, &fake, sizeof fake);
+  return record("cuTensorMapEncodeTiled");
 }
 Result cuLaunchKernel(Function function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
                       unsigned shared, Stream stream, void **arguments, void **) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,15 @@ struct FakeCall {
   std::vector<unsigned char> arguments; ///< Launches: a copy of the kernel's one argument.
 };
 
+/// What the fake writes into a tensor map.
+struct FakeTensorMap {
+  void *address = nullptr;
+  std::uint64_t dimensions[4] = {};
+  std::uint64_t strides[3] = {};
+  std::uint32_t box[4] = {};
+};
+static_assert(sizeof(FakeTensorMap) <= 128, "a tensor map is 128 bytes");
+
 struct FakeState {
   bool recording = true; ///< Off: calls succeed and the fake allocates nothing for them.
   std::vector<FakeCall> calls;
@@ -26,6 +36,7 @@ struct FakeState {
   int fail_result = 0;
   int fail_after = 0; ///< ... after this many calls that succeed.
   int compute_capability = 90;
+  bool wgmma_family = false; ///< What arguments select and attend take.
   int device_count = 1;
   int context_device = 0; ///< The device of whatever context is current.
   int live_modules = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a Plan asks of the driver: order, sizes and arguments of launches, and that nothing else happens.
 #include "args/attend_args.cuh"
+#include "args/attend_wgmma_args.cuh"
 #include "args/mean_args.cuh"
 #include "args/prepare_args.cuh"
 #include "args/quantize_args.cuh"
@@ -24,7 +25,10 @@ constexpr const char *memset_call = "cuMemsetD32Async";
 class PlanTest : public FakeMachine {
 protected:
   Plan prepare(const Policy &policy, const Problem &problem = {}) {
-    return Engine(0, options()).prepare(problem, policy);
+    Options with = options();
+    with.arch = arch_;
+    fake_cuda().wgmma_family = arch_ == "sm_90a";
+    return Engine(0, with).prepare(problem, policy);
   }
 
   /// Arguments of a call; the fake never looks at q, k, v and out.
@@ -72,6 +76,7 @@ protected:
   struct Free {
     void operator()(void *memory) const { std::free(memory); }
   };
+  std::string arch_ = "sm_90";
   std::unique_ptr<void, Free> workspace_;
   CUstream_st *stream_ = reinterpret_cast<CUstream_st *>(0x77);
 };
@@ -162,7 +167,7 @@ TEST_F(PlanTest, PutsEveryLaunchOnTheCallersStreamWithTheRightGrid) {
     spec.tile = default_tile(spec);
     const auto rows = static_cast<unsigned>(spec.tile.rows());
     EXPECT_EQ(grid(kernel), (std::vector<unsigned>{(130 + rows - 1) / rows, 32, 3}));
-    EXPECT_EQ(launch(kernel).threads, static_cast<unsigned>(spec.tile.threads()));
+    EXPECT_EQ(launch(kernel).threads, static_cast<unsigned>(spec.threads()));
     EXPECT_EQ(launch(kernel).shared, static_cast<unsigned>(spec.shared_memory()));
   }
 }
@@ -186,7 +191,7 @@ TEST_F(PlanTest, HandsKernelsTheWorkspaceAndTheCallsNumbers) {
   EXPECT_EQ(mean.x.data, args.k.data);
   EXPECT_EQ(offset(mean.mean), layout.kbar.offset);
   EXPECT_EQ(offset(mean.partial), layout.kbar_partial.offset);
-  EXPECT_EQ(offset(mean.arrived), layout.arrived.offset);
+  EXPECT_EQ(offset(mean.arrived), layout.counters.offset);
   EXPECT_EQ(mean.heads, 8);
   EXPECT_EQ(mean.len, 1001);
   const auto quantize = arguments_of<QuantizeArgs>(launch("sale_quantize"));
@@ -228,6 +233,60 @@ TEST_F(PlanTest, GivesTheTwoMeansOfInt4CountersOfTheirOwn) {
   ASSERT_EQ(means.size(), 2U);
   EXPECT_EQ(means[1].arrived - means[0].arrived, 3 * 8);
   EXPECT_EQ(means[1].heads, 32);
+}
+
+TEST_F(PlanTest, MapsTheTensorsOfAHopperCallAndStartsOneCtaPerMultiprocessor) {
+  arch_ = "sm_90a";
+  const Plan plan = prepare(policy_with(Estimator::int8));
+  const RunArgs args = args_for(plan, {3, 130, 1001});
+  EXPECT_EQ(enqueued(plan, args),
+            (Names{memset_call, "sale_mean", "sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
+  const FakeCall &call = launch("sale_attend");
+  EXPECT_EQ(call.grid[0], 132U); // of 3 · 32 · 2 items
+  EXPECT_EQ(call.grid[1], 1U);
+  const auto attend = arguments_of<AttendWgmmaArgs>(call);
+  FakeTensorMap keys;
+  std::memcpy(&keys, attend.k.opaque, sizeof keys);
+  EXPECT_EQ(keys.address, args.k.data);
+  EXPECT_EQ(keys.dimensions[1], 1001U);
+  EXPECT_EQ(keys.dimensions[2], 8U);
+  EXPECT_EQ(keys.strides[1], 2U * 1001 * 128);
+  EXPECT_EQ(keys.box[0], 64U);
+  EXPECT_EQ(keys.box[1], 32U);
+  EXPECT_NE(attend.next_item, nullptr);
+  EXPECT_NE(attend.threshold, nullptr);
+  EXPECT_EQ(attend.batch, 3);
+}
+
+TEST_F(PlanTest, RefusesStridesThatNoTensorMapTakes) {
+  arch_ = "sm_90a";
+  const Plan plan = prepare({});
+  RunArgs args = args_for(plan, {1, 130, 1001});
+  args.k.stride_head = 0;
+  fake_cuda().calls.clear();
+  EXPECT_NE(std::string(error_of([&] { plan.run(args, stream_); }).what()).find("k.stride_head 0 is not positive"),
+            std::string::npos);
+  EXPECT_TRUE(fake_cuda().calls.empty());
+}
+
+TEST_F(PlanTest, RunsDenseBelowThePolicysLength) {
+  Policy policy;
+  policy.dense_below = 1000;
+  const Plan plan = prepare(policy);
+  RunArgs args = args_for(plan, {1, 500, 999});
+  EXPECT_EQ(enqueued(plan, args), Names{"sale_attend"});
+  args.mask_out = reinterpret_cast<std::uint32_t *>(0x9000);
+  EXPECT_EQ(enqueued(plan, args), (Names{"sale_select", "sale_attend"}));
+  EXPECT_EQ(arguments_of<SelectArgs>(launch("sale_select")).tau[0], 0.0F);
+  EXPECT_EQ(enqueued(plan, args_for(plan, {1, 500, 1000})).size(), 6U);
+}
+
+TEST_F(PlanTest, RefusesChannelsThatItsKernelsDoNotRead) {
+  const Plan plan = prepare({});
+  RunArgs args = args_for(plan, {1, 130, 1001});
+  args.channels = reinterpret_cast<const std::int32_t *>(0x9000);
+  EXPECT_NE(std::string(error_of([&] { plan.run(args, stream_); }).what()).find("policy.estimate_dim"),
+            std::string::npos);
 }
 
 TEST_F(PlanTest, UploadsThePolicysThresholdsAndShiftsOnce) {

@@ -11,9 +11,9 @@ namespace sale {
 namespace {
 
 std::vector<WorkspacePiece> pieces(const WorkspaceLayout &layout) {
-  return {layout.arrived, layout.kbar_partial, layout.qbar_partial, layout.kbar,  layout.qbar,
-          layout.k_codes, layout.k_scales,     layout.bias,         layout.theta, layout.threshold,
-          layout.q_codes, layout.q_scales,     layout.mask};
+  return {layout.counters, layout.kbar_partial, layout.qbar_partial, layout.kbar,  layout.qbar,
+          layout.k_codes,  layout.k_scales,     layout.bias,         layout.theta, layout.threshold,
+          layout.q_codes,  layout.q_scales,     layout.mask};
 }
 
 Policy policy_with(Estimator estimator) {
@@ -51,7 +51,7 @@ TEST(Workspace, HasTheSizesThatTheKernelsWrite) {
   problem.num_kv_heads = 2;
   const Shape shape{3, 130, 1001};
   const WorkspaceLayout int8 = workspace_layout(problem, policy_with(Estimator::int8), shape, 128);
-  EXPECT_EQ(int8.arrived.bytes, 4U * 3 * 2);
+  EXPECT_EQ(int8.counters.bytes, 4U * (3 * 2 + 1));
   EXPECT_EQ(int8.kbar_partial.bytes, 4U * 3 * 2 * 4 * 128);
   EXPECT_EQ(int8.kbar.bytes, 4U * 3 * 2 * 128);
   EXPECT_EQ(int8.k_codes.bytes, 3U * 2 * 1001 * 128);
@@ -64,7 +64,7 @@ TEST(Workspace, HasTheSizesThatTheKernelsWrite) {
   EXPECT_EQ(int8.bias.bytes + int8.qbar.bytes + int8.qbar_partial.bytes, 0U);
 
   const WorkspaceLayout int4 = workspace_layout(problem, policy_with(Estimator::int4), shape, 64);
-  EXPECT_EQ(int4.arrived.bytes, 4U * 3 * (2 + 8));
+  EXPECT_EQ(int4.counters.bytes, 4U * (3 * (2 + 8) + 1));
   EXPECT_EQ(int4.k_codes.bytes, 3U * 2 * 1001 * 64);
   EXPECT_EQ(int4.k_scales.bytes, 4U * 3 * 2 * 32 * 4);
   EXPECT_EQ(int4.qbar.bytes, 4U * 3 * 8 * 128);

@@ -93,7 +93,7 @@ TEST_P(AttendRules, HoldAtTheEdges) {
   args.mask_words = words;
   args.softmax_scale = 0.125F;
   const auto ctas = static_cast<unsigned>((c.q_len + spec.tile.rows() - 1) / spec.tile.rows());
-  device.run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.tile.threads()),
+  device.run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
 
   const PlainAttention plain{q, k, v, head_dim, 1, c.q_len, c.kv_len, true, 0.125};
@@ -153,7 +153,7 @@ TEST_P(TileConflicts, ReadingFragmentsMeetsNone) {
   args.num_q_heads = 1;
   args.q_len = args.kv_len = len;
   args.softmax_scale = 1;
-  device.run(generate(spec), spec.entry_name().c_str(), {1, 1}, static_cast<unsigned>(spec.tile.threads()),
+  device.run(generate(spec), spec.entry_name().c_str(), {1, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
   EXPECT_EQ(device.bank_conflicts("ldmatrix"), before);
 }

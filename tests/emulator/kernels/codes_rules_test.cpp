@@ -30,7 +30,7 @@ KernelSpec spec_of(Stage stage) {
 
 template <class Args>
 void run(const KernelSpec &spec, unsigned ctas, Args &args) {
-  Device::get().run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.tile.threads()),
+  Device::get().run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.threads()),
                     static_cast<unsigned>(spec.shared_memory()), {&args});
 }
 

@@ -227,7 +227,7 @@ TEST_P(SelectRules, HoldForTiesNanAndBiasesOfAnySize) {
   args.kv_len = Inputs::kv_len;
   args.mask_words = words;
   const auto ctas = static_cast<unsigned>((Inputs::q_len + spec.tile.rows() - 1) / spec.tile.rows());
-  device.run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.tile.threads()),
+  device.run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
   EXPECT_EQ(mask->read<std::uint32_t>(), expected);
 }
