@@ -31,6 +31,70 @@ void require_supported(std::string_view what, int value, const Range &supported)
   }
 }
 
+void validate_channels(const Policy &policy, const Problem &problem) {
+  const auto count = static_cast<std::size_t>(policy.estimate_dim);
+  const std::size_t expected = count * static_cast<std::size_t>(problem.num_kv_heads);
+  if (policy.channels.size() != expected) {
+    refuse(fmt::format("channels has {} entries; give num_kv_heads {} x estimate_dim {} or none",
+                       policy.channels.size(), problem.num_kv_heads, policy.estimate_dim));
+  }
+  for (std::size_t i = 0; i < expected; ++i) {
+    const int channel = policy.channels[i];
+    if (channel < 0 || channel >= problem.head_dim) {
+      refuse(
+          fmt::format("channel {} of KV head {} must be between 0 and {}", channel, i / count, problem.head_dim - 1));
+    }
+    if (i % count != 0 && channel <= policy.channels[i - 1]) {
+      refuse(fmt::format("channel {} of KV head {} comes after channel {}; the channels of a head must ascend", channel,
+                         i / count, policy.channels[i - 1]));
+    }
+  }
+}
+
+void validate_projection(const Policy &policy, const Problem &problem, int width) {
+  if (!policy.channels.empty()) {
+    refuse("channels and projection exclude each other; give one of them");
+  }
+  if (policy.prune_queries) {
+    refuse("prune_queries and projection exclude each other; choose one of them");
+  }
+  const std::size_t expected = static_cast<std::size_t>(problem.num_kv_heads) * 2 * static_cast<std::size_t>(width) *
+                               static_cast<std::size_t>(problem.head_dim);
+  if (policy.projection.size() != expected) {
+    refuse(fmt::format("projection has {} entries; give num_kv_heads {} x 2 x estimate_dim {} x head_dim {} or none",
+                       policy.projection.size(), problem.num_kv_heads, width, problem.head_dim));
+  }
+  if (!std::all_of(policy.projection.begin(), policy.projection.end(), [](float x) { return std::isfinite(x); })) {
+    refuse("projection has an infinity or a NaN; every entry must be a finite number");
+  }
+}
+
+/// What makes estimates cheaper.
+void validate_estimate(const Policy &policy, const Problem &problem) {
+  if (policy.estimator != Estimator::fp8) {
+    if (policy.estimate_dim != 0 || !policy.channels.empty() || !policy.projection.empty() || policy.prune_queries) {
+      refuse(fmt::format("estimate_dim, channels, projection and prune_queries belong to estimator fp8, not {}; leave "
+                         "them out or choose fp8",
+                         to_string(policy.estimator)));
+    }
+    return;
+  }
+  if (policy.estimate_dim < 0 || policy.estimate_dim % 32 != 0 || policy.estimate_dim >= problem.head_dim) {
+    refuse(fmt::format("estimate_dim {} is not supported; give a multiple of 32 below head_dim {}, or 0 for all of it",
+                       policy.estimate_dim, problem.head_dim));
+  }
+  const int width = policy.estimate_dim == 0 ? problem.head_dim : policy.estimate_dim;
+  if (!policy.projection.empty()) {
+    validate_projection(policy, problem, width);
+  } else if (!policy.channels.empty()) {
+    validate_channels(policy, problem);
+  }
+  if (policy.prune_queries && width % 64 != 0) {
+    refuse(fmt::format("prune_queries needs an estimate of a multiple of 64 channels, not {}; set estimate_dim to one",
+                       width));
+  }
+}
+
 } // namespace
 
 const char *to_string(DType dtype) { return dtype == DType::bf16 ? "bf16" : "f16"; }
@@ -102,6 +166,10 @@ void validate(const Policy &policy, const Problem &problem) {
     if (!std::isfinite(policy.shift_per_head[h])) {
       refuse(fmt::format("shift {} of head {} must be a finite number of nats", policy.shift_per_head[h], h));
     }
+  }
+  validate_estimate(policy, problem);
+  if (policy.dense_below < 0) {
+    refuse(fmt::format("dense_below {} must be a number of keys, 0 or more", policy.dense_below));
   }
 }
 
