@@ -28,7 +28,7 @@ TEST_F(EngineTest, SaysHowManyDevicesThereAre) {
 TEST_F(EngineTest, NamesTheDeviceAndItsArchitecture) {
   const Engine engine(0, options());
   EXPECT_EQ(engine.device_name(), "Fake GPU");
-  EXPECT_EQ(engine.arch(), "sm_90");
+  EXPECT_EQ(engine.arch(), "sm_90a");
 }
 
 TEST_F(EngineTest, HoldsThePrimaryContextWhileAPlanLives) {

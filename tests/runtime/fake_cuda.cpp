@@ -11,6 +11,7 @@
 #include "args/select_wgmma_args.cuh"
 #include "runtime/driver_api.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -218,9 +219,13 @@ Result cuTensorMapEncodeTiled(void *map, TensorMapType, unsigned rank, void *add
                               TensorMapInterleave, TensorMapSwizzle, TensorMapPromotion, TensorMapFill) {
   FakeTensorMap fake;
   fake.address = address;
-  std::copy_n(dimensions, rank, fake.dimensions);
-  std::copy_n(strides, rank - 1, fake.strides);
-  std::copy_n(box, rank, fake.box);
+  for (unsigned i = 0; i < std::min(rank, 4U); ++i) {
+    fake.dimensions[i] = dimensions[i];
+    fake.box[i] = box[i];
+    if (i > 0) {
+      fake.strides[i - 1] = strides[i - 1];
+    }
+  }
   std::memcpy(map, &fake, sizeof fake);
   return record("cuTensorMapEncodeTiled");
 }

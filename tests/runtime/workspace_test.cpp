@@ -12,8 +12,9 @@ namespace {
 
 std::vector<WorkspacePiece> pieces(const WorkspaceLayout &layout) {
   return {layout.counters, layout.kbar_partial, layout.qbar_partial, layout.kbar,  layout.qbar,
-          layout.k_codes,  layout.k_scales,     layout.bias,         layout.theta, layout.threshold,
-          layout.q_codes,  layout.q_scales,     layout.mask};
+          layout.energy,   layout.channels,     layout.weights,      layout.bias,  layout.q_metadata,
+          layout.k_codes,  layout.k_scales,     layout.theta,        layout.mask,  layout.threshold,
+          layout.q_codes,  layout.q_scales};
 }
 
 Policy policy_with(Estimator estimator) {
@@ -26,7 +27,7 @@ TEST(Workspace, HasAlignedPiecesThatDoNotOverlap) {
   Problem problem;
   problem.num_q_heads = 7;
   problem.num_kv_heads = 7;
-  for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::int4}) {
+  for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::int4, Estimator::fp8}) {
     for (const int kv_len : {1, 31, 33, 1000, 4097}) {
       const WorkspaceLayout layout =
           workspace_layout(problem, policy_with(estimator), {3, kv_len / 2 + 1, kv_len}, 128);
@@ -71,9 +72,25 @@ TEST(Workspace, HasTheSizesThatTheKernelsWrite) {
   EXPECT_EQ(int4.bias.bytes, 4U * 3 * 8 * 1024);
 }
 
-TEST(Workspace, OfTheExactEstimatorHoldsThresholdsAndMaskOnly) {
+TEST(Workspace, HasRoomForCheaperFp8Estimates) {
+  Problem problem;
+  problem.num_q_heads = 8;
+  problem.num_kv_heads = 2;
+  Policy policy = policy_with(Estimator::fp8);
+  policy.estimate_dim = 64;
+  policy.prune_queries = true;
+  const WorkspaceLayout layout = workspace_layout(problem, policy, {3, 130, 4097}, 64);
+  EXPECT_EQ(layout.counters.bytes, 4U * (2 * 3 * 2 + 1));
+  EXPECT_EQ(layout.k_codes.bytes, 3U * 2 * 4097 * 64);
+  EXPECT_EQ(layout.k_scales.bytes, 4U * 3 * 2 * 132);
+  EXPECT_EQ(layout.channels.bytes, 4U * 3 * 2 * 64);
+  EXPECT_EQ(layout.energy.bytes, 4U * 3 * 2 * 2 * 2 * 128);
+  EXPECT_EQ(layout.q_metadata.bytes, 4U * 3 * 8 * 4 * 128);
+}
+
+TEST(Workspace, OfTheExactEstimatorHoldsThresholdsMaskAndACounterOnly) {
   const WorkspaceLayout layout = workspace_layout({}, policy_with(Estimator::exact), {1, 100, 100}, 0);
-  EXPECT_EQ(layout.total, 2 * (4U * 32 * 128) + 4U * 32 * 2 * 4);
+  EXPECT_EQ(layout.total, 256 + 2 * (4U * 32 * 128) + 4U * 32 * 2 * 4);
 }
 
 TEST(Workspace, OfNoWorkIsEmpty) {
