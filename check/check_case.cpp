@@ -18,9 +18,11 @@ namespace {
 constexpr std::array modes = {Mode::sparse, Mode::given_mask, Mode::dense};
 
 const std::vector<std::string_view> keys = {
-    "arch",   "mode",  "dtype",        "head_dim",       "num_q_heads", "num_kv_heads", "causal",  "softmax_scale",
-    "batch",  "q_len", "kv_len",       "layout",         "estimator",   "block_q",      "block_k", "sink",
-    "window", "tau",   "tau_per_head", "shift_per_head", "per_call",    "kbar",         "seed"};
+    "arch",         "mode",           "dtype",         "head_dim",   "num_q_heads",  "num_kv_heads",
+    "causal",       "softmax_scale",  "batch",         "q_len",      "kv_len",       "layout",
+    "estimator",    "block_q",        "block_k",       "sink",       "window",       "tau",
+    "tau_per_head", "shift_per_head", "per_call",      "kbar",       "seed",         "estimate_dim",
+    "channels",     "projection",     "prune_queries", "fp8_attend", "second_filter"};
 
 // One of two words.
 bool word(const io::YamlNode &node, const std::string &key, const char *off, const char *on) {
@@ -101,6 +103,16 @@ CheckCase parse_case(const io::YamlNode &map) {
   number("tau", c.policy.tau);
   numbers("tau_per_head", c.policy.tau_per_head);
   numbers("shift_per_head", c.policy.shift_per_head);
+  integer("estimate_dim", c.policy.estimate_dim);
+  with("channels", [&](const io::YamlNode &node) {
+    for (const io::YamlNode &item : node.items("channels")) {
+      c.policy.channels.push_back(item.integer("channels"));
+    }
+  });
+  numbers("projection", c.policy.projection);
+  with("prune_queries", [&](const io::YamlNode &node) { c.policy.prune_queries = node.boolean("prune_queries"); });
+  with("fp8_attend", [&](const io::YamlNode &node) { c.policy.fp8_attend = node.boolean("fp8_attend"); });
+  with("second_filter", [&](const io::YamlNode &node) { c.policy.second_filter = node.boolean("second_filter"); });
   with("per_call", [&](const io::YamlNode &node) { c.per_call = node.boolean("per_call"); });
   with("kbar", [&](const io::YamlNode &node) { c.kbar_given = word(node, "kbar", "mean", "given"); });
   with("seed", [&](const io::YamlNode &node) { c.seed = parse_seed(node); });
@@ -129,6 +141,17 @@ std::string CheckCase::describe() const {
                                  shape.batch, shape.q_len, shape.kv_len);
   if (mode == Mode::sparse) {
     text += fmt::format(" {}", to_string(policy.estimator));
+    if (policy.estimator == Estimator::fp8) {
+      text += fmt::format(" e{}{}{}{}", policy.estimate_dim == 0 ? problem.head_dim : policy.estimate_dim,
+                          policy.channels.empty() ? "" : " given channels",
+                          policy.projection.empty() ? "" : " projected", policy.prune_queries ? " 2:4" : "");
+    }
+  }
+  if (policy.fp8_attend) {
+    text += " fp8 attend";
+  }
+  if (policy.second_filter) {
+    text += " filtered";
   }
   if (mode != Mode::dense) {
     text += fmt::format(" q{} k{}", policy.block_q, policy.block_k);
@@ -161,13 +184,21 @@ std::string CheckCase::yaml() const {
   line("sink", policy.sink);
   line("window", policy.window);
   line("tau", policy.tau);
-  const auto list = [&](const char *key, const std::vector<float> &values) {
+  const auto list = [&](const char *key, const auto &values) {
     if (!values.empty()) {
       text += fmt::format("{}: [{}]\n", key, fmt::join(values, ", "));
     }
   };
   list("tau_per_head", policy.tau_per_head);
   list("shift_per_head", policy.shift_per_head);
+  if (policy.estimator == Estimator::fp8) {
+    line("estimate_dim", policy.estimate_dim);
+    list("channels", policy.channels);
+    list("projection", policy.projection);
+    line("prune_queries", policy.prune_queries);
+  }
+  line("fp8_attend", policy.fp8_attend);
+  line("second_filter", policy.second_filter);
   line("per_call", per_call);
   line("kbar", kbar_given ? "given" : "mean");
   line("seed", seed);

@@ -6,8 +6,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <random>
+#include <string_view>
 
 namespace sale::check {
 
@@ -34,7 +36,7 @@ enum Index {
 };
 
 constexpr std::array modes = {Mode::sparse, Mode::given_mask, Mode::dense};
-constexpr std::array archs = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"};
+constexpr std::array archs = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"};
 constexpr std::array gqas = {1, 2, 4, 7};
 
 struct Lengths {
@@ -50,6 +52,21 @@ struct Regions {
 };
 constexpr Regions narrow = {1, 65}; // Most of a long row is estimated, whatever the block sizes.
 constexpr std::array regions = {Regions{32, 128}, Regions{0, 0}, narrow, Regions{100, 32}};
+
+// Every arch has kernels of these; fp8 has cases of its own.
+constexpr std::array estimators = {Estimator::exact, Estimator::int8, Estimator::int4};
+
+// What an fp8 estimate is made of.
+struct Fp8Estimate {
+  int dim; ///< Policy::estimate_dim, where head_dim is greater.
+  bool channels_given;
+  bool pruned;
+  bool projected;
+};
+constexpr std::array fp8_estimates = {Fp8Estimate{0, false, false, false},  Fp8Estimate{32, false, false, false},
+                                      Fp8Estimate{64, false, false, false}, Fp8Estimate{96, true, false, false},
+                                      Fp8Estimate{64, true, true, false},   Fp8Estimate{0, false, true, false},
+                                      Fp8Estimate{32, false, false, true}};
 
 enum class Threshold { usual, high, dense_head, all_dense, shifted_up, shifted_down, per_call };
 constexpr std::array thresholds = {Threshold::usual,     Threshold::high,       Threshold::dense_head,
@@ -125,7 +142,7 @@ std::vector<int> sizes_of_factors() {
 // Every estimator on every architecture, where selection keeps some blocks and drops others.
 std::vector<CheckCase> deciding_cases() {
   std::vector<CheckCase> cases;
-  for (std::size_t e = 0; e < supported_estimators.size(); ++e) {
+  for (std::size_t e = 0; e < estimators.size(); ++e) {
     for (std::size_t a = 0; a < archs.size(); ++a) {
       CheckCase c;
       c.arch = archs[a];
@@ -133,7 +150,7 @@ std::vector<CheckCase> deciding_cases() {
       c.problem.head_dim = supported_head_dims[(a + e) % supported_head_dims.size()];
       c.problem.num_q_heads = 4;
       c.problem.num_kv_heads = 2;
-      c.policy.estimator = supported_estimators[e];
+      c.policy.estimator = estimators[e];
       c.policy.block_q = supported_block_q[a % supported_block_q.size()];
       c.policy.block_k = supported_block_k[a % supported_block_k.size()];
       c.policy.sink = narrow.sink;
@@ -164,6 +181,59 @@ std::vector<CheckCase> long_cases() {
   return cases;
 }
 
+// `count` ascending channels per KV head, another choice for each.
+std::vector<int> spread_channels(int num_kv_heads, int head_dim, int count) {
+  std::vector<int> channels;
+  for (int g = 0; g < num_kv_heads; ++g) {
+    for (int i = 0; i < count; ++i) {
+      channels.push_back(g % 2 == 0 ? i * head_dim / count : head_dim - count + i);
+    }
+  }
+  return channels;
+}
+
+void set_estimate(CheckCase &c, const Fp8Estimate &estimate) {
+  Policy &policy = c.policy;
+  const int head_dim = c.problem.head_dim;
+  policy.estimator = Estimator::fp8;
+  policy.estimate_dim = estimate.dim < head_dim ? estimate.dim : 0;
+  // Pruned rows are multiples of 64 channels.
+  policy.prune_queries = estimate.pruned && (policy.estimate_dim != 0 || head_dim % 64 == 0);
+  const int heads = c.problem.num_kv_heads;
+  if (estimate.channels_given && policy.estimate_dim != 0) {
+    policy.channels = spread_channels(heads, head_dim, policy.estimate_dim);
+  }
+  if (estimate.projected) {
+    std::mt19937 random(static_cast<std::mt19937::result_type>(c.seed));
+    policy.projection.resize(static_cast<std::size_t>(heads) * 2 * policy.estimate_dim * head_dim);
+    std::generate(policy.projection.begin(), policy.projection.end(),
+                  [&] { return static_cast<float>(random() % 512) / 1024.0F - 0.25F; });
+  }
+}
+
+// Pairs of whatever changes an fp8 estimate, on the architecture that has it.
+std::vector<CheckCase> fp8_cases() {
+  const std::vector<Index> varied = {head_dim, dtype, gqa,       block_q, block_k, lengths,
+                                     layout,   batch, threshold, region,  kbar};
+  const std::vector<int> all_sizes = sizes_of_factors();
+  std::vector<int> sizes = {static_cast<int>(fp8_estimates.size())};
+  for (const Index index : varied) {
+    sizes.push_back(all_sizes[index]);
+  }
+  std::vector<CheckCase> cases;
+  for (const Choice &choice : pairwise(sizes, [](const Choice &, int, int) { return true; })) {
+    Choice base(factor_count, 0); // selecting
+    base[arch] = static_cast<int>(std::find(archs.begin(), archs.end(), std::string_view("sm_90a")) - archs.begin());
+    for (std::size_t i = 0; i < varied.size(); ++i) {
+      base[varied[i]] = choice[i + 1];
+    }
+    CheckCase c = make_case(base, 1000 + cases.size());
+    set_estimate(c, fp8_estimates[static_cast<std::size_t>(choice[0])]);
+    cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
 bool changes_source(int factor) { return factor <= block_k || factor == causal; }
 
 } // namespace
@@ -174,7 +244,7 @@ const std::vector<Factor> &factors() {
   const auto text = [](const char *value) { return std::string(value); };
   static const std::vector<Factor> all = {
       factor("mode", modes, word),
-      factor("estimator", supported_estimators, word),
+      factor("estimator", estimators, word),
       factor("arch", archs, text),
       factor("dtype", supported_dtypes, word),
       factor("head_dim", supported_head_dims, number),
@@ -197,7 +267,7 @@ bool matters(const Choice &choice, int factor) {
   case estimator:
   case threshold:
   case region: return modes[choice[mode]] == Mode::sparse;
-  case kbar: return modes[choice[mode]] == Mode::sparse && supported_estimators[choice[estimator]] != Estimator::exact;
+  case kbar: return modes[choice[mode]] == Mode::sparse && estimators[choice[estimator]] != Estimator::exact;
   case block_q:
   case block_k: return modes[choice[mode]] != Mode::dense;
   default: return true;
@@ -215,7 +285,7 @@ CheckCase make_case(const Choice &choice, std::uint64_t seed) {
   c.problem.num_kv_heads = gqas[at(gqa)] <= 2 ? 2 : 1;
   c.problem.num_q_heads = gqas[at(gqa)] * c.problem.num_kv_heads;
   c.problem.causal = supported_causal()[at(causal)];
-  c.policy.estimator = supported_estimators[at(estimator)];
+  c.policy.estimator = estimators[at(estimator)];
   c.policy.block_q = supported_block_q[at(block_q)];
   c.policy.block_k = supported_block_k[at(block_k)];
   c.policy.sink = regions[at(region)].sink;
@@ -237,7 +307,7 @@ std::vector<CheckCase> covering_set() {
   for (const Choice &choice : pairwise(sizes_of_factors(), holds)) {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
-  for (const auto &more : {deciding_cases(), long_cases()}) {
+  for (const auto &more : {deciding_cases(), long_cases(), fp8_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;

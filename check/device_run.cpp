@@ -6,6 +6,8 @@
 #include "reference/element.hpp"
 #include "runtime/workspace.hpp"
 
+#include <algorithm>
+
 namespace sale::check {
 
 namespace {
@@ -75,13 +77,17 @@ std::vector<float> download(const GuardedMemory &memory, const Placement &p, int
   return values;
 }
 
+KernelSpec select_spec(const DeviceRun &run, const Arch &arch) {
+  const std::vector<KernelSpec> specs = plan_kernels(run.problem, run.policy, arch);
+  return *std::find_if(specs.begin(), specs.end(), [](const KernelSpec &spec) { return spec.stage == Stage::select; });
+}
+
 // Where selection left its intermediates, read back.
 class Intermediates {
 public:
   Intermediates(const GuardedMemory &workspace, const DeviceRun &run, const reference::Tensors &tensors,
                 const Arch &arch)
-      : workspace_(workspace), run_(run), shape_(tensors.shape),
-        spec_(plan_kernels(run.problem, run.policy, arch).front()),
+      : workspace_(workspace), run_(run), shape_(tensors.shape), spec_(select_spec(run, arch)),
         layout_(workspace_layout(run.problem, run.policy, shape_, spec_.code_row_bytes())) {}
 
   void read(DeviceResult &result) const {
@@ -92,10 +98,15 @@ public:
     if (run_.policy.estimator == Estimator::exact) {
       return;
     }
-    const int groups = run_.policy.estimator == Estimator::int4 ? 4 : 1;
     result.keys.codes = codes(layout_.k_codes, problem.num_kv_heads, shape_.kv_len, shape_.kv_len);
-    result.keys.scales = workspace_.read_as<float>(
-        layout_.k_scales.offset, heads(problem.num_kv_heads) * reference::ceil_div(shape_.kv_len, 32) * groups);
+    if (run_.policy.estimator == Estimator::fp8) {
+      result.keys.scales = fp8_scales();
+      result.channels = channels();
+    } else {
+      const int groups = run_.policy.estimator == Estimator::int4 ? 4 : 1;
+      result.keys.scales = workspace_.read_as<float>(
+          layout_.k_scales.offset, heads(problem.num_kv_heads) * reference::ceil_div(shape_.kv_len, 32) * groups);
+    }
     result.queries.codes = codes(layout_.q_codes, problem.num_q_heads, shape_.q_len, padded_q_len(shape_.q_len));
     result.queries.scales = rows_of(layout_.q_scales);
   }
@@ -120,16 +131,55 @@ private:
                             : workspace_.read_as<float>(piece.offset, heads(per_batch) * run_.problem.head_dim);
   }
 
+  // A word is twice the same f16; the words that pad a head are left out.
+  std::vector<float> fp8_scales() const {
+    const int groups = reference::ceil_div(shape_.kv_len, 32);
+    const auto padded = static_cast<std::size_t>(reference::ceil_div(groups, 4) * 4);
+    const auto words = workspace_.read_as<std::uint32_t>(layout_.k_scales.offset, layout_.k_scales.bytes / 4);
+    std::vector<float> values;
+    for (std::size_t head = 0; head < heads(run_.problem.num_kv_heads); ++head) {
+      for (std::size_t group = 0; group < static_cast<std::size_t>(groups); ++group) {
+        values.push_back(reference::f16_to_float(static_cast<std::uint16_t>(words[head * padded + group])));
+      }
+    }
+    return values;
+  }
+
+  reference::Channels channels() const {
+    const Policy &policy = run_.policy;
+    const std::size_t count = heads(run_.problem.num_kv_heads) * static_cast<std::size_t>(spec_.estimate_width());
+    reference::Channels result;
+    if (policy.projection.empty()) {
+      if (policy.estimate_dim == 0) {
+        for (std::size_t i = 0; i < count; ++i) {
+          result.index.push_back(static_cast<int>(i) % run_.problem.head_dim);
+        }
+      } else if (policy.channels.empty()) {
+        result.index = workspace_.read_as<int>(layout_.channels.offset, count);
+      } else {
+        for (int b = 0; b < shape_.batch; ++b) {
+          result.index.insert(result.index.end(), policy.channels.begin(), policy.channels.end());
+        }
+      }
+    }
+    if (policy.prune_queries) {
+      result.weights = workspace_.read_as<float>(layout_.weights.offset, count);
+    }
+    return result;
+  }
+
   // A code is a byte, or on 8.x int4's is a nibble, the even channel low (templates/common/codes.cuh).
   std::vector<std::int8_t> codes(const WorkspacePiece &piece, int per_batch, int rows, int padded_rows) const {
     const auto row_bytes = static_cast<std::size_t>(spec_.code_row_bytes());
+    const int channels_of_a_row =
+        run_.policy.estimator == Estimator::fp8 ? spec_.estimate_width() : run_.problem.head_dim;
     const bool packed = run_.policy.estimator == Estimator::int4 && spec_.arch.has_int4_mma();
     const auto bytes = workspace_.read(piece.offset, piece.bytes);
     std::vector<std::int8_t> values;
     for (std::size_t head = 0; head < heads(per_batch); ++head) {
       for (int row = 0; row < rows; ++row) {
         const std::uint8_t *at = bytes.data() + (head * padded_rows + row) * row_bytes;
-        for (int d = 0; d < run_.problem.head_dim; ++d) {
+        for (int d = 0; d < channels_of_a_row; ++d) {
           const int nibble = at[d / 2] >> (d % 2 * 4) & 15;
           values.push_back(static_cast<std::int8_t>(packed ? (nibble ^ 8) - 8 : at[d]));
         }

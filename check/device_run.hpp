@@ -2,6 +2,7 @@
 // Runs a Plan on host tensors and brings back everything that the oracle can be compared with.
 #pragma once
 
+#include "reference/channels.hpp"
 #include "reference/mask.hpp"
 #include "reference/tensors.hpp"
 #include "runtime/device.hpp"
@@ -23,9 +24,9 @@ struct DeviceRun {
   std::vector<float> kbar;  ///< RunArgs::kbar; empty = null
 };
 
-/// Rows of integer codes, one byte each whatever the device's layout, and their scales.
+/// Rows of codes, one byte each whatever the device's layout, and their scales.
 struct DeviceCodes {
-  std::vector<std::int8_t> codes; ///< [.., rows, head_dim]
+  std::vector<std::int8_t> codes; ///< [.., rows, head_dim]; fp8: estimate_dim entries, 0 where a query is pruned
   std::vector<float> scales;
 };
 
@@ -40,6 +41,7 @@ struct DeviceResult {
   std::vector<float> threshold; ///< T, [batch, num_q_heads, q_len]
   std::vector<float> kbar;      ///< As given, else what the device computed; empty for exact.
   std::vector<float> qbar;      ///< int4
+  reference::Channels channels; ///< fp8
   DeviceCodes keys;             ///< Scales [batch, num_kv_heads, ceil(kv_len / 32), groups]; empty for exact
   DeviceCodes queries;          ///< Scales [batch, num_q_heads, q_len]; empty for exact
 };

@@ -111,7 +111,7 @@ Json describe_cache(const EngineOptions &engine) {
 constexpr std::array grades = {"run on hardware", "numerics checked through PTX JIT", "compiled only"};
 
 const char *grade_of(const Arch &arch) {
-  if (arch == Arch{9, 0}) {
+  if (arch.major == 9) {
     return grades[0];
   }
   return arch == Arch{8, 0} || arch == Arch{8, 9} ? grades[1] : grades[2];

@@ -45,6 +45,7 @@ std::string times_text(const StageTimes &times) {
     }
   };
   add("mean", times.mean);
+  add("channels", times.channels);
   add("quantize", times.quantize);
   add("prepare", times.prepare);
   add("select", times.select);
@@ -161,6 +162,7 @@ std::string report_json(const Report &report) {
         {"per_head", report.density.per_head}}},
       {"ms",
        {{"mean", times.mean},
+        {"channels", times.channels},
         {"quantize", times.quantize},
         {"prepare", times.prepare},
         {"select", times.select},

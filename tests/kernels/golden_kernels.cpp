@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <map>
 
 namespace sale {
@@ -21,7 +22,8 @@ struct Combination {
 };
 
 // With each estimator, in the order of supported_estimators.
-constexpr Combination combinations[] = {{DType::f16, 7, 64, 128}, {DType::bf16, 4, 64, 32}, {DType::f16, 1, 128, 64}};
+constexpr Combination combinations[] = {
+    {DType::f16, 7, 64, 128}, {DType::bf16, 4, 64, 32}, {DType::f16, 1, 128, 64}, {DType::bf16, 4, 64, 32}};
 static_assert(std::size(combinations) == supported_estimators.size());
 
 using Kernels = std::map<std::string, KernelSpec>;
@@ -56,7 +58,7 @@ void add_covering_set(const Arch &arch, Kernels &kernels) {
 } // namespace
 
 const std::vector<Arch> &golden_archs() {
-  static const std::vector<Arch> archs = {{8, 0}, {8, 6}, {8, 9}, {9, 0}, {10, 0}, {12, 0}};
+  static const std::vector<Arch> archs = {{8, 0}, {8, 6}, {8, 9}, {9, 0}, {9, 0, true}, {10, 0}, {12, 0}};
   return archs;
 }
 
@@ -69,6 +71,14 @@ std::string kernel_name(const KernelSpec &spec) {
   name += fmt::format(" d{}", spec.head_dim);
   if (spec.stage != Stage::mean && spec.stage != Stage::attend) {
     name += fmt::format(" {}", to_string(spec.estimator));
+    if (spec.estimator == Estimator::fp8) {
+      constexpr std::array bases = {"", " channels", " projection"};
+      name += fmt::format(" e{}{}{}", spec.estimate_width(), bases[static_cast<std::size_t>(spec.basis)],
+                          spec.prune_queries ? " 2:4" : "");
+    }
+  }
+  if (spec.stage == Stage::attend) {
+    name += fmt::format("{}{}", spec.fp8_attend ? " fp8" : "", spec.second_filter ? " filtered" : "");
   }
   if (spec.stage != Stage::mean && (spec.stage != Stage::quantize || spec.estimator == Estimator::int4)) {
     name += fmt::format(" gqa{}", spec.gqa);
@@ -86,6 +96,9 @@ std::vector<KernelSpec> golden_kernels(const Arch &arch) {
   add_covering_set(arch, kernels);
   for (const int head_dim : supported_head_dims) {
     for (std::size_t i = 0; i < supported_estimators.size(); ++i) {
+      if (supported_estimators[i] == Estimator::fp8 && !arch.has_wgmma()) {
+        continue;
+      }
       const Combination &combination = combinations[i];
       Problem problem;
       problem.dtype = combination.dtype;
