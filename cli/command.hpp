@@ -23,6 +23,7 @@ void add_prewarm(CLI::App &app, Command &command);
 void add_run(CLI::App &app, Command &command);
 void add_cache(CLI::App &app, Command &command);
 void add_check(CLI::App &app, Command &command);
+void add_synth(CLI::App &app, Command &command);
 
 /// "sale: warning: ..." on standard error.
 void warn(const std::string &sentence);

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "synth/heads.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace sale::synth {
+
+namespace {
+
+// Tags of random streams. New ones go to the end: a stream's tag decides its numbers.
+enum Stream : std::uint64_t {
+  topic_runs,
+  channel_order,
+  outliers,
+  periods,
+  key_mean,
+  value_mean,
+  sink_direction,
+  stripe_directions,
+  topic_directions,
+  value_topics,
+  needle_directions,
+  needle_places,
+  query_head,
+  query_mean,
+  line_distances,
+};
+
+float dot(const Vector &a, const Vector &b) {
+  float sum = 0;
+  for (std::size_t c = 0; c < a.size(); ++c) {
+    sum += a[c] * b[c];
+  }
+  return sum;
+}
+
+void add(Vector &to, const Vector &direction, double length) {
+  for (std::size_t c = 0; c < to.size(); ++c) {
+    to[c] += static_cast<float>(length) * direction[c];
+  }
+}
+
+// Of length 1 and orthogonal to `others`, which are so among themselves: what every query looks for must not favour
+// some topics by chance.
+Vector unit_vector(Random random, const Vector &channel_size, const std::vector<Vector> &others = {}) {
+  Vector values(channel_size.size());
+  for (std::size_t c = 0; c < values.size(); ++c) {
+    values[c] = random.normal(c) * channel_size[c];
+  }
+  for (const Vector &other : others) {
+    add(values, other, -dot(values, other));
+  }
+  const float squares = dot(values, values);
+  const float inverse = squares > 0 ? 1.0F / std::sqrt(squares) : 0.0F;
+  std::transform(values.begin(), values.end(), values.begin(), [=](float x) { return x * inverse; });
+  return values;
+}
+
+std::vector<Vector> unit_vectors(Random random, int count, const Vector &channel_size,
+                                 const std::vector<Vector> &others = {}) {
+  std::vector<Vector> vectors;
+  for (int i = 0; i < count; ++i) {
+    vectors.push_back(unit_vector(random.child(i), channel_size, others));
+  }
+  return vectors;
+}
+
+std::vector<int> shuffled_channels(Random random, int head_dim) {
+  std::vector<int> channels(head_dim);
+  std::iota(channels.begin(), channels.end(), 0);
+  for (int i = head_dim - 1; i > 0; --i) {
+    std::swap(channels[i], channels[random.below(i, i + 1)]);
+  }
+  return channels;
+}
+
+// Wavelengths of the band rise geometrically from 8 to 2048 tokens, and its energy falls with them, so that channels
+// differ in weight as they do in models.
+void add_band(std::vector<Turn> &turns, const int *channels, int count, Random random) {
+  const double total = 0.5 * (count + 1);
+  for (int i = 0; i < count; ++i) {
+    const double exponent = 3.0 + 8.0 * (i + random.uniform(i)) / count;
+    turns.push_back({channels[2 * i], channels[2 * i + 1], phase_step(power_of_two(exponent)),
+                     static_cast<float>(std::sqrt((1.0 - static_cast<double>(i) / count) / total)), 0});
+  }
+}
+
+// The harmonics of one period, weighted as Fejér's kernel: a peak every period, and little between.
+void add_slashes(std::vector<Turn> &turns, const int *channels, int count, double period) {
+  const Phase step = phase_step(period);
+  const double total = 0.5 * count;
+  for (int i = 0; i < count; ++i) {
+    turns.push_back({channels[2 * i], channels[2 * i + 1], step * static_cast<Phase>(i + 1),
+                     static_cast<float>(std::sqrt((1.0 - (i + 1.0) / (count + 1)) / total)), i + 1});
+  }
+}
+
+// Keys lie in the first half of what their queries see, so outside any local window.
+std::vector<Needle> draw_needles(const Structure &structure, Random random, int kv_len) {
+  constexpr int shortest = 1024;
+  std::vector<Needle> needles;
+  for (int i = 0; kv_len >= shortest && i < structure.needles; ++i) {
+    const int rows = structure.needle_rows;
+    const int first_quarter = kv_len / 4;
+    Needle needle;
+    needle.first_row = (first_quarter + static_cast<int>(random.below(2 * i, kv_len - first_quarter))) / rows * rows;
+    needle.end_row = std::min(needle.first_row + rows, kv_len);
+    needle.key = 64 + static_cast<int>(random.below(2 * i + 1, needle.first_row / 2 - 64));
+    needles.push_back(needle);
+  }
+  return needles;
+}
+
+} // namespace
+
+std::vector<std::uint8_t> draw_topics(const Structure &structure, Random random, int length) {
+  std::vector<std::uint8_t> topics;
+  topics.reserve(length);
+  const Random runs = random.child(topic_runs);
+  const int shortest = std::max(1, structure.topic_tokens / 2);
+  for (std::uint64_t run = 0; static_cast<int>(topics.size()) < length; ++run) {
+    const auto tokens = shortest + static_cast<int>(runs.below(2 * run, structure.topic_tokens + 1));
+    const auto topic = static_cast<std::uint8_t>(runs.below(2 * run + 1, structure.topics));
+    topics.insert(topics.end(), std::min<std::size_t>(tokens, length - topics.size()), topic);
+  }
+  return topics;
+}
+
+KvHead::KvHead(const Problem &problem, const Structure &structure, Random stream, int batch, int kv_head, int kv_len)
+    : random(stream) {
+  const int dim = problem.head_dim;
+  const std::vector<int> order = shuffled_channels(random.child(channel_order), dim);
+  const int num_outliers = std::min(structure.outlier_channels, dim / 16);
+  const int num_slash = dim / 16;
+  const int num_band = dim * 3 / 16;
+
+  // Channels, in shuffled order: outliers, then pairs that turn, then those that directions lie in.
+  const auto even = [](double length, int size) { return static_cast<float>(length / std::sqrt(size)); };
+  key_noise.assign(dim, even(structure.key_noise, dim));
+  query_noise.assign(dim, even(structure.query_noise, dim));
+  const Vector all(dim, 1.0F);
+  key_mean = unit_vector(random.child(Stream::key_mean), all);
+  std::transform(key_mean.begin(), key_mean.end(), key_mean.begin(),
+                 [&](float x) { return x * static_cast<float>(structure.key_mean); });
+  value_mean = unit_vector(random.child(Stream::value_mean), all);
+  const Random outlier = random.child(outliers);
+  for (int i = 0; i < num_outliers; ++i) {
+    const auto mean = static_cast<float>(structure.outlier_mean * outlier.uniform(2 * i, 1.0, 2.0));
+    key_mean[order[i]] = outlier.below(2 * i + 1, 2) == 0 ? mean : -mean;
+    key_noise[order[i]] *= static_cast<float>(structure.outlier_noise);
+    query_noise[order[i]] /= static_cast<float>(structure.outlier_noise);
+  }
+  const int *next = order.data() + num_outliers;
+  add_band(turns, next, num_band, random.child(periods));
+  next += 2 * num_band;
+  add_slashes(turns, next, num_slash,
+              structure.slash_period * power_of_two(random.child(periods).uniform(num_band, 0.0, 2.0)));
+  next += 2 * num_slash;
+
+  const auto rest = static_cast<int>(order.data() + dim - next);
+  Vector content(dim);
+  for (int i = 0; i < rest; ++i) {
+    content[next[i]] = static_cast<float>(std::sqrt(1.0 - static_cast<double>(i) / rest));
+  }
+  sink = unit_vector(random.child(sink_direction), content);
+  std::vector<Vector> constant = {sink};
+  for (int kind = 0; kind < structure.stripe_kinds; ++kind) {
+    stripes.push_back(unit_vector(random.child(stripe_directions).child(kind), content, constant));
+    constant.push_back(stripes.back());
+  }
+  topics = unit_vectors(random.child(topic_directions), structure.topics, content, constant);
+  needle_directions = unit_vectors(random.child(Stream::needle_directions), structure.needles, content, constant);
+  value_topics = unit_vectors(random.child(Stream::value_topics), structure.topics, all);
+
+  needles = draw_needles(structure, random.child(needle_places), kv_len);
+  const int group = problem.num_q_heads / problem.num_kv_heads;
+  const bool shared = role_of(problem, structure, kv_head * group).shared;
+  for (int i = 0; i < static_cast<int>(needles.size()); ++i) {
+    needles[i].batch = batch;
+    needles[i].kv_head = kv_head;
+    needles[i].first_q_head = kv_head * group + (shared ? 0 : i % group);
+    needles[i].end_q_head = shared ? (kv_head + 1) * group : needles[i].first_q_head + 1;
+  }
+}
+
+QueryHead::QueryHead(const Problem &problem, const Structure &structure, const KvHead &kv, int q_head)
+    : random(kv.random.child(query_head).child(q_head)) {
+  const HeadRole role = role_of(problem, structure, q_head);
+  const Style &style = structure.styles[role.style];
+  // What a query looks for: the same in a shared group, each head's own in a differing one.
+  const Random looks = role.shared ? kv.random.child(query_head) : random;
+  const double per_nat = 1.0 / structure.key_feature;
+
+  constant = unit_vector(looks.child(query_mean), Vector(problem.head_dim, 1.0F));
+  std::transform(constant.begin(), constant.end(), constant.begin(),
+                 [&](float x) { return x * static_cast<float>(structure.query_mean); });
+  add(constant, kv.sink, sink_of(structure, role) * per_nat);
+  for (int kind = 0; kind < structure.stripe_kinds; ++kind) {
+    if (role.shared || kind == q_head % structure.stripe_kinds) {
+      add(constant, kv.stripes[kind], style.stripe * per_nat);
+    }
+  }
+  topic = static_cast<float>(style.topic * per_nat);
+
+  const Random lines = looks.child(line_distances);
+  for (const Turn &turn : kv.turns) {
+    const double here = turn.harmonic == 0 ? style.band : style.slash;
+    // Slashes lie half a period back and then every period: not on the query itself, where they would raise its
+    // threshold. Half a turn of the first harmonic is i half-turns of the i-th.
+    const bool odd = turn.harmonic % 2 == 1;
+    double cosine = odd ? -here : here;
+    double sine = 0;
+    for (int i = 0; turn.harmonic == 0 && i < structure.lines; ++i) {
+      const auto distance = static_cast<Phase>(power_of_two(lines.uniform(i, 9.0, 14.0)));
+      const Rotation there = rotation(distance * turn.step);
+      cosine += style.line * there.cosine;
+      sine += style.line * there.sine;
+    }
+    looks_back.push_back({static_cast<float>(cosine * per_nat), static_cast<float>(sine * per_nat)});
+  }
+}
+
+} // namespace sale::synth

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "synth/structure.hpp"
+
+#include "sale/error.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace sale::synth {
+
+namespace {
+
+std::vector<Style> styles() {
+  return {
+      {.band = 5.5, .slash = 0, .line = 0, .stripe = 6, .topic = 5, .sink = {13.4, 12.4, 11.4, 9.8, 7.6}},
+      {.band = 4, .slash = 0, .line = 0, .stripe = 8, .topic = 4, .sink = {14.6, 13.2, 11.7, 9.6, 7.4}},
+      {.band = 4, .slash = 0, .line = 0, .stripe = 5, .topic = 8, .sink = {13.6, 12, 10.3, 8.2, 4.9}},
+      {.band = 4, .slash = 6, .line = 4, .stripe = 4, .topic = 3, .sink = {16.5, 15.2, 13.7, 11.6, 9.4}},
+  };
+}
+
+void require(bool good, const std::string &sentence) {
+  if (!good) {
+    throw Error(ErrorKind::invalid_argument, sentence);
+  }
+}
+
+// Structure::sink that gives a density at a length, measured (docs/synth.md).
+constexpr std::array<int, 3> tuned_lengths = {32768, 65536, 131072};
+constexpr std::array<double, 2> tuned_densities = {0.12, 0.15};
+constexpr std::array<std::array<double, tuned_densities.size()>, tuned_lengths.size()> tuned_sinks = {
+    {{1.03, 0.95}, {1.03, 0.95}, {1.03, 0.95}}};
+
+// Where `value` lies between two entries of an ascending table.
+struct Place {
+  std::size_t below;
+  double part;
+};
+
+template <class T, std::size_t size>
+Place place_in(const std::array<T, size> &table, double value) {
+  const auto above = std::upper_bound(table.begin() + 1, table.end() - 1, value);
+  const auto below = static_cast<std::size_t>(above - table.begin()) - 1;
+  const double part = (value - table[below]) / (table[below + 1] - table[below]);
+  return {below, std::clamp(part, 0.0, 1.0)};
+}
+
+double tuned_sink(int length, double density) {
+  const Place row = place_in(tuned_lengths, length);
+  const Place column = place_in(tuned_densities, density);
+  const auto at_length = [&](std::size_t i) {
+    const auto &sinks = tuned_sinks[i];
+    return sinks[column.below] + (sinks[column.below + 1] - sinks[column.below]) * column.part;
+  };
+  return at_length(row.below) + (at_length(row.below + 1) - at_length(row.below)) * row.part;
+}
+
+} // namespace
+
+Structure structure_for(int length, double density) {
+  require(length >= 1, fmt::format("length {} must be at least 1", length));
+  require(density >= 0.05 && density <= 0.4, fmt::format("density {} must be between 0.05 and 0.4", density));
+  Structure structure;
+  structure.styles = styles();
+  structure.sink = tuned_sink(length, density);
+  return structure;
+}
+
+HeadRole role_of(const Problem &problem, const Structure &structure, int q_head) {
+  const int group = problem.num_q_heads / problem.num_kv_heads;
+  const int kv_head = q_head / group;
+  const int num_styles = static_cast<int>(structure.styles.size());
+  const int which = kv_head / 2; // among the groups of its sort
+  HeadRole role;
+  role.shared = kv_head % 2 == 0;
+  if (role.shared) {
+    role.style = which % num_styles;
+    role.rank = (which + 0.5) / ((problem.num_kv_heads + 1) / 2);
+    return role;
+  }
+  // Each differing group has sparse and dense heads, and all differing groups together every rank from 0 to 1.
+  const int groups = problem.num_kv_heads / 2;
+  const int member = q_head % group;
+  const int heads = groups * group;
+  role.style = (member + which) % num_styles;
+  role.rank = heads == 1 ? 0.5 : static_cast<double>(member * groups + which) / (heads - 1);
+  return role;
+}
+
+double sink_of(const Structure &structure, const HeadRole &role) {
+  const auto &sink = structure.styles[role.style].sink;
+  const double place = role.rank * static_cast<double>(sink.size() - 1);
+  const auto below = std::min(static_cast<std::size_t>(place), sink.size() - 2);
+  return sink[below] + (sink[below + 1] - sink[below]) * (place - static_cast<double>(below));
+}
+
+void validate(const Structure &structure) {
+  require(!structure.styles.empty(), "a structure needs at least one style of query heads");
+  const auto at_least = [](const char *name, int value, int smallest) {
+    require(value >= smallest, fmt::format("{} {} must be at least {}", name, value, smallest));
+  };
+  at_least("sink_keys", structure.sink_keys, 0);
+  at_least("stripe_every", structure.stripe_every, 1);
+  at_least("stripe_kinds", structure.stripe_kinds, 1);
+  at_least("topic_tokens", structure.topic_tokens, 1);
+  at_least("lines", structure.lines, 0);
+  at_least("needles", structure.needles, 0);
+  at_least("needle_rows", structure.needle_rows, 1);
+  at_least("outlier_channels", structure.outlier_channels, 0);
+  require(structure.topics >= 1 && structure.topics <= 256,
+          fmt::format("topics {} must be between 1 and 256", structure.topics));
+  require(std::isfinite(structure.sink), fmt::format("sink {} must be a finite number", structure.sink));
+  require(structure.slash_period > 1, fmt::format("slash_period {} must be above 1", structure.slash_period));
+  require(structure.key_feature > 0, fmt::format("key_feature {} must be positive", structure.key_feature));
+  require(structure.outlier_noise > 0, fmt::format("outlier_noise {} must be positive", structure.outlier_noise));
+}
+
+} // namespace sale::synth
