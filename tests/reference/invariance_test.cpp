@@ -17,6 +17,22 @@ using testing::all_estimators;
 using testing::Case;
 using testing::max_difference;
 
+/// fp8 on channels by energy or given, projected, and on pruned queries.
+std::vector<Policy> fp8_policies(const Case &c) {
+  std::vector<Policy> policies(4, c.policy(Estimator::fp8));
+  policies[0].estimate_dim = 32;
+  policies[1].estimate_dim = 32;
+  for (int n = 0; n < 32 * c.num_kv_heads; ++n) {
+    policies[1].channels.push_back(n / 32 + n % 32);
+  }
+  policies[2].estimate_dim = 32;
+  for (int n = 0; n < 2 * c.num_kv_heads * 32 * c.head_dim; ++n) {
+    policies[2].projection.push_back(static_cast<float>(n * 7 % 31 - 15) / 64.0F);
+  }
+  policies[3].prune_queries = true;
+  return policies;
+}
+
 class Invariance : public ::testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Cases, Invariance, ::testing::ValuesIn(testing::long_cases()),
                          [](const auto &test) { return testing::name_of(test.param); });
@@ -51,6 +67,57 @@ TEST(InvarianceOf, P12ABatchElementDoesNotDependOnTheOthers) {
   }
 }
 
+TEST(InvarianceOf, P12P15Fp8EstimatesAreOfTheirBatchElementAndRepeat) {
+  const Case c{.num_q_heads = 4, .num_kv_heads = 2, .q_len = 333, .kv_len = 700, .batch = 3};
+  const Tensors t = c.tensors();
+  for (const Policy &policy : fp8_policies(c)) {
+    const Mask together = testing::mask_of(t, policy, c.scale());
+    EXPECT_EQ(testing::mask_of(t, policy, c.scale()), together);
+    for (int b = 0; b < 3; ++b) {
+      const Mask alone = testing::mask_of(testing::batch_element(t, b), policy, c.scale());
+      const std::ptrdiff_t words = alone.words().size();
+      EXPECT_TRUE(std::equal(alone.words().begin(), alone.words().end(), together.words().begin() + b * words));
+    }
+  }
+}
+
+TEST(InvarianceOf, P11Fp8EstimatesWithRepeatedKeysAreTheSameGivenTheirChannels) {
+  const Case c{.num_q_heads = 6, .num_kv_heads = 2, .q_len = 333, .kv_len = 700};
+  const Tensors t = c.tensors();
+  Policy policy = fp8_policies(c)[1];
+  Policy repeated = policy;
+  repeated.channels.clear();
+  for (int h = 0; h < 6; ++h) {
+    const auto first = policy.channels.begin() + h / 3 * 32;
+    repeated.channels.insert(repeated.channels.end(), first, first + 32);
+  }
+  EXPECT_EQ(testing::mask_of(t, policy, c.scale()), testing::mask_of(testing::repeat_kv(t), repeated, c.scale()));
+  const Policy pruned = fp8_policies(c)[3]; // weights are of the keys alone
+  EXPECT_EQ(testing::mask_of(t, pruned, c.scale()), testing::mask_of(testing::repeat_kv(t), pruned, c.scale()));
+}
+
+TEST(InvarianceOf, AChunkGivenTheMeansAndChannelsHasTheFp8MasksOfTheWholePrefill) {
+  const Case c{.num_q_heads = 4, .num_kv_heads = 2, .q_len = 1087, .kv_len = 1087, .sink = 40, .window = 100};
+  const Tensors whole = c.tensors();
+  const std::vector<float> kbar = mean_keys(whole);
+  for (const Policy &policy : fp8_policies(c)) {
+    const Estimates all =
+        prepare_estimates(whole, policy, c.scale(), kbar, {}, thresholds(whole, policy, c.scale()).value);
+    const Mask expected = select(whole, policy, all);
+    const Tensors chunk = testing::chunk_of(whole, 640, 256);
+    const std::vector<float> threshold = thresholds(chunk, policy, c.scale()).value;
+    const Mask actual =
+        select(chunk, policy, prepare_estimates(chunk, policy, c.scale(), kbar, {}, threshold, &all.channels));
+    for (int h = 0; h < 4; ++h) {
+      for (int m = 0; m < 4; ++m) {
+        for (int j = 0; j < actual.k_blocks(); ++j) {
+          ASSERT_EQ(actual.test(0, h, m, j), expected.test(0, h, 10 + m, j)) << "blocks " << m << " and " << j;
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Invariance, P7AddingAConstantToAllKeysChangesNeitherMaskNorOutput) {
   const Case c = GetParam();
   Tensors t = c.tensors();
@@ -63,7 +130,7 @@ TEST_P(Invariance, P7AddingAConstantToAllKeysChangesNeitherMaskNorOutput) {
   for (std::size_t i = 0; i < t.k.size(); ++i) {
     shifted.k[i] += static_cast<float>(static_cast<int>(i % c.head_dim * 5) % 17 - 8) / 4.0F;
   }
-  for (const Estimator estimator : {Estimator::exact, Estimator::int8}) {
+  for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::fp8}) {
     const Policy policy = c.policy(estimator);
     const Mask before = testing::mask_of(t, policy, c.scale());
     const Mask after = testing::mask_of(shifted, policy, c.scale());

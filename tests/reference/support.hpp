@@ -14,7 +14,7 @@
 
 namespace sale::reference::testing {
 
-constexpr Estimator all_estimators[] = {Estimator::exact, Estimator::int8, Estimator::int4};
+constexpr Estimator all_estimators[] = {Estimator::exact, Estimator::int8, Estimator::int4, Estimator::fp8};
 
 /// One problem, policy and shape with structured data.
 struct Case {
