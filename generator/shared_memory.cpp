@@ -20,16 +20,25 @@ int select_stage_bytes(const KernelSpec &spec) {
   return 0;
 }
 
-// Tiles of K with a u32 of scales per 32 keys, then two 8-byte barriers per stage.
+// Tiles of K with a u32 of scales per 32 keys and two 8-byte barriers, then two slots of 16 bytes for items with as
+// many barriers.
 int select_wgmma_bytes(const KernelSpec &spec) {
   const int keys = spec.tile.keys_per_step;
-  return spec.tile.stages * (keys * spec.code_row_bytes() + keys / 32 * 4 + 16);
+  return spec.tile.stages * (keys * spec.code_row_bytes() + keys / 32 * 4 + 16) + 2 * (16 + 16);
 }
 
 // Q, the tiles of K and V, what the producer says of each tile (64 bytes), two barriers per tile and two for Q.
 int attend_wgmma_bytes(const KernelSpec &spec) {
   const Tile &tile = spec.tile;
   return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * spec.head_dim * 2 + tile.stages * (64 + 4 * 8) + 16;
+}
+
+// A maximum of each half warp or warp; fp8 stages the keys whose channels it picks or mixes.
+int quantize_bytes(const KernelSpec &spec) {
+  if (spec.estimator != Estimator::fp8) {
+    return 32;
+  }
+  return (spec.basis == EstimateBasis::all ? 0 : 32 * spec.head_dim * 2) + 16;
 }
 
 } // namespace
@@ -41,10 +50,11 @@ int shared_memory_bytes(const KernelSpec &spec) {
     return spec.stage == Stage::select ? select_wgmma_bytes(spec) : attend_wgmma_bytes(spec);
   }
   switch (spec.stage) {
-  case Stage::channels: return 4 * spec.head_dim * spec.tile.warps + 16; // partial energies, arrival flag
+  case Stage::channels: // partial sums, two rows of words, arrival flag
+    return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 2 * spec.head_dim * 4 + 16;
   case Stage::mean: return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
-  case Stage::quantize: return 32;                                                        // amax of each half warp
-  case Stage::prepare: return (spec.block_q + tile.stages * tile.keys_per_step) * row_bytes + spec.block_q * 4;
+  case Stage::quantize: return quantize_bytes(spec);
+  case Stage::prepare: return (tile.rows() + tile.stages * tile.keys_per_step) * row_bytes + tile.rows() * 4;
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:
     return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * row_bytes +

@@ -15,6 +15,7 @@ struct SelectWgmmaArgs {
   const float *theta;           // [batch, num_q_heads, q_padded], q_padded = round_up(q_len, 128)
   const float *tau;             // [num_q_heads]; 0 keeps every visible block
   unsigned int *mask;           // [batch, num_q_heads, q_blocks, mask_words]
+  unsigned int *next_item; // zero before the launch; CTAs draw their work from it. Null = CTA i takes i, i + grid, ..
   int batch;
   int num_q_heads;
   int q_len;

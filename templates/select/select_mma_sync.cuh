@@ -15,22 +15,8 @@
 #include "device/types.cuh"
 #include "device/warp.cuh"
 #include "select/key_tiles.cuh"
+#include "select/reference_bits.cuh"
 #include "select/warp_estimate.cuh"
-
-// Writes every mask word of one query block: the bits of R, or of all visible blocks.
-template <class Config>
-SALE_DEVICE void write_reference_bits(u32 *row, s32 words, const Region<Config::block_q, Config::block_k> &region,
-                                      bool all_visible) {
-  for (s32 word = static_cast<s32>(thread_index()) * 4; word < words; word += Config::threads * 4) {
-    Vec16 bits;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const u32 estimated = bits_between(region.first_estimated, region.end_estimated, word + i);
-      bits.word[i] = bits_below(region.visible, word + i) & (all_visible ? ~0U : ~estimated);
-    }
-    store_global_16(row + word, bits);
-  }
-}
 
 // Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
 template <class Config>
@@ -54,7 +40,8 @@ SALE_DEVICE void select(const SelectArgs &args) {
   const bool dense = load_global_f32(args.tau + head) == 0.0F;
   for (s32 block = first_block; block < end_block; ++block) {
     const BlockRegion region(block, args.q_len, args.kv_len, args.sink, args.window);
-    write_reference_bits<Config>(mask + static_cast<s64>(block) * args.mask_words, args.mask_words, region, dense);
+    write_reference_bits<Config::threads>(mask + static_cast<s64>(block) * args.mask_words, args.mask_words, region,
+                                          dense, thread_index());
   }
   // Later query blocks estimate more keys: the first block's range starts first and the last block's ends last.
   const BlockRegion first_region(first_block, args.q_len, args.kv_len, args.sink, args.window);

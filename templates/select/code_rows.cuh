@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// 64 query rows of one head in the registers of a warpgroup, and their estimates against a tile of keys
+// (docs/numerics.md, section 12).
+//
+// A thread holds of D, for its rows lane/4 and lane/4 + 8, two neighbouring columns in every eight: over 32 keys, which
+// share a scale, four pairs a row. Their maximum as a pair, one fma and the sign bits tell what is kept.
+#pragma once
+
+#include "args/select_wgmma_args.cuh"
+#include "device/element.cuh"
+#include "device/half2.cuh"
+#include "device/memory.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+#include "device/wgmma.cuh"
+#include "select/code_ring.cuh"
+#include "select/select_units.cuh"
+
+// The largest f16 that is at most x, twice; NaN stays NaN.
+SALE_DEVICE u32 round_down_pair(f32 x) {
+  u32 pair = F16::pack(x, x);
+  if (F16::low(pair) > x) {
+    pair += (pair & 0x8000U) != 0 ? 0x00010001U : 0xfffeffffU; // away from zero, or toward it: the next one below
+  }
+  return pair;
+}
+
+template <class Config>
+class CodeRows {
+  using Layout = SelectLayout<Config>;
+  static constexpr int step_bytes = Config::pruned ? 64 : 32; // of a row of K that one wgmma takes
+  static constexpr int k_steps = Layout::row_bytes / step_bytes;
+  static constexpr int q_row_bytes = k_steps * 32;
+  static constexpr int words = Layout::keys / 4;
+  using Mma = Wgmma<typename Config::Operand, F16, Layout::keys, WgmmaSource::registers, WgmmaMajor::k,
+                    Config::pruned ? WgmmaDensity::sparse : WgmmaDensity::dense>;
+
+public:
+  static constexpr int blocks = Layout::keys / Config::block_k; // key blocks of a tile
+
+  // Starts loading; who uses the values waits for them.
+  SALE_DEVICE void load(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
+    const u32 lane = lane_index();
+    const s64 q_padded = ceil_div(args.q_len, 128) * s64{128};
+    const s64 first = unit.query_head * q_padded + unit.first_row;
+    const s64 row = first + thread_index() % 128 / 32 * 16 + lane / 4;
+    const u8 *q = args.q_codes + row * q_row_bytes + lane % 4 * 4;
+#pragma unroll
+    for (int k = 0; k < k_steps; ++k) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        q_[k][r] = load_global_4(q + r * 8 * q_row_bytes + k * 32);
+        q_[k][r + 2] = load_global_4(q + r * 8 * q_row_bytes + k * 32 + 16);
+      }
+      if constexpr (Config::pruned) {
+        metadata_[k] = load_global_4(args.q_metadata + (first / 64 * k_steps + k) * 128 + thread_index() % 128);
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      theta_[r] = load_global_f32(args.theta + row + r * 8);
+    }
+  }
+
+  // Between load() and estimate().
+  SALE_DEVICE void settle() {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      minus_theta_[r] = round_down_pair(theta_[r]) ^ 0x80008000U;
+    }
+  }
+
+  // Takes the next tile of the ring. Bit b of the result: this thread saw a pair that keeps the tile's key block b;
+  // bits from `blocks` on mean nothing.
+  SALE_DEVICE u32 estimate(CodeRing<Config> &ring) const {
+    u32 d[words];
+    Vec16 scales[Layout::scale_bytes / 16];
+    ring.wait();
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < k_steps; ++k) {
+      if constexpr (Config::pruned) {
+        Mma::run(d, q_[k], ring.descriptor(k * step_bytes), metadata_[k], k != 0);
+      } else {
+        Mma::run(d, q_[k], ring.descriptor(k * step_bytes), k != 0);
+      }
+    }
+    wgmma_commit();
+#pragma unroll
+    for (int i = 0; i < Layout::scale_bytes / 16; ++i) {
+      scales[i] = load_shared_16(ring.scales() + i * 16);
+    }
+    wgmma_wait<0>();
+    sync_warp();
+    ring.release();
+
+    // Sign bits 15 and 31 of `below`: no pair of the block so far keeps it.
+    u32 kept = 0;
+#pragma unroll
+    for (int b = 0; b < blocks; ++b) {
+      u32 below = ~0U;
+#pragma unroll
+      for (int s = b * (Config::block_k / 32); s < (b + 1) * (Config::block_k / 32); ++s) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          const u32 *column = d + s * 8 + r;
+          const u32 best = max_half2(max_half2(max_half2(column[0], column[2]), column[4]), column[6]);
+          below &= fma_half2(minus_theta_[r], scales[s / 4].word[s % 4], best);
+        }
+      }
+      kept |= ~below >> (15 - b) & 0x00010001U << b;
+    }
+    return kept | kept >> 16;
+  }
+
+private:
+  u32 q_[k_steps][4];
+  u32 metadata_[k_steps];
+  f32 theta_[2];
+  u32 minus_theta_[2];
+};
