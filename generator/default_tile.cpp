@@ -3,6 +3,8 @@
 // of others.
 #include "generator/kernel_spec.hpp"
 
+#include <algorithm>
+
 namespace sale {
 
 namespace {
@@ -65,6 +67,19 @@ Tile select_tile(const KernelSpec &spec) {
   return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 64, .stages = 2, .min_ctas = row_bytes <= 256 ? 2 : 1};
 }
 
+// As many query heads share their keys as leave shared memory and registers for two CTAs an SM.
+Tile prepare_tile(const KernelSpec &spec) {
+  const bool wide = spec.head_dim > 128;
+  const int rows = wide || spec.arch.max_shared_memory() < 160 * 1024 ? 128 : 256;
+  const int heads = std::clamp(rows / (wide ? 2 : 1) / spec.block_q, 1, spec.gqa);
+  const int rows_per_warp = wide ? 16 : 32;
+  return {.rows_per_warp = rows_per_warp,
+          .warps = heads * spec.block_q / rows_per_warp,
+          .keys_per_step = 32,
+          .stages = 3,
+          .min_ctas = wide ? 1 : 2};
+}
+
 } // namespace
 
 Tile default_tile(const KernelSpec &spec) {
@@ -72,8 +87,7 @@ Tile default_tile(const KernelSpec &spec) {
   case Stage::mean: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::channels:
   case Stage::quantize: return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
-  case Stage::prepare:
-    return {.rows_per_warp = 16, .warps = spec.block_q / 16, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+  case Stage::prepare: return prepare_tile(spec);
   case Stage::select: return select_tile(spec);
   case Stage::attend: return attend_tile(spec);
   }

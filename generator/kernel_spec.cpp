@@ -20,11 +20,11 @@ bool rows_fit_blocks(const KernelSpec &spec) {
   case Stage::mean:
   case Stage::channels: return true;
   case Stage::quantize: return spec.tile.warps == 4;
-  case Stage::prepare: return rows == spec.block_q && spec.tile.warps <= 8;
+  case Stage::prepare: return rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0;
   case Stage::select:
-    // Warpgroups take 64-row pieces of query blocks, of whichever head.
-    return spec.family() == KernelFamily::wgmma ||
-           (rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0);
+    // Those of wgmma take pieces of 64 rows, of whichever head.
+    return rows % spec.block_q == 0 &&
+           (spec.family() == KernelFamily::wgmma || spec.block_q % spec.tile.rows_per_warp == 0);
   case Stage::attend: return spec.dense || rows == spec.block_q || rows == 2 * spec.block_q || spec.block_q % rows == 0;
   }
   return false;
@@ -166,11 +166,17 @@ void validate(const KernelSpec &spec) {
         ErrorKind::invalid_argument,
         fmt::format("a warpgroup is 4 warps of 16 rows; {} warps of {} rows are none", tile.warps, tile.rows_per_warp));
   }
-  const bool keys_fit = wgmma ? tile.keys_per_step % 32 == 0 && tile.keys_per_step >= 32 && tile.keys_per_step <= 256
-                              : tile.keys_per_step == 32 || tile.keys_per_step == 64 || tile.keys_per_step == 128;
+  const char *keys_rule = "32, 64 or 128";
+  bool keys_fit = tile.keys_per_step == 32 || tile.keys_per_step == 64 || tile.keys_per_step == 128;
+  if (wgmma && spec.stage == Stage::select) { // which copies the scales of 128 keys at a time
+    keys_rule = "128 or 256";
+    keys_fit = tile.keys_per_step == 128 || tile.keys_per_step == 256;
+  } else if (wgmma) {
+    keys_rule = "a multiple of 32 from 32 to 256";
+    keys_fit = tile.keys_per_step % 32 == 0 && tile.keys_per_step >= 32 && tile.keys_per_step <= 256;
+  }
   if (!keys_fit) {
-    throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} must be {}", tile.keys_per_step,
-                                                         wgmma ? "a multiple of 32 from 32 to 256" : "32, 64 or 128"));
+    throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} must be {}", tile.keys_per_step, keys_rule));
   }
   if (tile.warps < 1 || tile.warps > 16 || tile.stages < 2 || tile.stages > 8 || tile.min_ctas < 1) {
     throw Error(ErrorKind::invalid_argument,

@@ -7,6 +7,10 @@ namespace {
 
 constexpr int mask_batch_bytes = 1024; // one list of attend's mask walk: 256 entries
 constexpr int mask_nothing_bytes = 16; // its step of zeros
+constexpr int wgmma_tickets = 8;
+constexpr int wgmma_batch_granules = 512;
+
+int round_up_16(int bytes) { return (bytes + 15) / 16 * 16; }
 
 // K codes of a step (16-bit keys for exact), their scales in 16-byte units, and int4's biases.
 int select_stage_bytes(const KernelSpec &spec) {
@@ -27,10 +31,14 @@ int select_wgmma_bytes(const KernelSpec &spec) {
   return spec.tile.stages * (keys * spec.code_row_bytes() + keys / 32 * 4 + 16) + 2 * (16 + 16);
 }
 
-// Q, the tiles of K and V, what the producer says of each tile (64 bytes), two barriers per tile and two for Q.
+// Q, the tiles of K and V, tickets, the list of a walk of mask bits, two barriers for each place.
 int attend_wgmma_bytes(const KernelSpec &spec) {
   const Tile &tile = spec.tile;
-  return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * spec.head_dim * 2 + tile.stages * (64 + 4 * 8) + 16;
+  const int per_tile = tile.keys_per_step / spec.keys_per_copy();
+  const int tiles = (tile.rows() + 2 * tile.stages * tile.keys_per_step) * spec.head_dim * 2;
+  const int tickets = wgmma_tickets * (16 + round_up_16(per_tile * 4));
+  const int list = spec.dense ? 0 : round_up_16((wgmma_batch_granules + 3 * (per_tile - 1)) * 4);
+  return tiles + tickets + list + (1 + 2 * tile.stages + wgmma_tickets) * 16;
 }
 
 // A maximum of each half warp or warp; fp8 stages the keys whose channels it picks or mixes.

@@ -244,7 +244,10 @@ private:
     a.sink = plan_.policy.sink;
     a.window = plan_.policy.window;
     a.softmax_scale = scale_;
-    launch(plan_.prepare, ceil_div(a.q_len, plan_.policy.block_q), a.num_q_heads, a);
+    // A CTA takes one query block of as many query heads of a KV head as its tile has room for.
+    const int heads = plan_.prepare.spec.tile.rows() / plan_.policy.block_q;
+    const unsigned head_groups = plan_.problem.num_kv_heads * ceil_div(plan_.prepare.spec.gqa, heads);
+    launch(plan_.prepare, ceil_div(a.q_len, plan_.policy.block_q), static_cast<int>(head_groups), a);
     mark(Stage::prepare);
   }
 

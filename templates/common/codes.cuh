@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of integer codes in memory (docs/numerics.md, section 5). With Signed8 operands a code is a byte; with Signed4
-// it is a nibble, the even channel low, and rows are padded with zeros to whole 32-byte MMA steps.
+// Rows of codes in memory. Integers (docs/numerics.md, section 5): with Signed8 operands a code is a byte; with Signed4
+// it is a nibble, the even channel low, and rows are padded with zeros to whole 32-byte MMA steps. fp8 (section 12):
+// e4m3 bytes and power-of-two scales.
 #pragma once
 
 #include "common/eighth_row.cuh"
 #include "common/estimator.cuh"
+#include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/mma.cuh"
@@ -58,3 +60,43 @@ struct Codes {
     }
   }
 };
+
+// The scales of fp8 codes are powers of two, found from n2, a row's sum of squares or a group's largest one.
+struct FloatScale {
+  static constexpr u32 tiny = 0x00800000U;       // 2^-126
+  static constexpr u32 saturating = 0x55800000U; // 2^44
+  static constexpr u32 not_finite = 0x7f800000U;
+
+  // xk and xq: codes are the values times 2^x.
+  static SALE_DEVICE s32 of_keys(f32 n2) { return n2 < bits_float(tiny) ? 0 : imin(imax(8 - height(n2), -14), 15); }
+  static SALE_DEVICE s32 of_query(f32 n2) { return n2 < bits_float(tiny) ? 0 : imin(imax(7 - height(n2), -100), 100); }
+
+  static SALE_DEVICE f32 power(s32 exponent) { return bits_float(static_cast<u32>(exponent + 127) << 23); }
+  // What select reads of a group of keys: f16(2^xk) twice, NaN when its codes may have saturated.
+  static SALE_DEVICE u32 word_of_keys(f32 n2) {
+    return n2 < bits_float(saturating) ? static_cast<u32>(of_keys(n2) + 15) * 0x04000400U : 0x7fff7fffU;
+  }
+  static SALE_DEVICE bool is_finite(f32 n2) { return (float_bits(n2) & not_finite) != not_finite; }
+
+private:
+  // Norms are below 2^height; 65 for infinity and NaN.
+  static SALE_DEVICE s32 height(f32 n2) { return ((static_cast<s32>(float_bits(n2) >> 23 & 0xffU) - 127) >> 1) + 1; }
+};
+
+// e4m3 of four values times a power of two.
+SALE_DEVICE u32 float_codes(f32 a, f32 b, f32 c, f32 d, f32 power) {
+  return E4m3::pack(mul_rn(a, power), mul_rn(b, power), mul_rn(c, power), mul_rn(d, power));
+}
+
+// Writes one row.
+template <int dim>
+SALE_DEVICE void store_float_codes(u8 *row, const EighthRow<dim> &values, f32 power) {
+#pragma unroll
+  for (int i = 0; i < EighthRow<dim>::per_lane; ++i) {
+    const f32(&x)[8] = values.channel[i];
+    if (EighthRow<dim>::has(i)) {
+      store_global_8(row + s64{8} * EighthRow<dim>::chunk(i), float_codes(x[0], x[1], x[2], x[3], power),
+                     float_codes(x[4], x[5], x[6], x[7], power));
+    }
+  }
+}

@@ -3,12 +3,16 @@
 // i, i + 8, .. That is a 16-byte access of 16-bit elements per lane and chunk, and canonical_dot's eight partial sums.
 #pragma once
 
+#include "common/swizzle.cuh"
 #include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
+
+template <int head_dim>
+struct EighthChannels;
 
 template <int head_dim>
 struct EighthRow {
@@ -69,6 +73,49 @@ struct EighthRow {
     }
   }
 
+  // Loads row `row` of a swizzled shared tile of 16-bit elements.
+  template <class Element>
+  SALE_DEVICE void load_shared(u32 tile, u32 row) {
+    clear();
+#pragma unroll
+    for (int i = 0; i < per_lane; ++i) {
+      if (has(i)) {
+        set<Element>(i, load_shared_16(tile + Swizzle<head_dim * 2>::offset(row, chunk(i))));
+      }
+    }
+  }
+
+  // As load_shared, of wider rows, whose channels `channels` become this row.
+  template <class Element, int source_dim>
+  SALE_DEVICE void gather_shared(const EighthChannels<head_dim> &channels, u32 tile, u32 row) {
+    clear();
+#pragma unroll
+    for (int i = 0; i < per_lane; ++i) {
+      if (has(i)) {
+#pragma unroll
+        for (int c = 0; c < 8; ++c) {
+          const u32 source = channels.index[i][c];
+          const u32 pair = load_shared_4(tile + Swizzle<source_dim * 2>::offset(row, source / 8) + source % 8 / 2 * 4);
+          channel[i][c] = source % 2 == 0 ? Element::low(pair) : Element::high(pair);
+        }
+      }
+    }
+  }
+
+  // As load, of a wider row.
+  SALE_DEVICE void gather(const EighthChannels<head_dim> &channels, const f32 *row) {
+    clear();
+#pragma unroll
+    for (int i = 0; i < per_lane; ++i) {
+      if (has(i)) {
+#pragma unroll
+        for (int c = 0; c < 8; ++c) {
+          channel[i][c] = load_global_f32(row + channels.index[i][c]);
+        }
+      }
+    }
+  }
+
   SALE_DEVICE void subtract(const EighthRow &other) {
 #pragma unroll
     for (int i = 0; i < per_lane; ++i) {
@@ -90,6 +137,29 @@ struct EighthRow {
       }
     }
     return result;
+  }
+};
+
+// Which channels of a wider row this lane's entries of an EighthRow are.
+template <int head_dim>
+struct EighthChannels {
+  u32 index[EighthRow<head_dim>::per_lane][8];
+
+  // From the list of all head_dim of them.
+  SALE_DEVICE void load(const s32 *list) {
+    using Row = EighthRow<head_dim>;
+#pragma unroll
+    for (int i = 0; i < Row::per_lane; ++i) {
+      if (Row::has(i)) {
+        const Vec16 low = load_global_16(list + s64{8} * Row::chunk(i));
+        const Vec16 high = load_global_16(list + s64{8} * Row::chunk(i) + 4);
+#pragma unroll
+        for (int w = 0; w < 4; ++w) {
+          index[i][w] = low.word[w];
+          index[i][w + 4] = high.word[w];
+        }
+      }
+    }
   }
 };
 

@@ -51,6 +51,12 @@ SALE_DEVICE f32 fma_rn(f32 a, f32 b, f32 c) {
   return r;
 }
 
+SALE_DEVICE f32 sqrt_rn(f32 x) {
+  f32 r;
+  asm("sqrt.rn.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
+
 // max_f32 and min_f32 return the other operand when one is NaN; max_nan returns NaN.
 SALE_DEVICE f32 max_f32(f32 a, f32 b) {
   f32 r;
@@ -114,3 +120,6 @@ SALE_DEVICE s32 count_bits(u32 x) {
   asm("popc.b32 %0, %1;" : "=r"(r) : "r"(x));
   return r;
 }
+
+// Number of the lowest bit that is set; 32 for none.
+SALE_DEVICE s32 lowest_bit(u32 x) { return count_bits(~x & (x - 1)); }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // prepare for the mma.sync family: the threshold T of every query row from its reference keys, and what select needs of
-// Q: codes, scales and θ (docs/numerics.md, sections 3, 5 and 6). One CTA takes one query block.
+// Q: codes, scales and θ (docs/numerics.md, sections 3, 5, 6 and 12). One CTA takes one query block of some query heads
+// of one KV head; each warp takes rows of its own from the keys to the codes.
 #pragma once
 
 #include "args/prepare_args.cuh"
+#include "common/estimator.cuh"
 #include "common/load_tile.cuh"
 #include "common/region.cuh"
 #include "device/cp_async.cuh"
@@ -11,17 +13,24 @@
 #include "device/shared.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
-#include "prepare/query_codes.cuh"
+#include "device/warp.cuh"
+#include "prepare/exact_queries.cuh"
+#include "prepare/float_queries.cuh"
+#include "prepare/integer_queries.cuh"
+#include "prepare/query_rows.cuh"
 #include "prepare/reference_sum.cuh"
 
 template <class Config>
 struct PrepareLayout {
-  static_assert(Config::rows_per_warp * Config::warps == Config::block_q, "a CTA takes one query block");
+  static constexpr int rows = Config::rows_per_warp * Config::warps;
+  static constexpr int heads = rows / Config::block_q; // query heads of a KV head, which share its keys
+  static constexpr int head_groups = (Config::gqa + heads - 1) / heads;
+  static_assert(rows % Config::block_q == 0, "a CTA takes one query block of each of its heads");
+  static_assert(Config::block_q % Config::rows_per_warp == 0, "a warp's rows are of one head");
   static constexpr int row_bytes = Config::head_dim * 2;
-  static constexpr int q_bytes = Config::block_q * row_bytes;
+  static constexpr int q_bytes = rows * row_bytes;
   static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
-  static constexpr int thresholds_bytes = Config::block_q * 4;
-  static constexpr int shared_bytes = q_bytes + Config::stages * tile_bytes + thresholds_bytes;
+  static constexpr int shared_bytes = q_bytes + Config::stages * tile_bytes + rows * 4;
 };
 
 // The reference keys as one ascending list: the blocks before the estimated ones, then those after.
@@ -47,89 +56,150 @@ struct ReferenceRows {
   SALE_DEVICE s32 operator()(s32 row) const { return keys.key(first + row); }
 };
 
-// Leaves T of the query block's rows in shared memory, and Q's rows too (zero past q_len).
+// What one CTA, and within it one warp, works on.
 template <class Config>
-SALE_DEVICE void find_thresholds(const PrepareArgs &args, s32 query_block, s32 head, s64 batch) {
+struct PrepareWork {
+  using Layout = PrepareLayout<Config>;
+
+  s32 query_block;
+  s32 first_row; // of the query block, in the call
+  s64 batch;
+  s32 kv_head;
+  s32 first_head; // of the CTA, in the KV head's group
+  // The warp's:
+  s32 head; // in the KV head's group, which may have fewer
+  s32 row;  // in the query block
+
+  SALE_DEVICE PrepareWork()
+      : query_block(static_cast<s32>(block_x())), first_row(query_block * Config::block_q), batch(block_z()),
+        kv_head(static_cast<s32>(block_y()) / Layout::head_groups),
+        first_head(static_cast<s32>(block_y()) % Layout::head_groups * Layout::heads),
+        head(first_head + shared_row() / Config::block_q), row(shared_row() % Config::block_q) {}
+
+  // The warp's first row among the CTA's.
+  static SALE_DEVICE s32 shared_row() { return static_cast<s32>(thread_index() / 32) * Config::rows_per_warp; }
+  SALE_DEVICE bool has_head() const { return Config::gqa % Layout::heads == 0 || head < Config::gqa; }
+  SALE_DEVICE s32 query_head() const { return kv_head * Config::gqa + head; }
+};
+
+template <class Config>
+SALE_DEVICE void load_queries(const PrepareArgs &args, const PrepareWork<Config> &work) {
+  using Layout = PrepareLayout<Config>;
+  const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * work.batch * args.q.stride_batch;
+#pragma unroll
+  for (int h = 0; h < Layout::heads; ++h) {
+    const s32 head = work.first_head + h;
+    const s32 limit = Config::gqa % Layout::heads == 0 || head < Config::gqa ? args.q_len : 0;
+    load_tile<Config::block_q, Layout::row_bytes, Config::threads>(
+        dynamic_shared_address() + h * Config::block_q * Layout::row_bytes,
+        q + 2 * (work.kv_head * Config::gqa + head) * args.q.stride_head, 2 * args.q.stride_token, limit,
+        ConsecutiveRows{work.first_row});
+  }
+}
+
+// Leaves Q's rows in shared memory, zero past q_len, and of each warp's rows T.
+template <class Config>
+SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Config> &work, u32 thresholds) {
   using Layout = PrepareLayout<Config>;
   constexpr int stages = Config::stages;
   const u32 q_shared = dynamic_shared_address();
   const u32 k_shared = q_shared + Layout::q_bytes;
-  const s32 first_row = query_block * Config::block_q;
-  const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * (batch * args.q.stride_batch + head * args.q.stride_head);
-  const u8 *k = static_cast<const u8 *>(args.k.data) +
-                2 * (batch * args.k.stride_batch + head / Config::gqa * args.k.stride_head);
-  const Region<Config::block_q, Config::block_k> region(query_block, args.q_len, args.kv_len, args.sink, args.window);
+  const u8 *k =
+      static_cast<const u8 *>(args.k.data) + 2 * (work.batch * args.k.stride_batch + work.kv_head * args.k.stride_head);
+  const Region<Config::block_q, Config::block_k> region(work.query_block, args.q_len, args.kv_len, args.sink,
+                                                        args.window);
   const ReferenceKeys keys(region);
+  const auto load_keys = [&](s32 stage, s32 first) {
+    load_tile<Config::keys_per_step, Layout::row_bytes, Config::threads>(
+        k_shared + static_cast<u32>(stage * Layout::tile_bytes), k, 2 * args.k.stride_token, region.visible_keys,
+        ReferenceRows{keys, first});
+    cp_async_commit();
+  };
 
-  load_tile<Config::block_q, Layout::row_bytes, Config::threads>(q_shared, q, 2 * args.q.stride_token, args.q_len,
-                                                                 ConsecutiveRows{first_row});
+  load_queries(args, work);
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) {
-    load_tile<Config::keys_per_step, Layout::row_bytes, Config::threads>(
-        k_shared + i * Layout::tile_bytes, k, 2 * args.k.stride_token, region.visible_keys,
-        ReferenceRows{keys, i * Config::keys_per_step});
-    cp_async_commit();
+    load_keys(i, i * Config::keys_per_step);
   }
-  const s32 warp_row = static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
-  const s32 position = args.kv_len - args.q_len + first_row + warp_row;
+  const s32 warp_row = PrepareWork<Config>::shared_row();
+  const s32 position = args.kv_len - args.q_len + work.first_row + work.row;
   ReferenceSum<Config> sum(q_shared + static_cast<u32>(warp_row * Layout::row_bytes), args.softmax_scale);
   s32 stage = 0;
   for (s32 first = 0; first < keys.count; first += Config::keys_per_step) {
     cp_async_wait<stages - 2>();
     sync_threads(); // this stage has landed for every thread, and every warp has left the previous one
-    const s32 ahead = stage == 0 ? stages - 1 : stage - 1;
-    load_tile<Config::keys_per_step, Layout::row_bytes, Config::threads>(
-        k_shared + static_cast<u32>(ahead * Layout::tile_bytes), k, 2 * args.k.stride_token, region.visible_keys,
-        ReferenceRows{keys, first + (stages - 1) * Config::keys_per_step});
-    cp_async_commit();
-    sum.step(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys, first, position);
+    load_keys(stage == 0 ? stages - 1 : stage - 1, first + (stages - 1) * Config::keys_per_step);
+    if (work.has_head()) {
+      if (first == 0) {
+        sum.load_queries();
+      }
+      sum.step(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys, first, position);
+    }
     stage = stage == stages - 1 ? 0 : stage + 1;
   }
   cp_async_wait<0>();
-  const u32 thresholds = k_shared + stages * Layout::tile_bytes;
-  sum.finish(thresholds + static_cast<u32>(warp_row * 4), load_global_f32(args.tau + head));
-  sync_threads();
+  if (work.has_head()) {
+    sum.finish(thresholds + static_cast<u32>(warp_row * 4), load_global_f32(args.tau + work.query_head()));
+  }
+  sync_warp();
 }
 
-// Grid: (q_blocks, num_q_heads, batch).
+// Stands for the codes of each estimator.
+template <class Config, Estimator estimator>
+struct QueriesOf {
+  using type = IntegerQueries<Config>;
+};
+template <class Config>
+struct QueriesOf<Config, Estimator::exact> {
+  using type = ExactQueries;
+};
+template <class Config>
+struct QueriesOf<Config, Estimator::fp8> {
+  using type = FloatQueries<Config>;
+};
+
+// The warp's rows, and its share of the padding that belongs to no query block.
+template <class Config>
+SALE_DEVICE void write_queries(const PrepareArgs &args, const PrepareWork<Config> &work, u32 thresholds) {
+  using Layout = PrepareLayout<Config>;
+  using Queries = typename QueriesOf<Config, Config::estimator>::type;
+  const s32 block_row = PrepareWork<Config>::shared_row() - work.row; // the head's first row in shared memory
+  const s32 q_padded = ceil_div(args.q_len, 128) * 128;
+  const s32 head = work.query_head();
+  const s64 first = (work.batch * args.num_q_heads + head) * q_padded + work.first_row;
+  QueryRows rows;
+  rows.q = dynamic_shared_address() + static_cast<u32>(block_row * Layout::row_bytes);
+  rows.thresholds = thresholds + static_cast<u32>(block_row * 4);
+  rows.existing = args.q_len - work.first_row;
+  rows.shift_logits = args.shift == nullptr ? 0.0F : div_rn(load_global_f32(args.shift + head), args.softmax_scale);
+  rows.threshold = args.threshold + first;
+  rows.theta = args.theta + first;
+  rows.scale = args.q_scale + first;
+  rows.codes = args.q_codes + first * Queries::code_row_bytes;
+  rows.metadata = args.q_metadata + first * Queries::metadata_words;
+  const Queries queries(args, work.batch, head);
+
+  // The last query block's warps also write the padding behind it.
+  const s32 end = work.query_block == static_cast<s32>(grid_x()) - 1 ? q_padded - work.first_row : Config::block_q;
+#pragma unroll 1
+  for (s32 block = 0; block < end; block += Config::block_q) {
+#pragma unroll 1
+    for (s32 i = 0; i < Config::rows_per_warp; i += 8) {
+      // Eight lanes take the rows r and r + 8 of a slab of 16, and then r + 4 and r + 12.
+      const s32 row = block + work.row + i / 16 * 16 + i % 16 / 2 + static_cast<s32>(lane_index() / 8);
+      queries.write(rows, {row, row + 8});
+    }
+  }
+}
+
+// Grid: (q_blocks, num_kv_heads * head_groups, batch).
 template <class Config>
 SALE_DEVICE void prepare(const PrepareArgs &args) {
   using Layout = PrepareLayout<Config>;
-  const s32 query_block = static_cast<s32>(block_x());
-  const s32 head = static_cast<s32>(block_y());
-  const s64 batch = block_z();
-  find_thresholds<Config>(args, query_block, head, batch);
-
-  const u32 q_shared = dynamic_shared_address();
-  const u32 thresholds = q_shared + Layout::q_bytes + Config::stages * Layout::tile_bytes;
-  const s32 q_padded = ceil_div(args.q_len, 128) * 128;
-  const s32 first_row = query_block * Config::block_q;
-  // The last CTA also writes the padding that belongs to no query block.
-  const s32 rows = query_block == static_cast<s32>(grid_x()) - 1 ? q_padded - first_row : Config::block_q;
-  const s32 existing = args.q_len - first_row;
-  const s64 query_head = batch * args.num_q_heads + head;
-  const s64 kv_head = query_head / Config::gqa;
-  const f32 shift = args.shift == nullptr ? 0.0F : load_global_f32(args.shift + head);
-  const f32 shift_logits = div_rn(shift, args.softmax_scale);
-  if constexpr (Config::estimator == Estimator::exact) {
-    for (s32 row = static_cast<s32>(thread_index()); row < rows; row += Config::threads) {
-      const f32 threshold = row < existing ? load_shared_f32(thresholds + static_cast<u32>(row) * 4) : infinity();
-      store_global_f32(args.threshold + query_head * q_padded + first_row + row, threshold);
-      store_global_f32(args.theta + query_head * q_padded + first_row + row,
-                       row < existing ? sub_rn(threshold, shift_logits) : infinity());
-    }
-  } else {
-    QueryCodes<Config> codes;
-    codes.mean_key.load(args.kbar + kv_head * Config::head_dim);
-    if constexpr (Config::estimator == Estimator::int4) {
-      codes.mean_query.load(args.qbar + query_head * Config::head_dim);
-    }
-    codes.shift_logits = shift_logits;
-    const s64 first = query_head * q_padded + first_row;
-    codes.threshold = args.threshold + first;
-    codes.theta = args.theta + first;
-    codes.scale = args.q_scale + first;
-    codes.codes = args.q_codes + first * Config::code_row_bytes;
-    codes.write(q_shared, thresholds, rows, existing);
+  const u32 thresholds = dynamic_shared_address() + Layout::q_bytes + Config::stages * Layout::tile_bytes;
+  const PrepareWork<Config> work;
+  find_thresholds(args, work, thresholds);
+  if (work.has_head()) {
+    write_queries(args, work, thresholds);
   }
 }

@@ -4,9 +4,12 @@
 #pragma once
 
 #include "common/scores.cuh"
+#include "common/swizzle.cuh"
 #include "device/element.cuh"
+#include "device/ldmatrix.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
+#include "device/mma.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
@@ -16,6 +19,8 @@ class ReferenceSum {
   using Element = typename Config::Element;
   static constexpr int m_tiles = Config::rows_per_warp / 16;
   static constexpr int key_tiles = Config::keys_per_step / 8;
+  static constexpr int k_steps = Config::head_dim / 16;
+  static constexpr bool holds_queries = m_tiles * k_steps <= 16; // as fragments, in 64 registers at most
 
 public:
   // q_shared: the warp's rows of Q.
@@ -31,28 +36,27 @@ public:
     }
   }
 
-  // One tile of keys: keys.key(first), keys.key(first + 1), ..; row_position is the key position of the warp's first
-  // row. A lane holds of each 16x8 tile rows lane/4 and lane/4 + 8, columns 2(lane%4) and 2(lane%4) + 1.
+  // Once Q has landed in shared memory.
+  SALE_DEVICE void load_queries() {
+    if constexpr (holds_queries) {
+#pragma unroll
+      for (int k = 0; k < k_steps; ++k) {
+        load_queries(queries_[k], k);
+      }
+    }
+  }
+
+  // One tile of keys: keys.key(first), keys.key(first + 1), .. ascending; row_position is the key position of the
+  // warp's first row. A lane holds of each 16x8 tile rows lane/4 and lane/4 + 8, columns 2(lane%4) and 2(lane%4) + 1.
   template <class Keys>
   SALE_DEVICE void step(u32 k_shared, const Keys &keys, s32 first, s32 row_position) {
+    if (keys.key(first) > row_position + m_tiles * 16 - 1) {
+      return; // no row sees any
+    }
     f32 scores[m_tiles][key_tiles][4];
-    multiply_queries_and_keys<Element, Config::head_dim>(scores, q_shared_, k_shared);
-    const s32 lane = static_cast<s32>(lane_index());
-#pragma unroll
-    for (int n = 0; n < key_tiles; ++n) {
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const s32 key = keys.key(first + n * 8 + lane % 4 * 2 + c);
-#pragma unroll
-        for (int m = 0; m < m_tiles; ++m) {
-#pragma unroll
-          for (int r = 0; r < 2; ++r) {
-            if (key > row_position + m * 16 + r * 8 + lane / 4) {
-              scores[m][n][2 * r + c] = -infinity();
-            }
-          }
-        }
-      }
+    multiply(scores, k_shared);
+    if (keys.key(first + Config::keys_per_step - 1) > row_position) {
+      hide_later_keys(scores, keys, first, row_position);
     }
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
@@ -86,6 +90,67 @@ public:
   }
 
 private:
+  SALE_DEVICE void load_queries(u32 (&a)[m_tiles][4], int k) const {
+    const typename Swizzle<Config::head_dim * 2>::Lane lane(q_shared_, lane_index() % 16, lane_index() / 16);
+#pragma unroll
+    for (int m = 0; m < m_tiles; ++m) {
+      ldmatrix_x4(a[m], lane.at(m * 16, k * 2));
+    }
+  }
+
+  SALE_DEVICE void multiply(f32 (&scores)[m_tiles][key_tiles][4], u32 k_shared) const {
+    if constexpr (!holds_queries) {
+      multiply_queries_and_keys<Element, Config::head_dim>(scores, q_shared_, k_shared);
+      return;
+    }
+    // Two n8 tiles at once: matrices 0, 1 are the 16-byte halves of keys 0-7, matrices 2, 3 those of keys 8-15.
+    const u32 lane = lane_index();
+    const typename Swizzle<Config::head_dim * 2>::Lane k_lane(k_shared, lane % 8 + lane / 16 * 8, lane / 8 % 2);
+#pragma unroll
+    for (int n = 0; n < key_tiles; n += 2) {
+#pragma unroll
+      for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          scores[m][n][i] = 0.0F;
+          scores[m][n + 1][i] = 0.0F;
+        }
+      }
+#pragma unroll
+      for (int k = 0; k < k_steps; ++k) {
+        u32 b[4];
+        ldmatrix_x4(b, k_lane.at(n * 8, k * 2));
+#pragma unroll
+        for (int m = 0; m < m_tiles; ++m) {
+          mma(Element{}, scores[m][n], queries_[k][m], b[0], b[1]);
+          mma(Element{}, scores[m][n + 1], queries_[k][m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  template <class Keys>
+  static SALE_DEVICE void hide_later_keys(f32 (&scores)[m_tiles][key_tiles][4], const Keys &keys, s32 first,
+                                          s32 row_position) {
+    const s32 lane = static_cast<s32>(lane_index());
+#pragma unroll
+    for (int n = 0; n < key_tiles; ++n) {
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const s32 key = keys.key(first + n * 8 + lane % 4 * 2 + c);
+#pragma unroll
+        for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+          for (int r = 0; r < 2; ++r) {
+            if (key > row_position + m * 16 + r * 8 + lane / 4) {
+              scores[m][n][2 * r + c] = -infinity();
+            }
+          }
+        }
+      }
+    }
+  }
+
   // While no key has been seen the maximum is -inf; any finite base then keeps exp2(-inf - base) = 0 free of NaN.
   static SALE_DEVICE f32 finite(f32 highest) { return highest == -infinity() ? 0.0F : highest; }
 
@@ -109,6 +174,7 @@ private:
   }
 
   u32 q_shared_;
+  u32 queries_[holds_queries ? k_steps : 1][m_tiles][4];
   f32 softmax_scale_;
   f32 scale_log2_;
   f32 max_[m_tiles][2];

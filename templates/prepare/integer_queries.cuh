@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Integer codes, scales and θ of query rows (docs/numerics.md, sections 5 and 6). Eight lanes take the rows r and r + 8
+// of a 16-row slab, which share their int4 scale.
+#pragma once
+
+#include "args/prepare_args.cuh"
+#include "common/codes.cuh"
+#include "common/eighth_row.cuh"
+#include "common/estimator.cuh"
+#include "device/math.cuh"
+#include "device/memory.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+#include "prepare/query_rows.cuh"
+
+template <class Config>
+class IntegerQueries {
+  using Row = EighthRow<Config::head_dim>;
+  using Code = Codes<Config>;
+
+public:
+  static constexpr int code_row_bytes = Config::code_row_bytes;
+  static constexpr int metadata_words = 0; // of a row
+
+  SALE_DEVICE IntegerQueries(const PrepareArgs &args, s64 batch, s64 head) {
+    mean_key_.load(args.kbar + (batch * args.num_q_heads + head) / Config::gqa * Config::head_dim);
+    if constexpr (Config::estimator == Estimator::int4) {
+      mean_query_.load(args.qbar + (batch * args.num_q_heads + head) * Config::head_dim);
+    }
+  }
+
+  SALE_DEVICE void write(const QueryRows &rows, const s32 (&row)[2]) const {
+    Row values[2];
+    f32 amax[2];
+    f32 dot[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      values[r].clear();
+      if (rows.exists(row[r])) {
+        values[r].template load_shared<typename Config::Element>(rows.q, static_cast<u32>(row[r]));
+      }
+      dot[r] = canonical_dot(values[r], mean_key_);
+      if constexpr (Config::estimator == Estimator::int4) {
+        if (rows.exists(row[r])) {
+          values[r].subtract(mean_query_);
+        }
+      }
+      amax[r] = eighth_row_max(values[r].lane_absolute_max());
+    }
+    if constexpr (Config::estimator == Estimator::int4) {
+      amax[0] = max_nan(amax[0], amax[1]);
+      amax[1] = amax[0];
+    }
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      Code::store(rows.codes + static_cast<s64>(row[r]) * Config::code_row_bytes, values[r], amax[r]);
+      if (thread_index() % 8 == 0) {
+        f32 t = infinity();
+        f32 theta = infinity();
+        f32 scale = 0.0F;
+        if (rows.exists(row[r])) {
+          t = rows.threshold_of(row[r]);
+          scale = Code::scale(amax[r]);
+          theta = in_frame(rows.offset(t, dot[r]), scale);
+        }
+        store_global_f32(rows.threshold + row[r], t);
+        store_global_f32(rows.theta + row[r], theta);
+        store_global_f32(rows.scale + row[r], scale);
+      }
+    }
+  }
+
+private:
+  // θ of a row from n, its threshold less the shifts, and its scale.
+  static SALE_DEVICE f32 in_frame(f32 n, f32 scale) {
+    if (scale != 0.0F) {
+      return div_rn(n, scale);
+    }
+    if constexpr (Config::estimator == Estimator::int8) {
+      return n < 0.0F ? -infinity() : (n >= 0.0F ? infinity() : n); // NaN stays NaN
+    } else {
+      return infinity();
+    }
+  }
+
+  Row mean_key_;
+  Row mean_query_; // int4
+};

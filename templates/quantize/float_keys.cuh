@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// One group of 32 keys to e4m3 codes and a power-of-two scale (docs/numerics.md, section 12).
+#pragma once
+
+#include "args/quantize_args.cuh"
+#include "common/codes.cuh"
+#include "common/eighth_row.cuh"
+#include "common/load_tile.cuh"
+#include "common/project.cuh"
+#include "device/cp_async.cuh"
+#include "device/math.cuh"
+#include "device/memory.cuh"
+#include "device/shared.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+#include "device/warp.cuh"
+
+// K' of two keys as the estimate sees it, zero where there is no key.
+template <class Config>
+class FloatKeys {
+  using Element = typename Config::Element;
+  static constexpr int row_bytes = Config::head_dim * 2;
+
+public:
+  // Rows whose channels are picked or mixed pass through shared memory; then a maximum of each warp.
+  static constexpr int staged_bytes = Config::gathered || Config::projected ? 32 * row_bytes : 0;
+  static constexpr int shared_bytes = staged_bytes + 16;
+
+  EighthRow<Config::estimate_dim> rows[2];
+
+  static SALE_DEVICE s64 key(s64 group, int pass) { return group * 32 + s64{16} * pass + thread_index() / 8; }
+
+  SALE_DEVICE void load(const QuantizeArgs &args, s64 group, s64 batch, s64 kv_head) {
+    const u8 *k =
+        static_cast<const u8 *>(args.k.data) + 2 * (batch * args.k.stride_batch + kv_head * args.k.stride_head);
+    const f32 *kbar = args.kbar + (batch * args.num_kv_heads + kv_head) * Config::head_dim;
+    const u32 tile = dynamic_shared_address();
+    if constexpr (Config::gathered || Config::projected) {
+      load_tile<32, row_bytes, Config::threads>(tile, k, 2 * args.k.stride_token, args.kv_len,
+                                                ConsecutiveRows{static_cast<s32>(group * 32)});
+      cp_async_commit();
+    }
+    if constexpr (Config::projected) {
+      cp_async_wait<0>();
+      sync_threads();
+      project<Config, 2>(rows, args.projection + (kv_head * 2 + 1) * Config::estimate_dim * Config::head_dim,
+                         StagedKeys{tile, kbar});
+      clear_missing(args, group);
+    } else if constexpr (Config::gathered) {
+      EighthChannels<Config::estimate_dim> channels;
+      channels.load(args.channels + batch * args.channels_stride + kv_head * Config::estimate_dim);
+      EighthRow<Config::estimate_dim> mean;
+      mean.gather(channels, kbar);
+      cp_async_wait<0>();
+      sync_threads();
+#pragma unroll
+      for (int pass = 0; pass < 2; ++pass) {
+        rows[pass].template gather_shared<Element, Config::head_dim>(channels, tile, 16 * pass + thread_index() / 8);
+        rows[pass].subtract(mean);
+      }
+      clear_missing(args, group);
+    } else {
+      EighthRow<Config::head_dim> mean;
+      mean.load(kbar);
+#pragma unroll
+      for (int pass = 0; pass < 2; ++pass) {
+        rows[pass].clear();
+        if (key(group, pass) < args.kv_len) {
+          rows[pass].template load<Element>(k + 2 * key(group, pass) * args.k.stride_token);
+          rows[pass].subtract(mean);
+        }
+      }
+    }
+  }
+
+private:
+  // Channels d..d+3 of this thread's keys less their mean.
+  struct StagedKeys {
+    u32 tile;
+    const f32 *kbar;
+    SALE_DEVICE void operator()(f32 (&x)[2][4], u32 d) const {
+      const Vec16 mean = load_global_16(kbar + d);
+#pragma unroll
+      for (int pass = 0; pass < 2; ++pass) {
+        load_quad<Element, Config::head_dim>(x[pass], tile, 16 * pass + thread_index() / 8, d);
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          x[pass][c] = sub_rn(x[pass][c], bits_float(mean.word[c]));
+        }
+      }
+    }
+  };
+
+  SALE_DEVICE void clear_missing(const QuantizeArgs &args, s64 group) {
+#pragma unroll
+    for (int pass = 0; pass < 2; ++pass) {
+      if (key(group, pass) >= args.kv_len) {
+        rows[pass].clear();
+      }
+    }
+  }
+};
+
+// The largest n2 of the CTA's keys; `maxima`: four words of shared memory.
+template <int dim>
+SALE_DEVICE f32 largest_norm(const EighthRow<dim> (&rows)[2], u32 maxima) {
+  f32 n2 = max_nan(canonical_dot(rows[0], rows[0]), canonical_dot(rows[1], rows[1]));
+  n2 = max_nan(n2, shuffle_xor(n2, 8));
+  n2 = max_nan(n2, shuffle_xor(n2, 16));
+  if (lane_index() == 0) {
+    store_shared_f32(maxima + thread_index() / 32 * 4, n2);
+  }
+  sync_threads();
+  const Vec16 all = load_shared_16(maxima);
+  return max_nan(max_nan(bits_float(all.word[0]), bits_float(all.word[1])),
+                 max_nan(bits_float(all.word[2]), bits_float(all.word[3])));
+}
+
+template <class Config>
+SALE_DEVICE void quantize_floats(const QuantizeArgs &args) {
+  const s64 group = block_x();
+  const s64 groups = ceil_div(args.kv_len, 32);
+  const s64 padded_groups = ceil_div(static_cast<s32>(groups), 4) * 4;
+  const s64 head = static_cast<s64>(block_z()) * args.num_kv_heads + block_y();
+  FloatKeys<Config> keys;
+  keys.load(args, group, block_z(), block_y());
+  const f32 n2 = largest_norm(keys.rows, dynamic_shared_address() + FloatKeys<Config>::staged_bytes);
+  const f32 power = FloatScale::power(FloatScale::of_keys(n2));
+#pragma unroll
+  for (int pass = 0; pass < 2; ++pass) {
+    const s64 key = FloatKeys<Config>::key(group, pass);
+    if (key < args.kv_len) {
+      store_float_codes(args.codes + (head * args.kv_len + key) * Config::code_row_bytes, keys.rows[pass], power);
+    }
+  }
+  // The last group's CTA also writes the words that pad the scales.
+  const s64 words = group == groups - 1 ? padded_groups - group : 1;
+  if (thread_index() < words) {
+    store_global_4(args.scales + head * padded_groups + group + thread_index(),
+                   thread_index() == 0 ? FloatScale::word_of_keys(n2) : 0);
+  }
+}
