@@ -22,6 +22,7 @@ void add_generate(CLI::App &app, Command &command);
 void add_prewarm(CLI::App &app, Command &command);
 void add_run(CLI::App &app, Command &command);
 void add_cache(CLI::App &app, Command &command);
+void add_calibrate(CLI::App &app, Command &command);
 void add_check(CLI::App &app, Command &command);
 void add_synth(CLI::App &app, Command &command);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Policy options that run and prewarm share: a tau file's policy, then what the command line says.
+// The Policy options that run, prewarm and calibrate share: a policy file's, then what the command line says.
 #pragma once
 
 #include "sale/types.hpp"
@@ -13,9 +13,11 @@ namespace sale::cli {
 
 struct PolicyOptions {
   std::optional<float> tau;
-  std::string tau_file;
+  std::string file;
   std::optional<int> layer;
   std::optional<std::string> estimator;
+  std::optional<int> estimate_dim;
+  bool prune_queries = false;
   std::optional<int> block_q;
   std::optional<int> block_k;
   std::optional<int> sink;
@@ -25,6 +27,9 @@ struct PolicyOptions {
 
   /// Validated against the problem.
   Policy resolve(const Problem &problem) const;
+
+private:
+  bool changes_estimate(const Policy &policy) const;
 };
 
 } // namespace sale::cli

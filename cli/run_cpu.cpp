@@ -13,27 +13,15 @@ namespace sale::cli {
 
 namespace {
 
-reference::Tensors to_tensors(const io::Qkv &qkv) {
-  reference::Tensors tensors;
-  tensors.shape = qkv.shape;
-  tensors.num_q_heads = qkv.problem.num_q_heads;
-  tensors.num_kv_heads = qkv.problem.num_kv_heads;
-  tensors.head_dim = qkv.problem.head_dim;
-  tensors.q = reference::to_floats(qkv.q, qkv.problem.dtype);
-  tensors.k = reference::to_floats(qkv.k, qkv.problem.dtype);
-  tensors.v = reference::to_floats(qkv.v, qkv.problem.dtype);
-  return tensors;
-}
-
-reference::Mask exact_mask(const reference::Tensors &tensors, Policy policy, float scale) {
-  policy.estimator = Estimator::exact;
+reference::Mask exact_mask(const reference::Tensors &tensors, const Policy &calibrated, float scale) {
+  const Policy policy = reference::exact_policy(calibrated);
   return reference::select(tensors, policy, scale, {}, {}, reference::thresholds(tensors, policy, scale).value);
 }
 
 } // namespace
 
 Outcome run_on_cpu(const io::Qkv &qkv, const Policy &policy, bool compare) {
-  const reference::Tensors tensors = to_tensors(qkv);
+  const reference::Tensors tensors = io::to_tensors(qkv);
   reference::Result result = reference::run_sale(qkv.problem, policy, tensors);
   Outcome outcome;
   outcome.device = "cpu";

@@ -128,9 +128,7 @@ private:
   }
 
   reference::Mask exact_mask() {
-    Policy policy = policy_;
-    policy.estimator = Estimator::exact;
-    const Plan plan = engine_.prepare(qkv_.problem, policy);
+    const Plan plan = engine_.prepare(qkv_.problem, reference::exact_policy(policy_));
     const DeviceBuffer workspace(context_, plan.workspace_bytes(qkv_.shape));
     RunArgs args = call_.args(workspace);
     args.mask_out = call_.mask_address();

@@ -18,13 +18,13 @@ DType parse_dtype(const std::string &name) {
 }
 
 Estimator parse_estimator(const std::string &name) {
-  for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::int4}) {
+  for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::int4, Estimator::fp8}) {
     if (name == to_string(estimator)) {
       return estimator;
     }
   }
   throw Error(ErrorKind::invalid_argument,
-              fmt::format("unknown estimator {:?}; supported are exact, int8 and int4", name));
+              fmt::format("unknown estimator {:?}; supported are exact, int8, int4 and fp8", name));
 }
 
 } // namespace sale::io

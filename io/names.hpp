@@ -11,7 +11,7 @@ namespace sale::io {
 /// "bf16", "bfloat16", "f16", "fp16", "float16"; throws Error(invalid_argument).
 DType parse_dtype(const std::string &name);
 
-/// "exact", "int8", "int4"; throws Error(invalid_argument).
+/// "exact", "int8", "int4", "fp8"; throws Error(invalid_argument).
 Estimator parse_estimator(const std::string &name);
 
 } // namespace sale::io

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Calibrated thresholds of a whole model: YAML with schema, model, policy{...}, tau[layer][head], shift[layer][head].
+// The policy of a whole model, layer by layer, as `sale calibrate` writes it (docs/calibrate.md). YAML: schema, model,
+// policy{...}, layers[], tau[layer][query head], shift[layer][query head], channels[layer][KV head][entry].
 #pragma once
 
 #include "sale/types.hpp"
@@ -11,17 +12,22 @@
 
 namespace sale::io {
 
-struct TauFile {
+struct PolicyFile {
   std::string file_name;
   std::string model;
-  Policy policy; ///< what the file's `policy` says, defaults elsewhere; no per-head values
+  Policy policy;           ///< what the file's `policy` says, defaults elsewhere; no per-head values
+  std::vector<int> layers; ///< the model's layer that each row below is of
   std::vector<std::vector<float>> tau;
-  std::vector<std::vector<float>> shift; ///< empty = 0 everywhere
+  std::vector<std::vector<float>> shift;               ///< empty = 0 everywhere
+  std::vector<std::vector<std::vector<int>>> channels; ///< empty = all, or by energy in each call
 };
 
-TauFile load_tau_file(const std::filesystem::path &path);
+PolicyFile load_policy_file(const std::filesystem::path &path);
 
 /// The policy of one layer. `layer` may be left out when the file has only one.
-Policy layer_policy(const TauFile &file, std::optional<int> layer, const Problem &problem);
+Policy layer_policy(const PolicyFile &file, std::optional<int> layer, const Problem &problem);
+
+/// What load_policy_file reads; every line of `comment` becomes a YAML comment at the top.
+std::string policy_file_text(const PolicyFile &file, const std::string &comment);
 
 } // namespace sale::io

@@ -2,6 +2,7 @@
 #include "io/qkv.hpp"
 
 #include "io/safetensors.hpp"
+#include "reference/element.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
@@ -93,6 +94,7 @@ Qkv load_qkv(const std::filesystem::path &path) {
   qkv.problem.num_q_heads = static_cast<int>(q.shape[1]);
   qkv.problem.num_kv_heads = static_cast<int>(k.shape[1]);
   qkv.problem.softmax_scale = read_softmax_scale(file);
+  qkv.metadata = file.header().metadata;
   qkv.shape.batch = static_cast<int>(q.shape[0]);
   qkv.shape.q_len = static_cast<int>(q.shape[2]);
   qkv.shape.kv_len = static_cast<int>(k.shape[2]);
@@ -106,6 +108,16 @@ Qkv load_qkv(const std::filesystem::path &path) {
   qkv.k = read_tensor(file, k);
   qkv.v = read_tensor(file, v);
   return qkv;
+}
+
+reference::Tensors to_tensors(const Qkv &qkv) {
+  return {qkv.shape,
+          qkv.problem.num_q_heads,
+          qkv.problem.num_kv_heads,
+          qkv.problem.head_dim,
+          reference::to_floats(qkv.q, qkv.problem.dtype),
+          reference::to_floats(qkv.k, qkv.problem.dtype),
+          reference::to_floats(qkv.v, qkv.problem.dtype)};
 }
 
 void write_result(const std::filesystem::path &path, const Problem &problem, const Shape &shape,

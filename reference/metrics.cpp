@@ -119,6 +119,16 @@ double hit_share(double found, double wanted) {
   return wanted > 0.0 ? std::clamp(found / wanted, 0.0, 1.0) : 1.0;
 }
 
+Policy exact_policy(Policy policy) {
+  policy.estimator = Estimator::exact;
+  policy.estimate_dim = 0;
+  policy.channels.clear();
+  policy.projection.clear();
+  policy.prune_queries = false;
+  policy.shift_per_head.clear();
+  return policy;
+}
+
 std::vector<double> hit_mass(const Tensors &tensors, const Policy &policy, float scale, const Mask &mask,
                              const Mask &exact_mask) {
   const Mask exact = outside_reference(exact_mask, policy, tensors.shape);

@@ -34,6 +34,9 @@ Recall recall(const std::vector<float> &lse, const std::vector<float> &lse_dense
 /// `found` of the mass `wanted`: 1 if nothing is wanted; NaN counts as nothing found.
 double hit_share(double found, double wanted);
 
+/// The policy whose mask is "the exact mask" of a policy: the exact estimator, no shift.
+Policy exact_policy(Policy policy);
+
 /// [num_q_heads]: dense mass in (kept by the exact mask and by `mask`, outside R) / (kept by the exact mask, outside
 /// R), 1 if the latter is nothing.
 std::vector<double> hit_mass(const Tensors &tensors, const Policy &policy, float scale, const Mask &mask,

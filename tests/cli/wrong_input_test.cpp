@@ -19,15 +19,15 @@ struct WrongInput {
 
 const std::vector<WrongInput> wrong_inputs = {
     // Usage
-    {"no subcommand", "", 2, "say what to do: info, generate, prewarm, run, check or cache"},
+    {"no subcommand", "", 2, "say what to do: info, generate, prewarm, run, calibrate, check, "},
     {"unknown subcommand", "tune", 2, "was not expected: tune"},
     {"unknown cache command", "cache shrink", 2, "A subcommand is required"},
     {"unknown option", "run --qkv @/good --frobnicate", 2, "--frobnicate"},
     {"missing required option", "run", 2, "--qkv is required"},
     {"number that is none", "run --qkv @/good --tau much", 2, "--tau"},
     {"unknown device", "run --qkv @/good --device gpu0", 2, "unknown device \"gpu0\""},
-    {"tau and tau file", "run --qkv @/good --tau 1 --tau-file @/tau.yaml", 2, "--tau excludes --tau-file"},
-    {"layer without tau file", "run --qkv @/good --layer 3", 2, "--layer requires --tau-file"},
+    {"tau and tau file", "run --qkv @/good --tau 1 --tau-file @/tau.yaml", 2, "--tau excludes --policy-file"},
+    {"layer without tau file", "run --qkv @/good --layer 3", 2, "--layer requires --policy-file"},
     {"negative jobs", "prewarm --arch sm_90 --model qwen3-8b --jobs -1", 2, "--jobs"},
     // Input tensors
     {"missing file", "run --qkv @/none", 2, "there is no such file"},

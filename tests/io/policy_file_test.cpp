@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "io/tau_file.hpp"
+#include "io/policy_file.hpp"
 #include "tests/io/support.hpp"
 
 namespace sale::io {
@@ -18,8 +18,8 @@ shift:
 
 std::string refusal(const std::string &text) {
   const TemporaryFolder folder;
-  const auto path = write_file(folder, "tau.yaml", text);
-  return message_of([&] { load_tau_file(path); });
+  const auto path = write_file(folder, "policy.yaml", text);
+  return message_of([&] { load_policy_file(path); });
 }
 
 Problem two_heads() {
@@ -29,9 +29,9 @@ Problem two_heads() {
   return problem;
 }
 
-TEST(TauFile, a_layer_gives_policy_thresholds_and_shifts) {
+TEST(PolicyFile, a_layer_gives_policy_thresholds_and_shifts) {
   const TemporaryFolder folder;
-  const TauFile file = load_tau_file(write_file(folder, "tau.yaml", good));
+  const PolicyFile file = load_policy_file(write_file(folder, "policy.yaml", good));
   EXPECT_EQ(file.model, "test");
   const Policy policy = layer_policy(file, 1, two_heads());
   EXPECT_EQ(policy.estimator, Estimator::int4);
@@ -43,45 +43,45 @@ TEST(TauFile, a_layer_gives_policy_thresholds_and_shifts) {
   EXPECT_EQ(policy.shift_per_head, (std::vector<float>{0.25F, -0.5F}));
 }
 
-TEST(TauFile, one_layer_needs_no_layer_number_and_no_policy) {
+TEST(PolicyFile, one_layer_needs_no_layer_number_and_no_policy) {
   const TemporaryFolder folder;
-  const TauFile file = load_tau_file(write_file(folder, "tau.yaml", "schema: 1\ntau: [[0.1, 0.2]]\n"));
+  const PolicyFile file = load_policy_file(write_file(folder, "policy.yaml", "schema: 1\ntau: [[0.1, 0.2]]\n"));
   const Policy policy = layer_policy(file, std::nullopt, two_heads());
   EXPECT_EQ(policy.tau_per_head, (std::vector<float>{0.1F, 0.2F}));
   EXPECT_TRUE(policy.shift_per_head.empty());
   EXPECT_EQ(policy.block_k, Policy().block_k);
 }
 
-TEST(TauFile, a_layer_or_head_count_that_does_not_fit_is_refused) {
+TEST(PolicyFile, a_layer_or_head_count_that_does_not_fit_is_refused) {
   const TemporaryFolder folder;
-  const TauFile file = load_tau_file(write_file(folder, "tau.yaml", good));
+  const PolicyFile file = load_policy_file(write_file(folder, "policy.yaml", good));
   expect_contains(message_of([&] { layer_policy(file, std::nullopt, two_heads()); }), "say which one with --layer");
-  expect_contains(message_of([&] { layer_policy(file, 2, two_heads()); }), "the file has layers 0 to 1");
+  expect_contains(message_of([&] { layer_policy(file, 2, two_heads()); }), "the file has the layers 0, 1");
   expect_contains(message_of([&] { layer_policy(file, -1, two_heads()); }), "there is no layer -1");
   expect_contains(message_of([&] { layer_policy(file, 0, Problem()); }), "for 2 query heads, but the input has 32");
 }
 
-TEST(TauFile, mistakes_are_refused_with_their_line) {
-  expect_contains(refusal("schema: 2\ntau: [[1]]\n"), "tau.yaml:1: schema 2 is not known");
+TEST(PolicyFile, mistakes_are_refused_with_their_line) {
+  expect_contains(refusal("schema: 2\ntau: [[1]]\n"), "policy.yaml:1: schema 2 is not known");
   expect_contains(refusal("tau: [[1]]\n"), R"(the key "schema" is missing)");
   expect_contains(refusal("schema: 1\n"), R"(the key "tau" is missing)");
-  expect_contains(refusal("schema: 1\ntua: [[1]]\n"), R"(tau.yaml:2: unknown key "tua"; known are)");
+  expect_contains(refusal("schema: 1\ntua: [[1]]\n"), R"(policy.yaml:2: unknown key "tua"; known are)");
   expect_contains(refusal("schema: 1\ntau: [[1]]\ntau: [[1]]\n"), R"("tau" is given twice)");
-  expect_contains(refusal("schema: 1\ntau: 0.004\n"), "tau.yaml:2: tau must be a list");
+  expect_contains(refusal("schema: 1\ntau: 0.004\n"), "policy.yaml:2: tau must be a list");
   expect_contains(refusal("schema: 1\ntau: [0.004]\n"), "tau[0] must be a list");
-  expect_contains(refusal("schema: 1\ntau:\n- [0.1, x]\n"), "tau.yaml:3: tau[0][1] must be a number");
-  expect_contains(refusal("schema: 1\ntau:\n- [0.1]\n- [.nan]\n"), "tau.yaml:4: tau[1][0] is nan");
+  expect_contains(refusal("schema: 1\ntau:\n- [0.1, x]\n"), "policy.yaml:3: tau[0][1] must be a number");
+  expect_contains(refusal("schema: 1\ntau:\n- [0.1]\n- [.nan]\n"), "policy.yaml:4: tau[1][0] is nan");
   expect_contains(refusal("schema: 1\ntau: [[-1]]\n"), "must be a finite number >= 0");
-  expect_contains(refusal("schema: 1\ntau:\n- [1, 2]\n- [1]\n"), "tau.yaml:4: tau[1] has 1 heads, but tau[0] has 2");
+  expect_contains(refusal("schema: 1\ntau:\n- [1, 2]\n- [1]\n"), "policy.yaml:4: tau[1] has 1 heads, but tau[0] has 2");
   expect_contains(refusal("schema: 1\ntau: [[1]]\nshift: [[.inf]]\n"), "shift[0][0] is inf");
   expect_contains(refusal("schema: 1\ntau: [[1]]\nshift: [[1], [1]]\n"), "shift has 2 layers of 1 heads");
   expect_contains(refusal("schema: 1\npolicy: {estimator: int2}\ntau: [[1]]\n"), "unknown estimator \"int2\"");
-  expect_contains(refusal("schema: 1\npolicy:\n  sink: many\ntau: [[1]]\n"), "tau.yaml:3: sink must be a whole number");
+  expect_contains(refusal("schema: 1\npolicy:\n  sink: many\ntau: [[1]]\n"), "policy.yaml:3: sink must be a whole number");
   expect_contains(refusal("schema: [1\n"), "not valid YAML");
   expect_contains(refusal("- 1\n"), "expected a map with the keys schema");
 }
 
-TEST(TauFile, nesting_thousands_deep_is_refused) {
+TEST(PolicyFile, nesting_thousands_deep_is_refused) {
   expect_contains(refusal("schema: 1\ntau: " + std::string(100000, '[')), "not valid YAML");
 }
 

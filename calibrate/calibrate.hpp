@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calibration of one layer: static channels and the threshold shift of every query head, from captured Q, K and V, and
+// what they give on rows that they were not made from.
+#pragma once
+
+#include "calibrate/shift.hpp"
+#include "reference/tensors.hpp"
+#include "sale/types.hpp"
+
+#include <limits>
+#include <vector>
+
+namespace sale {
+
+struct CalibrationGoal {
+  Policy policy;           ///< Its channels are kept if it has any; its shift is where judging starts from.
+  float softmax_scale = 0; ///< > 0
+  double hit_mass = 0.99;
+  float least_shift = -std::numeric_limits<float>::infinity(); ///< No shift below this, in nats.
+};
+
+struct HeadCalibration {
+  Shift shift;
+  Figures before; ///< On the judging part, with the policy's own shift.
+  Figures after;  ///< With `shift`.
+};
+
+struct LayerCalibration {
+  Policy policy; ///< The goal's, with shift_per_head and channels filled in.
+  std::vector<HeadCalibration> heads;
+};
+
+/// Calibrates on `samples` and judges on `judges`, which have the same heads. No judges: query blocks with an even
+/// index calibrate, the others judge. Throws Error(invalid_argument) when the samples are too short or do not fit
+/// together.
+LayerCalibration calibrate_layer(const CalibrationGoal &goal, const std::vector<reference::Tensors> &samples,
+                                 const std::vector<reference::Tensors> &judges = {});
+
+} // namespace sale

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+// sale calibrate: threshold shifts (and channels) that make a cheap estimate keep what the exact one keeps, from
+// captured Q, K and V, judged on rows that they were not made from, written as a policy file.
+#include "cli/command.hpp"
+#include "cli/output.hpp"
+#include "cli/policy_options.hpp"
+#include "cli/text.hpp"
+
+#include "calibrate/calibrate.hpp"
+#include "io/policy_file.hpp"
+#include "io/qkv.hpp"
+#include "reference/tensors.hpp"
+#include "sale/error.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <memory>
+
+namespace sale::cli {
+
+namespace {
+
+struct CalibrateOptions {
+  std::vector<std::string> files;
+  std::vector<std::string> judges;
+  std::string output;
+  double hit_mass = 0.99;
+  std::optional<float> least_shift;
+  PolicyOptions policy;
+  std::string json;
+  CLI::Option *json_option = nullptr;
+
+  bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
+};
+
+/// One layer's files.
+struct Layer {
+  std::vector<std::string> files;
+  std::vector<std::string> judges;
+};
+
+struct CalibratedLayer {
+  int layer = 0;
+  LayerCalibration calibration;
+};
+
+[[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
+
+std::optional<int> layer_of(const io::Qkv &qkv) {
+  const auto found = qkv.metadata.find("layer");
+  if (found == qkv.metadata.end()) {
+    return std::nullopt;
+  }
+  int layer = 0;
+  const std::string &text = found->second;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), layer);
+  return code == std::errc() && stop == text.data() + text.size() && layer >= 0 ? std::optional(layer) : std::nullopt;
+}
+
+/// Files by layer: what their metadata says, else each file is one layer, in the order given.
+std::map<int, std::vector<std::string>> by_layer(const std::vector<std::string> &files) {
+  std::map<int, std::vector<std::string>> layers;
+  int unnamed = 0;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::optional<int> layer = layer_of(io::load_qkv(files[i]));
+    unnamed += layer ? 0 : 1;
+    layers[layer.value_or(static_cast<int>(i))].push_back(files[i]);
+  }
+  if (unnamed != 0 && unnamed != static_cast<int>(files.size())) {
+    refuse("some files say in their metadata which layer they are of and some do not; give files of one kind");
+  }
+  return layers;
+}
+
+std::map<int, Layer> sort_files(const CalibrateOptions &options) {
+  std::map<int, Layer> layers;
+  for (auto &[layer, files] : by_layer(options.files)) {
+    layers[layer].files = std::move(files);
+  }
+  for (auto &[layer, files] : by_layer(options.judges)) {
+    if (layers.count(layer) == 0) {
+      refuse(fmt::format("{} judges layer {}, which no file calibrates", files.front(), layer));
+    }
+    layers[layer].judges = std::move(files);
+  }
+  for (const auto &[layer, files] : layers) {
+    if (!options.judges.empty() && files.judges.empty()) {
+      refuse(fmt::format("no file judges layer {}; give one with --judge, or no --judge at all", layer));
+    }
+  }
+  return layers;
+}
+
+/// The problem of the first file; all the others must have the same, or their shifts would mean something else.
+std::vector<reference::Tensors> load(const std::vector<std::string> &files, std::optional<Problem> &problem) {
+  std::vector<reference::Tensors> inputs;
+  for (const std::string &file : files) {
+    const io::Qkv qkv = io::load_qkv(file);
+    if (!problem) {
+      problem = qkv.problem;
+    }
+    if (effective_softmax_scale(qkv.problem) != effective_softmax_scale(*problem)) {
+      refuse(fmt::format("{}: its softmax scale {} is not the {} of the other files", file,
+                         effective_softmax_scale(qkv.problem), effective_softmax_scale(*problem)));
+    }
+    inputs.push_back(io::to_tensors(qkv));
+  }
+  return inputs;
+}
+
+CalibratedLayer calibrate(const CalibrateOptions &options, int layer, const Layer &files) {
+  std::optional<Problem> problem;
+  const std::vector<reference::Tensors> samples = load(files.files, problem);
+  const std::vector<reference::Tensors> judges = load(files.judges, problem);
+  PolicyOptions policy = options.policy;
+  if (!policy.file.empty() && !policy.layer) {
+    policy.layer = layer;
+  }
+  CalibrationGoal goal;
+  goal.policy = policy.resolve(*problem);
+  goal.softmax_scale = effective_softmax_scale(*problem);
+  goal.hit_mass = options.hit_mass;
+  goal.least_shift = options.least_shift.value_or(goal.least_shift);
+  return {layer, calibrate_layer(goal, samples, judges)};
+}
+
+std::string layer_text(const CalibratedLayer &layer) {
+  Table table({"layer", "head", "shift", "hit mass", "with shift", "density", "with shift", "exact"});
+  for (std::size_t h = 0; h < layer.calibration.heads.size(); ++h) {
+    const HeadCalibration &head = layer.calibration.heads[h];
+    table.add({std::to_string(layer.layer), std::to_string(h),
+               fmt::format("{:+.3f}{}", head.shift.nats, head.shift.reached ? "" : " (not enough)"),
+               fmt::format("{:.4f}", head.before.hit_mass()), fmt::format("{:.4f}", head.after.hit_mass()),
+               fmt::format("{:.4f}", head.before.density()), fmt::format("{:.4f}", head.after.density()),
+               fmt::format("{:.4f}", head.before.exact_density())});
+  }
+  return table.text();
+}
+
+struct Summary {
+  Figures before;
+  Figures after;
+  double least_before = 1;
+  double least_after = 1;
+  int heads = 0;
+  int reached = 0; ///< Heads with hit mass at the goal or above, on the judging part.
+};
+
+Summary summarise(const std::vector<CalibratedLayer> &layers, double goal) {
+  Summary all;
+  for (const CalibratedLayer &layer : layers) {
+    for (const HeadCalibration &head : layer.calibration.heads) {
+      all.before += head.before;
+      all.after += head.after;
+      all.least_before = std::min(all.least_before, head.before.hit_mass());
+      all.least_after = std::min(all.least_after, head.after.hit_mass());
+      ++all.heads;
+      all.reached += head.after.hit_mass() >= goal ? 1 : 0;
+    }
+  }
+  return all;
+}
+
+std::string summary_text(const Summary &all, double goal) {
+  return fmt::format(
+      "all heads: hit mass {:.4f}, least {:.4f}; with shift {:.4f}, least {:.4f}; {} of {} heads reach {}\n"
+      "density {:.4f}; with shift {:.4f}; exact mask {:.4f}\n",
+      all.before.hit_mass(), all.least_before, all.after.hit_mass(), all.least_after, all.reached, all.heads, goal,
+      all.before.density(), all.after.density(), all.before.exact_density());
+}
+
+nlohmann::ordered_json figures_json(const Figures &figures) {
+  return {{"hit_mass", figures.hit_mass()},
+          {"density", figures.density()},
+          {"kept_share", figures.kept_share()},
+          {"wanted_blocks", figures.wanted}};
+}
+
+std::string report_json(const std::vector<CalibratedLayer> &layers, const CalibrateOptions &options) {
+  nlohmann::ordered_json json = {
+      {"schema", 1}, {"goal", options.hit_mass}, {"layers", nlohmann::ordered_json::array()}};
+  for (const CalibratedLayer &layer : layers) {
+    nlohmann::ordered_json heads = nlohmann::ordered_json::array();
+    for (const HeadCalibration &head : layer.calibration.heads) {
+      heads.push_back({{"shift", head.shift.nats},
+                       {"reached", head.shift.reached},
+                       {"exact_density", head.before.exact_density()},
+                       {"before", figures_json(head.before)},
+                       {"after", figures_json(head.after)}});
+    }
+    json["layers"].push_back({{"layer", layer.layer}, {"heads", std::move(heads)}});
+  }
+  return json_text(json);
+}
+
+io::PolicyFile policy_file(const std::vector<CalibratedLayer> &layers, const std::string &model) {
+  io::PolicyFile file;
+  file.model = model;
+  file.policy = layers.front().calibration.policy;
+  for (const CalibratedLayer &layer : layers) {
+    const Policy &policy = layer.calibration.policy;
+    const std::size_t heads = layer.calibration.heads.size();
+    file.layers.push_back(layer.layer);
+    file.tau.push_back(policy.tau_per_head.empty() ? std::vector<float>(heads, policy.tau) : policy.tau_per_head);
+    file.shift.push_back(policy.shift_per_head);
+    if (!policy.channels.empty()) {
+      std::vector<std::vector<int>> channels;
+      for (auto first = policy.channels.begin(); first != policy.channels.end(); first += policy.estimate_dim) {
+        channels.emplace_back(first, first + policy.estimate_dim);
+      }
+      file.channels.push_back(std::move(channels));
+    }
+  }
+  return file;
+}
+
+int run_calibrate(const CalibrateOptions &options) {
+  if (!(options.hit_mass > 0.0 && options.hit_mass <= 1.0)) {
+    refuse(fmt::format("--hit-mass {} must be above 0 and at most 1", options.hit_mass));
+  }
+  if (options.least_shift && !std::isfinite(*options.least_shift)) {
+    refuse(fmt::format("--least-shift {} must be a finite number of nats", *options.least_shift));
+  }
+  require_writable_path(options.output);
+  if (!options.json.empty() && options.json != "-") {
+    require_writable_path(options.json);
+  }
+  const std::map<int, Layer> files = sort_files(options);
+  const auto metadata = io::load_qkv(options.files.front()).metadata;
+  const auto model = metadata.find("model");
+  std::vector<CalibratedLayer> layers;
+  for (const auto &[layer, of_layer] : files) {
+    layers.push_back(calibrate(options, layer, of_layer));
+    if (layers.size() > 1 && layers.back().calibration.heads.size() != layers.front().calibration.heads.size()) {
+      refuse(fmt::format("layer {} has {} query heads, but layer {} has {}", layer,
+                         layers.back().calibration.heads.size(), layers.front().layer,
+                         layers.front().calibration.heads.size()));
+    }
+    if (!options.json_to_stdout()) {
+      fmt::print("{}", layer_text(layers.back()));
+      std::fflush(stdout);
+    }
+  }
+  const std::string summary = summary_text(summarise(layers, options.hit_mass), options.hit_mass);
+  const std::string judged = options.judges.empty() ? "even query blocks calibrate, odd ones judge"
+                                                    : fmt::format("judged on {}", fmt::join(options.judges, ", "));
+  const std::string comment = fmt::format("sale calibrate, hit mass >= {}: {}; {}\n{}", options.hit_mass,
+                                          fmt::join(options.files, ", "), judged, summary);
+  write_text(options.output,
+             io::policy_file_text(policy_file(layers, model == metadata.end() ? "" : model->second), comment));
+  if (options.json_option->count() > 0) {
+    write_text(options.json, report_json(layers, options));
+  }
+  if (!options.json_to_stdout()) {
+    fmt::print("{}wrote {}; use it with sale run --policy-file {}\n", summary, options.output, options.output);
+  }
+  return exit_ok;
+}
+
+} // namespace
+
+void add_calibrate(CLI::App &app, Command &command) {
+  auto options = std::make_shared<CalibrateOptions>();
+  CLI::App *sub = app.add_subcommand(
+      "calibrate",
+      "Find the threshold shifts (and channels) with which a cheap estimate keeps what the exact one keeps");
+  sub->add_option("files", options->files,
+                  "Safetensors with q, k and v; the metadata's layer says of which layer, else one file per layer")
+      ->required();
+  sub->add_option("-o,--output", options->output, "The policy file to write")->required();
+  sub->add_option("--judge", options->judges,
+                  "Other files to judge on (default: every second query block of the files themselves)");
+  sub->add_option("--hit-mass", options->hit_mass, "Share of the exact mask's attention that must be kept, per head")
+      ->capture_default_str();
+  sub->add_option("--least-shift", options->least_shift,
+                  "No shift below this, in nats; 0 never keeps less than the estimate itself (default: none)");
+  options->policy.add_to(*sub);
+  options->json_option =
+      sub->add_option("--json", options->json, "Machine-readable report, to a file or standard output")
+          ->expected(0, 1)
+          ->type_name("[FILE]");
+  sub->callback([&command, options] { command = [options] { return run_calibrate(*options); }; });
+}
+
+} // namespace sale::cli
