@@ -19,7 +19,6 @@ namespace sale::bench {
 namespace {
 
 constexpr std::uint64_t mask_seed = 1;
-constexpr int calls_in_a_row = 100;
 
 // Writes over what earlier calls left in the L2 cache.
 class CacheFlush {
@@ -56,13 +55,17 @@ public:
     for (const Policy &policy : policies) {
       sale.push_back(add(policy));
     }
+    // One of the plans above attends in the same way, unless all are fp8.
+    const auto attends_in = [&](bool fp8) {
+      return std::find_if(sale.begin(), sale.end(), [&](const Candidate &c) { return c.policy.fp8_attend == fp8; });
+    };
+    const auto plain_attend = attends_in(false);
+    const auto fp8_attend = attends_in(true);
     Policy plain = policies.front();
     plain.fp8_attend = false;
-    dense.push_back(add(plain));
-    for (const Policy &policy : policies) {
-      if (policy.fp8_attend && dense.size() == 1) {
-        dense.push_back(add(policy));
-      }
+    dense.push_back(plain_attend == sale.end() ? add(plain) : *plain_attend);
+    if (fp8_attend != sale.end()) {
+      dense.push_back(*fp8_attend);
     }
     const bool needs_exact = std::any_of(settings.masks.begin(), settings.masks.end(),
                                          [](const MaskRequest &mask) { return !mask.density; });
@@ -70,7 +73,7 @@ public:
       Policy policy = parse_estimate("exact", plain);
       exact.push_back(add(policy));
     }
-    if (settings.call_costs) {
+    if (settings.calls_in_a_row > 0) {
       Policy policy = policies.front();
       policy.dense_below = std::numeric_limits<int>::max();
       falls_back.push_back(add(policy));
@@ -125,7 +128,7 @@ public:
       }
     }
     section_.gpu = monitor.stop();
-    if (settings_.call_costs) {
+    if (settings_.calls_in_a_row > 0) {
       measure_calls();
     }
   }
@@ -227,6 +230,7 @@ private:
   }
 
   void measure_calls() {
+    section_.calls_in_a_row = settings_.calls_in_a_row;
     struct Kind {
       std::string what;
       std::function<void()> call;
@@ -246,14 +250,14 @@ private:
         using Clock = std::chrono::steady_clock;
         watch_.start();
         const auto begin = Clock::now();
-        for (int call = 0; call < calls_in_a_row; ++call) {
+        for (int call = 0; call < settings_.calls_in_a_row; ++call) {
           kinds[i].call();
         }
         const std::chrono::duration<double, std::micro> host = Clock::now() - begin;
         const double device_ms = watch_.stop();
         if (round >= 0) {
-          section_.calls[i].host_us.add(host.count() / calls_in_a_row);
-          section_.calls[i].device_us.add(1e3 * device_ms / calls_in_a_row);
+          section_.calls[i].host_us.add(host.count() / settings_.calls_in_a_row);
+          section_.calls[i].device_us.add(1e3 * device_ms / settings_.calls_in_a_row);
         }
       }
     }

@@ -26,7 +26,7 @@ struct Settings {
   int rounds = 20;
   int warmups = 3;             ///< Rounds before those, not counted.
   std::size_t flush_bytes = 0; ///< Written before each measurement, so that the L2 cache is cold; 0 = left warm.
-  bool call_costs = false;
+  int calls_in_a_row = 0;      ///< How many to count a call's cost by; 0 = not at all.
 
   /// Called before each counted round; may be empty.
   std::function<void(const Section &, int round)> before_round;

@@ -47,7 +47,7 @@ struct Row {
   std::string name() const;
 };
 
-/// 100 calls after one another.
+/// Calls after one another.
 struct CallCost {
   std::string what;
   Samples host_us;   ///< Of the calling thread, per call.
@@ -62,6 +62,7 @@ struct Section {
   std::size_t device_bytes = 0;
   std::string left_out; ///< Why nothing was measured, if so.
   std::vector<Row> rows;
+  int calls_in_a_row = 0;
   std::vector<CallCost> calls;
   GpuLog gpu; ///< While it was measured.
 

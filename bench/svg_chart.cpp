@@ -21,7 +21,7 @@ constexpr double left = 80;
 constexpr double top = 56;
 constexpr double plot_height = 380;
 constexpr double legend_gap = 24;
-constexpr double legend_width = 220;
+constexpr double legend_width = 270;
 
 std::string escaped(std::string_view text) {
   std::string result;
@@ -62,7 +62,9 @@ public:
 
   void titles(const std::string &title, const std::string &x_label, const std::string &y_label) {
     text(left, 28, "start", title, " font-size=\"16\" font-weight=\"bold\"");
-    text((left + right()) / 2, base() + bottom_ - 12, "middle", x_label);
+    if (!x_label.empty()) {
+      text((left + right()) / 2, base() + bottom_ - 12, "middle", x_label);
+    }
     const double middle = top + plot_height / 2;
     text(20, middle, "middle", y_label, fmt::format(" transform=\"rotate(-90 20 {:.1f})\"", middle));
   }

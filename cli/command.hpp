@@ -17,6 +17,7 @@ inline constexpr int exit_check_not_met = 3;
 /// What the parsed command line asks for; returns the exit code.
 using Command = std::function<int()>;
 
+void add_bench(CLI::App &app, Command &command);
 void add_info(CLI::App &app, Command &command);
 void add_generate(CLI::App &app, Command &command);
 void add_prewarm(CLI::App &app, Command &command);

@@ -93,6 +93,7 @@ int main(int argc, char **argv) {
   sale::cli::add_run(app, command);
   sale::cli::add_calibrate(app, command);
   sale::cli::add_check(app, command);
+  sale::cli::add_bench(app, command);
   sale::cli::add_synth(app, command);
   sale::cli::add_cache(app, command);
 
@@ -105,7 +106,7 @@ int main(int argc, char **argv) {
     return sale::cli::exit_bad_input;
   }
   if (!command) {
-    fmt::print(stderr, "sale: say what to do: info, generate, prewarm, run, calibrate, check, synth or cache; see sale --help\n");
+    fmt::print(stderr, "sale: say what to do: info, generate, prewarm, run, calibrate, check, bench, synth or cache; see sale --help\n");
     return sale::cli::exit_bad_input;
   }
   return flush_output(execute(command, verbose));
