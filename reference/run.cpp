@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "reference/run.hpp"
 
+#include "reference/attend_fp8.hpp"
 #include "reference/means.hpp"
 #include "reference/quantize_fp8.hpp"
+#include "reference/region.hpp"
+#include "reference/second_filter.hpp"
 #include "reference/select.hpp"
 #include "sale/error.hpp"
 
@@ -37,42 +40,77 @@ void check(const Problem &problem, const Tensors &tensors) {
   }
 }
 
+Mask every_visible_block(const Policy &policy, const Tensors &tensors) {
+  Mask mask(tensors.shape, tensors.num_q_heads, policy.block_q, policy.block_k);
+  for (int b = 0; b < mask.batch(); ++b) {
+    for (int h = 0; h < mask.num_q_heads(); ++h) {
+      for (int m = 0; m < mask.q_blocks(); ++m) {
+        for (int j = 0; j < region_of(policy, tensors.shape, m).visible_blocks; ++j) {
+          mask.set(b, h, m, j);
+        }
+      }
+    }
+  }
+  return mask;
+}
+
 } // namespace
+
+Attention attend_as_policy_says(const Tensors &tensors, const Policy &policy, float scale,
+                                const std::vector<float> &kbar, const Mask &mask, const std::vector<float> &threshold) {
+  const auto attend_blocks = [&](const Mask &blocks, int block_q, int block_k) {
+    return policy.fp8_attend ? attend_fp8(tensors, scale, kbar, &blocks, block_q, block_k)
+                             : attend(tensors, scale, &blocks, block_q, block_k);
+  };
+  if (!policy.second_filter || threshold.empty()) {
+    return attend_blocks(mask, policy.block_q, policy.block_k);
+  }
+  const Mask left = policy.fp8_attend ? second_filter(fp8_operands(tensors, kbar), policy, &mask,
+                                                      fp8_filter_thresholds(tensors, kbar, threshold))
+                                      : second_filter(tensors, policy, &mask, threshold);
+  return attend_blocks(left, filter_rows, filter_keys);
+}
 
 Result run_sale(const Problem &problem, const Policy &policy, const Tensors &tensors) {
   check(problem, tensors);
   sale::validate(policy, problem);
   const float scale = effective_softmax_scale(problem);
   const Clock::time_point start = Clock::now();
+  const bool dense = tensors.shape.kv_len < policy.dense_below;
+  const bool fp8 = policy.estimator == Estimator::fp8;
   Result result;
   StageTimes &times = result.times;
 
   std::vector<float> kbar;
-  std::vector<float> qbar;
-  if (policy.estimator != Estimator::exact) {
+  if (policy.fp8_attend || (!dense && policy.estimator != Estimator::exact)) {
     kbar = timed(times.mean, [&] { return mean_keys(tensors); });
   }
-  if (policy.estimator == Estimator::int4) {
-    qbar = timed(times.mean, [&] { return mean_queries(tensors); });
-  }
-  Estimates estimates;
-  const bool fp8 = policy.estimator == Estimator::fp8;
-  if (policy.estimator != Estimator::exact) {
-    estimates.keys = timed(times.quantize, [&] {
-      estimates.channels = fp8 ? choose_channels(tensors, policy, kbar) : Channels();
-      return fp8 ? quantize_keys_fp8(tensors, policy, kbar, estimates.channels)
-                 : quantize_keys(tensors, policy.estimator, kbar, qbar);
+  std::vector<float> threshold;
+  if (dense) {
+    result.mask = every_visible_block(policy, tensors);
+  } else {
+    std::vector<float> qbar;
+    if (policy.estimator == Estimator::int4) {
+      qbar = timed(times.mean, [&] { return mean_queries(tensors); });
+    }
+    Estimates estimates;
+    if (policy.estimator != Estimator::exact) {
+      estimates.keys = timed(times.quantize, [&] {
+        estimates.channels = fp8 ? choose_channels(tensors, policy, kbar) : Channels();
+        return fp8 ? quantize_keys_fp8(tensors, policy, kbar, estimates.channels)
+                   : quantize_keys(tensors, policy.estimator, kbar, qbar);
+      });
+    }
+    estimates.rows = timed(times.prepare, [&] {
+      estimates.queries = fp8 ? quantize_queries_fp8(tensors, policy, estimates.channels)
+                              : quantize_queries(tensors, policy.estimator, qbar);
+      threshold = thresholds(tensors, policy, scale).value;
+      return frame_thresholds(tensors, policy, scale, kbar, threshold, estimates.queries);
     });
+    result.mask = timed(times.select, [&] { return select(tensors, policy, estimates); });
   }
-  estimates.rows = timed(times.prepare, [&] {
-    estimates.queries = fp8 ? quantize_queries_fp8(tensors, policy, estimates.channels)
-                            : quantize_queries(tensors, policy.estimator, qbar);
-    const Thresholds threshold = thresholds(tensors, policy, scale);
-    return frame_thresholds(tensors, policy, scale, kbar, threshold.value, estimates.queries);
-  });
-  result.mask = timed(times.select, [&] { return select(tensors, policy, estimates); });
   Attention attention =
-      timed(times.attend, [&] { return attend(tensors, scale, &result.mask, policy.block_q, policy.block_k); });
+      timed(times.attend, [&] { return attend_as_policy_says(tensors, policy, scale, kbar, result.mask, threshold); });
   result.out = std::move(attention.out);
   result.lse = std::move(attention.lse);
   times.total = milliseconds_since(start);

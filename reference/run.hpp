@@ -18,8 +18,14 @@ struct Result {
   StageTimes times;
 };
 
-/// SALE attention. Throws Error(invalid_argument) when arguments contradict each other.
+/// SALE attention; dense, with every visible block in the mask, where the policy says dense_below. Throws
+/// Error(invalid_argument) when arguments contradict each other.
 Result run_sale(const Problem &problem, const Policy &policy, const Tensors &tensors);
+
+/// The last step alone, with the policy's fp8_attend, for which kbar is, and second_filter, for which T is; an empty
+/// `threshold` filters nothing.
+Attention attend_as_policy_says(const Tensors &tensors, const Policy &policy, float scale,
+                                const std::vector<float> &kbar, const Mask &mask, const std::vector<float> &threshold);
 
 /// Dense causal attention.
 Attention run_dense(const Problem &problem, const Tensors &tensors);

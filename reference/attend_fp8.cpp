@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "reference/attend_fp8.hpp"
+
+#include "core/parallel_for.hpp"
+#include "reference/channels.hpp"
+#include "reference/float8.hpp"
+#include "reference/linear.hpp"
+#include "reference/quantize_fp8.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+
+namespace sale::reference {
+
+namespace {
+
+constexpr int keys_per_group = 32;
+
+/// amax * 2^xv is in (224, 448].
+int value_exponent(float amax) {
+  if (amax == 0.0F) {
+    return 0;
+  }
+  const int exponent = std::ilogb(amax);
+  return std::clamp(amax <= std::ldexp(1.75F, exponent) ? 8 - exponent : 7 - exponent, -100, 100);
+}
+
+float value_of(std::int8_t code) { return e4m3_values()[static_cast<std::uint8_t>(code)]; }
+
+std::size_t scale_index(const Tensors &tensors, std::size_t kv_row) {
+  const std::size_t groups = ceil_div(tensors.shape.kv_len, keys_per_group);
+  return kv_row / tensors.shape.kv_len * groups + kv_row % tensors.shape.kv_len / keys_per_group;
+}
+
+/// q . kbar of every query row.
+std::vector<float> along_mean(const Tensors &tensors, const std::vector<float> &kbar) {
+  std::vector<float> result;
+  result.reserve(tensors.q_rows());
+  for (int b = 0; b < tensors.shape.batch; ++b) {
+    for (int h = 0; h < tensors.num_q_heads; ++h) {
+      const std::size_t kv_head = static_cast<std::size_t>(b) * tensors.num_kv_heads + tensors.kv_head(h);
+      const float *mean = kbar.data() + kv_head * tensors.head_dim;
+      for (int i = 0; i < tensors.shape.q_len; ++i) {
+        result.push_back(canonical_dot(tensors.query(b, h, i), mean, tensors.head_dim));
+      }
+    }
+  }
+  return result;
+}
+
+} // namespace
+
+QuantizedValues quantize_values_fp8(const Tensors &tensors) {
+  const int dim = tensors.head_dim;
+  const int groups = ceil_div(tensors.shape.kv_len, keys_per_group);
+  const int heads = tensors.shape.batch * tensors.num_kv_heads;
+  QuantizedValues values;
+  values.codes.resize(tensors.v.size());
+  values.scales.resize(static_cast<std::size_t>(heads) * groups);
+  parallel_for(static_cast<std::int64_t>(heads) * groups, [&](std::int64_t item) {
+    const int first = static_cast<int>(item % groups) * keys_per_group;
+    const int count = std::min(keys_per_group, tensors.shape.kv_len - first);
+    const std::size_t begin = (item / groups * tensors.shape.kv_len + first) * dim;
+    const float *v = tensors.v.data() + begin;
+    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(count) * dim;
+    float amax = 0.0F;
+    std::for_each(v, v + size, [&](float x) { amax = std::max(amax, std::fabs(x)); });
+    const int exponent = value_exponent(amax);
+    std::transform(v, v + size, values.codes.begin() + static_cast<std::ptrdiff_t>(begin),
+                   [=](float x) { return std::bit_cast<std::int8_t>(float_to_e4m3(std::ldexp(x, exponent))); });
+    values.scales[item] = std::ldexp(1.0F, -exponent);
+  });
+  return values;
+}
+
+Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar) {
+  Policy policy; // all channels
+  policy.estimator = Estimator::fp8;
+  const Channels channels = choose_channels(tensors, policy, kbar);
+  const QuantizedKeys keys = quantize_keys_fp8(tensors, policy, kbar, channels);
+  const QuantizedQueries queries = quantize_queries_fp8(tensors, policy, channels);
+  const QuantizedValues values = quantize_values_fp8(tensors);
+  Tensors operands = tensors;
+  const std::size_t dim = tensors.head_dim;
+  for (std::size_t i = 0; i < operands.q.size(); ++i) {
+    operands.q[i] = value_of(queries.codes[i]) * queries.scales[i / dim];
+  }
+  for (std::size_t i = 0; i < operands.k.size(); ++i) {
+    operands.k[i] = value_of(keys.codes[i]) / keys.scales[scale_index(tensors, i / dim)];
+    operands.v[i] = value_of(values.codes[i]) * values.scales[scale_index(tensors, i / dim)];
+  }
+  return operands;
+}
+
+Attention attend_fp8(const Tensors &tensors, float scale, const std::vector<float> &kbar, const Mask *mask, int block_q,
+                     int block_k) {
+  Attention result = attend(fp8_operands(tensors, kbar), scale, mask, block_q, block_k);
+  const std::vector<float> offsets = along_mean(tensors, kbar);
+  for (std::size_t row = 0; row < offsets.size(); ++row) {
+    result.lse[row] += scale * offsets[row];
+  }
+  return result;
+}
+
+std::vector<float> fp8_filter_thresholds(const Tensors &tensors, const std::vector<float> &kbar,
+                                         const std::vector<float> &threshold) {
+  std::vector<float> result = along_mean(tensors, kbar);
+  std::transform(threshold.begin(), threshold.end(), result.begin(), result.begin(), std::minus<>());
+  return result;
+}
+
+} // namespace sale::reference
