@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace sale::reference {
 
@@ -103,6 +104,10 @@ Recall recall(const std::vector<float> &lse, const std::vector<float> &lse_dense
     // fp32 logs can make it exceed 1 by a rounding; NaN counts as nothing recalled.
     rows[i] = std::isnan(mass) ? 0.0 : std::min(1.0, mass);
   }
+  return recall_of_rows(std::move(rows));
+}
+
+Recall recall_of_rows(std::vector<double> rows) {
   Recall result;
   result.mean = std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(rows.size());
   std::sort(rows.begin(), rows.end());

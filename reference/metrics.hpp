@@ -30,6 +30,8 @@ struct Recall {
 };
 /// From the lse of the sparse and the dense result: a row's mass is exp(lse - lse_dense).
 Recall recall(const std::vector<float> &lse, const std::vector<float> &lse_dense);
+/// From the mass of every row; there is at least one.
+Recall recall_of_rows(std::vector<double> rows);
 
 /// `found` of the mass `wanted`: 1 if nothing is wanted; NaN counts as nothing found.
 double hit_share(double found, double wanted);

@@ -76,9 +76,64 @@ TEST(PolicyFile, mistakes_are_refused_with_their_line) {
   expect_contains(refusal("schema: 1\ntau: [[1]]\nshift: [[.inf]]\n"), "shift[0][0] is inf");
   expect_contains(refusal("schema: 1\ntau: [[1]]\nshift: [[1], [1]]\n"), "shift has 2 layers of 1 heads");
   expect_contains(refusal("schema: 1\npolicy: {estimator: int2}\ntau: [[1]]\n"), "unknown estimator \"int2\"");
-  expect_contains(refusal("schema: 1\npolicy:\n  sink: many\ntau: [[1]]\n"), "policy.yaml:3: sink must be a whole number");
+  expect_contains(refusal("schema: 1\npolicy:\n  sink: many\ntau: [[1]]\n"),
+                  "policy.yaml:3: sink must be a whole number");
   expect_contains(refusal("schema: [1\n"), "not valid YAML");
   expect_contains(refusal("- 1\n"), "expected a map with the keys schema");
+}
+
+constexpr const char *calibrated = R"(schema: 1
+policy: {estimator: fp8, estimate_dim: 2, prune_queries: true, fp8_attend: true, second_filter: true, dense_below: 512}
+layers: [3, 7]
+tau: [[0.1, 0.2], [0.3, 0.4]]
+channels: [[[0, 5]], [[1, 2]]]
+)";
+
+TEST(PolicyFile, layers_are_found_by_number_and_bring_their_channels) {
+  const TemporaryFolder folder;
+  const PolicyFile file = load_policy_file(write_file(folder, "policy.yaml", calibrated));
+  const Policy policy = layer_policy(file, 7, two_heads());
+  EXPECT_EQ(policy.estimator, Estimator::fp8);
+  EXPECT_EQ(policy.estimate_dim, 2);
+  EXPECT_TRUE(policy.prune_queries);
+  EXPECT_TRUE(policy.fp8_attend);
+  EXPECT_TRUE(policy.second_filter);
+  EXPECT_EQ(policy.dense_below, 512);
+  EXPECT_EQ(policy.tau_per_head, (std::vector<float>{0.3F, 0.4F}));
+  EXPECT_EQ(policy.channels, (std::vector<int>{1, 2}));
+  expect_contains(message_of([&] { layer_policy(file, 1, two_heads()); }), "the file has the layers 3, 7");
+}
+
+TEST(PolicyFile, what_is_written_is_what_is_read) {
+  PolicyFile file;
+  file.model = "a model: #1";
+  file.policy.estimator = Estimator::fp8;
+  file.policy.estimate_dim = 32;
+  file.policy.block_k = 64;
+  file.policy.second_filter = true;
+  file.layers = {4, 2};
+  file.tau = {{0.004F, 0.0F}, {1e-7F, 123456.0F}};
+  file.shift = {{-0.25F, 0.001F}, {22.628F, 1.0F / 3.0F}};
+  file.channels = {{{0, 3}, {1, 2}}, {{5, 6}, {7, 127}}};
+  const TemporaryFolder folder;
+  const PolicyFile read =
+      load_policy_file(write_file(folder, "policy.yaml", policy_file_text(file, "how it was made\nand judged: {}")));
+  EXPECT_EQ(read.model, file.model);
+  EXPECT_EQ(read.policy.estimator, file.policy.estimator);
+  EXPECT_EQ(read.policy.estimate_dim, file.policy.estimate_dim);
+  EXPECT_EQ(read.policy.block_k, file.policy.block_k);
+  EXPECT_EQ(read.policy.second_filter, file.policy.second_filter);
+  EXPECT_EQ(read.layers, file.layers);
+  EXPECT_EQ(read.tau, file.tau);
+  EXPECT_EQ(read.shift, file.shift);
+  EXPECT_EQ(read.channels, file.channels);
+}
+
+TEST(PolicyFile, layers_and_channels_that_do_not_fit_are_refused) {
+  expect_contains(refusal("schema: 1\nlayers: [0]\ntau: [[1], [1]]\n"), "layers has 1 entries, but tau has 2");
+  expect_contains(refusal("schema: 1\ntau: [[1]]\nchannels: [[[1]], [[1]]]\n"), "channels has 2 layers, but tau has 1");
+  expect_contains(refusal("schema: 1\ntau: [[1]]\nchannels: [[[x]]]\n"), "channels[0][0][0] must be a whole number");
+  expect_contains(refusal("schema: 1\ntau: [[1]]\nchannels: [[1]]\n"), "channels[0][0] must be a list");
 }
 
 TEST(PolicyFile, nesting_thousands_deep_is_refused) {

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// sale calibrate as a user runs it, and its policy file in sale run.
+#include "tests/cli/command_line.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace sale::cli_test {
+namespace {
+
+using Json = nlohmann::json;
+
+class Calibrate : public ::testing::Test {
+protected:
+  std::string path(const std::string &name) const { return (folder_.path() / name).string(); }
+  void write(const std::string &name, const std::map<std::string, std::string> &metadata = {}) const {
+    Input input;
+    input.metadata = metadata;
+    write_input(path(name), input);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Calibrate, a_policy_file_makes_sale_run_keep_what_was_promised) {
+  write("qkv");
+  const CommandResult made = run_sale({"calibrate", path("qkv"), "--judge", path("qkv"), "-o", path("p.yaml"),
+                                       "--estimator", "fp8", "--estimate-dim", "32", "--tau", "0.5"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(made.out.find("4 of 4 heads reach 0.99"), std::string::npos) << made.out;
+
+  const CommandResult used = run_sale(
+      {"run", "--qkv", path("qkv"), "--device", "cpu", "--policy-file", path("p.yaml"), "--compare", "--json"});
+  ASSERT_EQ(used.exit_code, 0) << used.err;
+  const Json report = Json::parse(used.out);
+  EXPECT_EQ(report["estimator"], "fp8");
+  EXPECT_EQ(report["policy"]["shift"].size(), 4U);
+  for (const Json &hit : report["quality"]["hit_mass"]) {
+    EXPECT_GE(hit.get<double>(), 0.985); // the promise, less what f16 rounding of thresholds may cost
+  }
+}
+
+TEST_F(Calibrate, the_metadata_says_which_layer_a_file_is_of) {
+  write("a", {{"layer", "5"}, {"model", "tiny"}});
+  write("b", {{"layer", "2"}});
+  const CommandResult made = run_sale({"calibrate", path("a"), path("b"), path("a"), "-o", path("p.yaml"), "--json"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_EQ(Json::parse(made.out)["layers"].size(), 2U);
+  const std::string text = read_file(path("p.yaml"));
+  EXPECT_NE(text.find("layers: [2, 5]"), std::string::npos) << text;
+  EXPECT_EQ(run_sale({"run", "--qkv", path("a"), "--device", "cpu", "--policy-file", path("p.yaml"), "--layer", "5"})
+                .exit_code,
+            0);
+}
+
+TEST_F(Calibrate, files_that_say_no_layer_are_layers_in_the_order_given) {
+  write("a");
+  write("b");
+  ASSERT_EQ(run_sale({"calibrate", path("a"), path("b"), "-o", path("p.yaml")}).exit_code, 0);
+  EXPECT_NE(read_file(path("p.yaml")).find("layers: [0, 1]"), std::string::npos);
+}
+
+TEST_F(Calibrate, a_wrong_request_is_one_sentence_and_writes_nothing) {
+  write("a", {{"layer", "5"}});
+  write("b");
+  const auto refusal = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "calibrate");
+    arguments.insert(arguments.end(), {"-o", path("p.yaml")});
+    const CommandResult result = run_sale(arguments);
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THROW(read_file(path("p.yaml")).at(0), std::out_of_range);
+    return result.err;
+  };
+  EXPECT_NE(refusal({path("a"), path("b")}).find("some files say in their metadata which layer"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--judge", path("a")}).find("which no file calibrates"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--hit-mass", "1.5"}).find("must be above 0 and at most 1"), std::string::npos);
+  EXPECT_NE(refusal({path("none")}).find("there is no such file"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--estimate-dim", "32"}).find("belong to estimator fp8"), std::string::npos);
+}
+
+} // namespace
+} // namespace sale::cli_test
