@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device's result against the CPU oracle, stage by stage, within the bounds of docs/numerics.md, section 11.
+// A device's result against the CPU oracle, stage by stage, within the bounds of docs/numerics.md, sections 11 to 14.
 #pragma once
 
 #include "check/device_run.hpp"
@@ -17,8 +17,10 @@ using Problems = std::vector<std::string>;
 /// end, and the output given the device's mask.
 Problems compare_method(const DeviceRun &run, const reference::Tensors &tensors, const DeviceResult &result);
 
-/// Output and lse of any run.
+/// Output and lse of any run. `policy` tells how exact they must be (fp8_attend). Rows [batch, num_q_heads, q_len] that
+/// are true in `undecided` are not compared.
 Problems compare_output(const Problem &problem, const reference::Tensors &tensors, const DeviceResult &result,
-                        const reference::Attention &expected);
+                        const reference::Attention &expected, const Policy &policy = {},
+                        const std::vector<bool> &undecided = {});
 
 } // namespace sale::check

@@ -2,7 +2,9 @@
 #include "check/run_case.hpp"
 
 #include "generator/arch.hpp"
+#include "reference/means.hpp"
 #include "reference/region.hpp"
+#include "reference/run.hpp"
 #include "reference/synthetic.hpp"
 
 #include <algorithm>
@@ -71,9 +73,12 @@ Problems compare(const CheckCase &c, const DeviceRun &run, const reference::Tens
   if (c.mode == Mode::sparse) {
     return compare_method(run, tensors, result);
   }
-  const float scale = effective_softmax_scale(c.problem);
-  return compare_output(c.problem, tensors, result,
-                        reference::attend(tensors, scale, run.mask_in, c.policy.block_q, c.policy.block_k));
+  const reference::Mask mask =
+      run.mask_in != nullptr ? *run.mask_in : reference::every_visible_block(c.policy, tensors);
+  const auto kbar = run.kbar.empty() ? reference::mean_keys(tensors) : run.kbar; // fp8_attend
+  const auto expected =
+      reference::attend_as_policy_says(tensors, c.policy, effective_softmax_scale(c.problem), kbar, mask, {});
+  return compare_output(c.problem, tensors, result, expected, c.policy);
 }
 
 } // namespace

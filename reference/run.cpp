@@ -40,6 +40,8 @@ void check(const Problem &problem, const Tensors &tensors) {
   }
 }
 
+} // namespace
+
 Mask every_visible_block(const Policy &policy, const Tensors &tensors) {
   Mask mask(tensors.shape, tensors.num_q_heads, policy.block_q, policy.block_k);
   for (int b = 0; b < mask.batch(); ++b) {
@@ -53,8 +55,6 @@ Mask every_visible_block(const Policy &policy, const Tensors &tensors) {
   }
   return mask;
 }
-
-} // namespace
 
 Attention attend_as_policy_says(const Tensors &tensors, const Policy &policy, float scale,
                                 const std::vector<float> &kbar, const Mask &mask, const std::vector<float> &threshold) {

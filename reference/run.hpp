@@ -22,6 +22,9 @@ struct Result {
 /// Error(invalid_argument) when arguments contradict each other.
 Result run_sale(const Problem &problem, const Policy &policy, const Tensors &tensors);
 
+/// What dense calls keep.
+Mask every_visible_block(const Policy &policy, const Tensors &tensors);
+
 /// The last step alone, with the policy's fp8_attend, for which kbar is, and second_filter, for which T is; an empty
 /// `threshold` filters nothing.
 Attention attend_as_policy_says(const Tensors &tensors, const Policy &policy, float scale,
