@@ -87,6 +87,8 @@ Tile default_tile(const KernelSpec &spec) {
   case Stage::mean: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::channels:
   case Stage::quantize: return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+  case Stage::values:
+    return {.rows_per_warp = 16, .warps = spec.head_dim / 32, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::prepare: return prepare_tile(spec);
   case Stage::select: return select_tile(spec);
   case Stage::attend: return attend_tile(spec);

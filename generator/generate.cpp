@@ -27,11 +27,15 @@ StageTemplate template_of(const KernelSpec &spec) {
   case Stage::channels: return {"channels/channels.cuh", "channels", "ChannelsArgs", "ChannelsLayout"};
   case Stage::mean: return {"mean/mean.cuh", "mean", "MeanArgs", "MeanLayout"};
   case Stage::quantize: return {"quantize/quantize.cuh", "quantize", "QuantizeArgs", "QuantizeLayout"};
+  case Stage::values: return {"values/values.cuh", "values", "ValuesArgs", "ValuesLayout"};
   case Stage::prepare: return {"prepare/prepare_mma_sync.cuh", "prepare", "PrepareArgs", "PrepareLayout"};
   case Stage::select:
     return wgmma ? StageTemplate{"select/select_wgmma.cuh", "select", "SelectWgmmaArgs", "SelectLayout"}
                  : StageTemplate{"select/select_mma_sync.cuh", "select", "SelectArgs", "SelectLayout"};
   case Stage::attend:
+    if (spec.fp8_attend) {
+      return {"attend/attend_fp8.cuh", "attend_fp8", "AttendFp8Args", "AttendFp8Layout"};
+    }
     return wgmma ? StageTemplate{"attend/attend_wgmma.cuh", "attend", "AttendWgmmaArgs", "AttendLayout"}
                  : StageTemplate{"attend/attend_mma_sync.cuh", "attend", "AttendArgs", "AttendLayout"};
   }
@@ -61,12 +65,14 @@ std::string config_text(const KernelSpec &spec) {
     text += fmt::format("  using Element = {};\n", spec.dtype == DType::bf16 ? "Bf16" : "F16");
     constant("head_dim", spec.head_dim);
   }
-  if (spec.stage != Stage::mean && spec.stage != Stage::attend && spec.stage != Stage::channels) {
+  const bool plain = spec.stage == Stage::mean || spec.stage == Stage::values; // one tensor in, whatever the heads
+  const bool estimates = !plain && spec.stage != Stage::attend;
+  if (estimates && spec.stage != Stage::channels) {
     text += fmt::format("  using Operand = {};\n", operand_name(spec));
     text += fmt::format("  static constexpr Estimator estimator = Estimator::{};\n", to_string(spec.estimator));
     constant("code_row_bytes", spec.estimator == Estimator::exact ? 2 * spec.head_dim : spec.code_row_bytes());
   }
-  if (spec.estimator == Estimator::fp8 && spec.stage != Stage::mean && spec.stage != Stage::attend) {
+  if (estimates && spec.estimator == Estimator::fp8) {
     constant("estimate_dim", spec.estimate_width());
     flag("gathered", spec.basis == EstimateBasis::channels);
     flag("projected", spec.basis == EstimateBasis::projection);
@@ -75,7 +81,7 @@ std::string config_text(const KernelSpec &spec) {
   if (spec.stage == Stage::quantize) {
     // Only int4's bias depends on the query heads.
     constant("gqa", spec.estimator == Estimator::int4 ? spec.gqa : 1);
-  } else if (spec.stage != Stage::mean) {
+  } else if (!plain) {
     constant("gqa", spec.gqa);
     // The dense kernel reads no mask: its blocks are its own tiles.
     constant("block_q", spec.dense ? spec.tile.rows() : spec.block_q);

@@ -20,6 +20,7 @@ bool rows_fit_blocks(const KernelSpec &spec) {
   case Stage::mean:
   case Stage::channels: return true;
   case Stage::quantize: return spec.tile.warps == 4;
+  case Stage::values: return 32 * spec.tile.warps == spec.head_dim;
   case Stage::prepare: return rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0;
   case Stage::select:
     // Those of wgmma take pieces of 64 rows, of whichever head.
@@ -39,7 +40,7 @@ const char *basis_suffix(EstimateBasis basis) {
   return "";
 }
 
-constexpr std::array stages = {Stage::mean,    Stage::channels, Stage::quantize,
+constexpr std::array stages = {Stage::mean,    Stage::channels, Stage::quantize, Stage::values,
                                Stage::prepare, Stage::select,   Stage::attend};
 
 } // namespace
@@ -49,6 +50,7 @@ const char *to_string(Stage stage) {
   case Stage::mean: return "mean";
   case Stage::channels: return "channels";
   case Stage::quantize: return "quantize";
+  case Stage::values: return "values";
   case Stage::prepare: return "prepare";
   case Stage::select: return "select";
   case Stage::attend: return "attend";
@@ -64,12 +66,13 @@ Stage parse_stage(std::string_view name) {
   }
   throw Error(
       ErrorKind::invalid_argument,
-      fmt::format("stage '{}' is not known; stages are mean, channels, quantize, prepare, select and attend", name));
+      fmt::format("stage '{}' is not known; stages are mean, channels, quantize, values, prepare, select and attend",
+                  name));
 }
 
 std::string KernelSpec::describe() const {
   std::string text = fmt::format("{} {} {} d{}", to_string(stage), arch.name(), to_string(dtype), head_dim);
-  if (stage == Stage::mean) {
+  if (stage == Stage::mean || stage == Stage::values) {
     return text;
   }
   if (stage != Stage::quantize || estimator == Estimator::int4) {
@@ -132,7 +135,7 @@ void validate(const KernelSpec &spec) {
   policy.prune_queries = spec.prune_queries;
   validate(policy, problem);
 
-  const bool fp8_stage = spec.stage != Stage::mean && spec.stage != Stage::attend;
+  const bool fp8_stage = spec.stage != Stage::mean && spec.stage != Stage::values && spec.stage != Stage::attend;
   if (spec.estimator == Estimator::fp8 && fp8_stage && !spec.arch.has_wgmma()) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("the fp8 estimator has kernels for sm_90a only, not for {}; int8 runs everywhere",
@@ -142,7 +145,8 @@ void validate(const KernelSpec &spec) {
     throw Error(ErrorKind::invalid_argument,
                 "the channels kernel serves fp8 estimates of fewer channels than head_dim, or pruned ones");
   }
-  if (spec.fp8_attend && spec.stage == Stage::attend && spec.family() != KernelFamily::wgmma) {
+  const bool fp8_attends = spec.stage == Stage::values || (spec.fp8_attend && spec.stage == Stage::attend);
+  if (fp8_attends && (!spec.arch.has_wgmma() || spec.head_dim % 64 != 0)) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("fp8_attend has kernels for sm_90a and head_dim 64, 128 and 256 only, not for {} and {}",
                             spec.arch.name(), spec.head_dim));

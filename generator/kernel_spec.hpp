@@ -18,6 +18,7 @@ enum class Stage {
   mean,     ///< kbar (and qbar for int4).
   channels, ///< fp8: which channels estimate, by energy.
   quantize, ///< K to codes.
+  values,   ///< fp8_attend: V to codes.
   prepare,  ///< Thresholds per row; Q to codes.
   select,   ///< Estimates to mask bits.
   attend    ///< Flash attention over the kept blocks.
@@ -58,7 +59,7 @@ struct KernelSpec {
   int estimate_dim = 0;                     ///< fp8: channels of a row of codes; 0 = head_dim.
   EstimateBasis basis = EstimateBasis::all; ///< fp8.
   bool prune_queries = false;               ///< fp8: Q is 2:4 sparse.
-  bool fp8_attend = false;                  ///< attend only.
+  bool fp8_attend = false;                  ///< attend; and a quantize whose codes are for attend alone.
   bool second_filter = false;               ///< attend only.
   Tile tile;
 

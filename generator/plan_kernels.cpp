@@ -4,23 +4,19 @@
 
 namespace sale {
 
+bool attend_shares_codes(const Policy &policy) {
+  return policy.estimator == Estimator::fp8 && policy.estimate_dim == 0 && policy.projection.empty();
+}
+
 std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &policy, const Arch &arch) {
   validate(problem);
   validate(policy, problem);
-  std::vector<Stage> stages;
   const bool fp8 = policy.estimator == Estimator::fp8;
   const bool projected = !policy.projection.empty();
   const bool fewer_channels = policy.estimate_dim != 0 && !projected;
-  if (policy.estimator != Estimator::exact) {
-    stages = {Stage::mean, Stage::quantize};
-  }
-  if (fp8 && (policy.prune_queries || (fewer_channels && policy.channels.empty()))) {
-    stages.insert(stages.begin() + 1, Stage::channels);
-  }
-  stages.insert(stages.end(), {Stage::prepare, Stage::select, Stage::attend});
 
   std::vector<KernelSpec> specs;
-  const auto add = [&](Stage stage, bool dense) {
+  const auto spec_of = [&](Stage stage) {
     KernelSpec spec;
     spec.stage = stage;
     spec.arch = arch;
@@ -30,7 +26,6 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
     spec.estimator = policy.estimator;
     spec.block_q = policy.block_q;
     spec.block_k = policy.block_k;
-    spec.dense = dense;
     if (fp8) {
       spec.estimate_dim = policy.estimate_dim;
       spec.basis = projected        ? EstimateBasis::projection
@@ -38,15 +33,50 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
                                     : EstimateBasis::all;
       spec.prune_queries = policy.prune_queries;
     }
-    spec.fp8_attend = policy.fp8_attend;
-    spec.second_filter = policy.second_filter && !dense;
+    return spec;
+  };
+  const auto add = [&](KernelSpec spec) {
     spec.tile = default_tile(spec);
     specs.push_back(spec);
   };
-  for (const Stage stage : stages) {
-    add(stage, false);
+  // What fp8_attend reads and no estimate has made.
+  const auto add_codes_of_attend = [&] {
+    KernelSpec spec = spec_of(Stage::mean);
+    spec.estimator = Estimator::fp8;
+    spec.estimate_dim = 0;
+    spec.basis = EstimateBasis::all;
+    spec.prune_queries = false;
+    if (policy.estimator == Estimator::exact) {
+      add(spec);
+    }
+    if (!attend_shares_codes(policy)) {
+      spec.stage = Stage::quantize;
+      spec.fp8_attend = true;
+      add(spec);
+    }
+    add(spec_of(Stage::values));
+  };
+  const auto add_attend = [&](bool dense) {
+    KernelSpec spec = spec_of(Stage::attend);
+    spec.dense = dense;
+    spec.fp8_attend = policy.fp8_attend;
+    spec.second_filter = policy.second_filter && !dense;
+    add(spec);
+  };
+  if (policy.estimator != Estimator::exact) {
+    add(spec_of(Stage::mean));
+    if (fp8 && (policy.prune_queries || (fewer_channels && policy.channels.empty()))) {
+      add(spec_of(Stage::channels));
+    }
+    add(spec_of(Stage::quantize));
   }
-  add(Stage::attend, true);
+  if (policy.fp8_attend) {
+    add_codes_of_attend();
+  }
+  add(spec_of(Stage::prepare));
+  add(spec_of(Stage::select));
+  add_attend(false);
+  add_attend(true);
   return specs;
 }
 

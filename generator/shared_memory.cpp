@@ -62,6 +62,7 @@ int shared_memory_bytes(const KernelSpec &spec) {
     return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 2 * spec.head_dim * 4 + 16;
   case Stage::mean: return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
   case Stage::quantize: return quantize_bytes(spec);
+  case Stage::values: return 32; // a maximum of each warp
   case Stage::prepare: return (tile.rows() + tile.stages * tile.keys_per_step) * row_bytes + tile.rows() * 4;
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:

@@ -199,7 +199,7 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   check_aligned("channels", args.channels, alignof(std::int32_t));
   check_aligned("projection", args.projection, row_alignment);
   check_basis(args, policy);
-  if (mode == RunMode::sparse && args.mask_in == nullptr) {
+  if ((mode == RunMode::sparse && args.mask_in == nullptr) || policy.fp8_attend) {
     check_workspace(args, workspace_bytes);
   }
 }

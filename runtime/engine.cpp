@@ -15,7 +15,8 @@ Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
   switch (spec.stage) {
   case Stage::mean: return kernels.mean;
   case Stage::channels: return kernels.channels;
-  case Stage::quantize: return kernels.quantize;
+  case Stage::quantize: return spec.fp8_attend ? kernels.quantize_all : kernels.quantize;
+  case Stage::values: return kernels.values;
   case Stage::prepare: return kernels.prepare;
   case Stage::select: return kernels.select;
   case Stage::attend: break;

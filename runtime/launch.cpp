@@ -2,6 +2,7 @@
 #include "runtime/launch.hpp"
 
 #include "args/attend_args.cuh"
+#include "args/attend_fp8_args.cuh"
 #include "args/attend_wgmma_args.cuh"
 #include "args/channels_args.cuh"
 #include "args/mean_args.cuh"
@@ -9,6 +10,7 @@
 #include "args/quantize_args.cuh"
 #include "args/select_args.cuh"
 #include "args/select_wgmma_args.cuh"
+#include "args/values_args.cuh"
 #include "runtime/tensor_maps.hpp"
 #include "runtime/workspace.hpp"
 
@@ -19,7 +21,7 @@ namespace sale {
 
 namespace {
 
-constexpr int quantize_keys = 32;  // one CTA of quantize takes one group of keys
+constexpr int group_keys = 32;     // one CTA of quantize and of values takes one group of keys
 constexpr int warpgroup_rows = 64; // of the wgmma family: m of a product
 
 TensorArg tensor_arg(const TensorView &view) {
@@ -41,14 +43,30 @@ public:
 
   void select_blocks() const {
     if (plan_.policy.estimator != Estimator::exact) {
-      means();
+      means(plan_.policy.estimator == Estimator::int4);
       if (plan_.channels.module != nullptr) {
         channels();
       }
-      quantize();
+      quantize(plan_.quantize, layout_.k_codes, layout_.k_scales);
     }
     prepare();
     select(tau_);
+  }
+
+  // What attend reads in place of K and V. `selected`: after select_blocks().
+  void encode(bool selected) const {
+    if (!plan_.policy.fp8_attend) {
+      return;
+    }
+    if (!selected || plan_.policy.estimator == Estimator::exact) {
+      means(false);
+    }
+    if (plan_.quantize_all.module != nullptr) {
+      quantize(plan_.quantize_all, layout_.all_k_codes, layout_.all_k_scales);
+    } else if (!selected) {
+      quantize(plan_.quantize, layout_.k_codes, layout_.k_scales);
+    }
+    values();
   }
 
   // The mask of a dense call.
@@ -56,8 +74,8 @@ public:
 
   // Before the first kernel that counts.
   void zero_counters() const {
-    const bool of_means = plan_.policy.estimator == Estimator::int4 ||
-                          (plan_.policy.estimator != Estimator::exact && args_.kbar == nullptr);
+    const bool smooths = plan_.policy.estimator != Estimator::exact || plan_.policy.fp8_attend;
+    const bool of_means = plan_.policy.estimator == Estimator::int4 || (smooths && args_.kbar == nullptr);
     if (!of_means && plan_.channels.module == nullptr && plan_.attend.spec.family() != KernelFamily::wgmma) {
       return;
     }
@@ -69,7 +87,9 @@ public:
 
   // `selected`: this call's own selection made the mask, so that the thresholds are there.
   void attend(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
-    if (kernel.spec.family() == KernelFamily::wgmma) {
+    if (kernel.spec.fp8_attend) {
+      attend_fp8(kernel, mask, selected);
+    } else if (kernel.spec.family() == KernelFamily::wgmma) {
       attend_wgmma(kernel, mask, selected);
     } else {
       attend_mma_sync(kernel, mask);
@@ -101,24 +121,42 @@ private:
     launch(kernel, ceil_div(args_.shape.q_len, kernel.spec.tile.rows()), plan_.problem.num_q_heads, a);
   }
 
+  TensorMap map_16_bit(const TensorView &view, int heads, int tokens, int box_rows) const {
+    return map_tensor(plan_.device->driver(), view, plan_.problem.dtype, args_.shape.batch, heads, tokens,
+                      plan_.problem.head_dim, box_rows);
+  }
+
   void attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
-    const Problem &problem = plan_.problem;
-    const Shape &shape = args_.shape;
-    const auto map = [&](const TensorView &view, int heads, int tokens, int box_rows) {
-      return map_tensor(plan_.device->driver(), view, problem.dtype, shape.batch, heads, tokens, problem.head_dim,
-                        box_rows);
-    };
     const int keys_per_copy = kernel.spec.keys_per_copy();
     AttendWgmmaArgs a{};
-    a.q = map(args_.q, problem.num_q_heads, shape.q_len, warpgroup_rows);
-    a.k = map(args_.k, problem.num_kv_heads, shape.kv_len, keys_per_copy);
-    a.v = map(args_.v, problem.num_kv_heads, shape.kv_len, keys_per_copy);
+    a.k = map_16_bit(args_.k, plan_.problem.num_kv_heads, args_.shape.kv_len, keys_per_copy);
+    a.v = map_16_bit(args_.v, plan_.problem.num_kv_heads, args_.shape.kv_len, keys_per_copy);
+    launch_attend(kernel, mask, selected, a);
+  }
+
+  void attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
+    const bool own_codes = plan_.quantize_all.module != nullptr;
+    AttendFp8Args a{};
+    a.k = map_codes(plan_.device->driver(), at<void>(own_codes ? layout_.all_k_codes : layout_.k_codes),
+                    args_.shape.batch * plan_.problem.num_kv_heads, args_.shape.kv_len, plan_.problem.head_dim,
+                    kernel.spec.keys_per_copy());
+    a.v_codes = at<unsigned char>(layout_.v_codes);
+    a.scales = at<float>(layout_.kv_scales);
+    a.kbar = kbar_;
+    launch_attend(kernel, mask, selected, a);
+  }
+
+  template <class Args>
+  void launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool selected, Args &a) const {
+    const Problem &problem = plan_.problem;
+    const Shape &shape = args_.shape;
+    a.q = map_16_bit(args_.q, problem.num_q_heads, shape.q_len, warpgroup_rows);
     a.out = tensor_arg(args_.out);
     a.lse = args_.lse;
     a.mask = mask;
     a.threshold = selected ? at<float>(layout_.threshold) : nullptr;
-    // A dense call and one with its own mask may come without a workspace.
-    a.next_item = selected ? at<unsigned>(layout_.counters) + counters_.next_item : nullptr;
+    // Without codes, a dense call and one with its own mask may come without a workspace.
+    a.next_item = selected || plan_.policy.fp8_attend ? at<unsigned>(layout_.counters) + counters_.next_item : nullptr;
     a.batch = shape.batch;
     a.num_q_heads = problem.num_q_heads;
     a.q_len = shape.q_len;
@@ -132,9 +170,8 @@ private:
     launch_persistent(kernel, items, a);
   }
 
-  void means() const {
+  void means(bool of_queries) const {
     const bool of_keys = args_.kbar == nullptr;
-    const bool of_queries = plan_.policy.estimator == Estimator::int4;
     if (!of_keys && !of_queries) {
       return;
     }
@@ -204,21 +241,33 @@ private:
     mark(Stage::channels);
   }
 
-  void quantize() const {
+  void quantize(const Kernel &kernel, const WorkspacePiece &codes, const WorkspacePiece &scales) const {
     QuantizeArgs a{};
     a.k = tensor_arg(args_.k);
     a.kbar = kbar_;
     a.qbar = at<float>(layout_.qbar);
-    a.codes = at<unsigned char>(layout_.k_codes);
-    a.scales = at<float>(layout_.k_scales);
+    a.codes = at<unsigned char>(codes);
+    a.scales = at<float>(scales);
     a.bias = at<float>(layout_.bias);
     a.channels = channels_used();
     a.channels_stride = channels_stride();
     a.projection = projection();
     a.num_kv_heads = plan_.problem.num_kv_heads;
     a.kv_len = args_.shape.kv_len;
-    launch(plan_.quantize, ceil_div(args_.shape.kv_len, quantize_keys), a.num_kv_heads, a);
+    launch(kernel, ceil_div(args_.shape.kv_len, group_keys), a.num_kv_heads, a);
     mark(Stage::quantize);
+  }
+
+  void values() const {
+    ValuesArgs a{};
+    a.v = tensor_arg(args_.v);
+    a.k_scales = at<unsigned>(plan_.quantize_all.module != nullptr ? layout_.all_k_scales : layout_.k_scales);
+    a.codes = at<unsigned char>(layout_.v_codes);
+    a.scales = at<float>(layout_.kv_scales);
+    a.num_kv_heads = plan_.problem.num_kv_heads;
+    a.kv_len = args_.shape.kv_len;
+    launch(plan_.values, 4 * ceil_div(a.kv_len, 4 * group_keys), a.num_kv_heads, a);
+    mark(Stage::values);
   }
 
   void prepare() const {
@@ -355,17 +404,21 @@ private:
 void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, RunMode mode, Timeline *timeline) {
   const Call call(plan, args, stream, timeline);
   const bool short_call = args.shape.kv_len < plan.policy.dense_below && args.mask_in == nullptr;
-  if (mode == RunMode::dense || short_call) {
-    if (args.mask_out != nullptr) {
-      call.keep_all();
-    }
-    call.attend(plan.attend_dense, nullptr, false);
-  } else if (args.mask_in != nullptr) {
-    call.attend(plan.attend, args.mask_in, false);
-  } else {
+  const bool dense = mode == RunMode::dense || short_call;
+  const bool selected = !dense && args.mask_in == nullptr;
+  if (selected || plan.policy.fp8_attend) {
     call.zero_counters();
+  }
+  if (selected) {
     call.select_blocks();
-    call.attend(plan.attend, call.mask(), true);
+  } else if (dense && args.mask_out != nullptr) {
+    call.keep_all();
+  }
+  call.encode(selected);
+  if (dense) {
+    call.attend(plan.attend_dense, nullptr, false);
+  } else {
+    call.attend(plan.attend, selected ? call.mask() : args.mask_in, selected);
   }
 }
 

@@ -30,6 +30,8 @@ struct PlanKernels {
   Kernel mean;
   Kernel channels;
   Kernel quantize;
+  Kernel quantize_all; ///< fp8_attend, where quantize does not make the codes that it reads.
+  Kernel values;       ///< fp8_attend.
   Kernel prepare;
   Kernel select;
   Kernel attend;

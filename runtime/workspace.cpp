@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/workspace.hpp"
 
+#include "generator/generate.hpp"
 #include "sale/sale.hpp"
 
 #include <algorithm>
@@ -40,7 +41,8 @@ Counters counters(const Problem &problem, const Policy &policy, int batch) {
     first = end;
     end += count;
   };
-  place(result.keys, policy.estimator != Estimator::exact ? batch * problem.num_kv_heads : 0);
+  const bool smooths = policy.estimator != Estimator::exact || policy.fp8_attend;
+  place(result.keys, smooths ? batch * problem.num_kv_heads : 0);
   place(result.queries, policy.estimator == Estimator::int4 ? batch * problem.num_q_heads : 0);
   place(result.channels, policy.estimator == Estimator::fp8 ? batch * problem.num_kv_heads : 0);
   place(result.next_item, std::min(batch, 1));
@@ -78,11 +80,14 @@ WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, c
   constexpr std::size_t word = 4;
 
   place(layout.counters, word * static_cast<std::size_t>(counters(problem, policy, batch).total));
-  if (codes) {
+  const int padded_groups = ceil_div(groups, 4) * 4;
+  if (codes || policy.fp8_attend) {
     place(layout.kbar_partial, word * product({batch, kv_heads, split_mean(shape.kv_len).splits, dim}));
     place(layout.kbar, word * product({batch, kv_heads, dim}));
+  }
+  if (codes) {
     place(layout.k_codes, product({batch, kv_heads, shape.kv_len, code_row_bytes}));
-    place(layout.k_scales, word * product({batch, kv_heads, fp8 ? ceil_div(groups, 4) * 4 : groups, int4 ? 4 : 1}));
+    place(layout.k_scales, word * product({batch, kv_heads, fp8 ? padded_groups : groups, int4 ? 4 : 1}));
     place(layout.q_codes, product({batch, q_heads, q_padded, code_row_bytes}));
     place(layout.q_scales, word * product({batch, q_heads, q_padded}));
   }
@@ -94,6 +99,14 @@ WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, c
       place(layout.weights, word * product({batch, kv_heads, width}));
       place(layout.q_metadata, word * product({batch, q_heads, q_padded / 64, width / 64, 128}));
     }
+  }
+  if (policy.fp8_attend) {
+    if (!attend_shares_codes(policy)) {
+      place(layout.all_k_codes, product({batch, kv_heads, shape.kv_len, dim}));
+      place(layout.all_k_scales, word * product({batch, kv_heads, padded_groups}));
+    }
+    place(layout.v_codes, product({batch, kv_heads, padded_groups * group_keys, dim}));
+    place(layout.kv_scales, word * product({batch, kv_heads, padded_groups, 4}));
   }
   if (int4) {
     place(layout.qbar_partial, word * product({batch, q_heads, split_mean(shape.q_len).splits, dim}));

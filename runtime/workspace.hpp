@@ -34,6 +34,10 @@ struct WorkspaceLayout {
   WorkspacePiece weights;      ///< pruned: as channels, fp32
   WorkspacePiece k_codes;      ///< [batch, num_kv_heads, kv_len, code_row_bytes]
   WorkspacePiece k_scales;     ///< [batch, num_kv_heads, ceil(kv_len/32)], int4: times 4; fp8: padded to 4 words
+  WorkspacePiece all_k_codes;  ///< fp8_attend, where k_codes are not of all channels: as k_codes, of head_dim bytes
+  WorkspacePiece all_k_scales; ///< beside them, as fp8's k_scales
+  WorkspacePiece v_codes;      ///< fp8_attend: [batch, num_kv_heads, round_up(kv_len, 128), head_dim]
+  WorkspacePiece kv_scales;    ///< fp8_attend: [batch, num_kv_heads, round_up(ceil(kv_len/32), 4), 4] fp32
   WorkspacePiece bias;         ///< int4: [batch, num_q_heads, round_up(kv_len, 32)] fp32
   WorkspacePiece threshold;    ///< T: [batch, num_q_heads, q_padded] fp32
   WorkspacePiece theta;        ///< as threshold

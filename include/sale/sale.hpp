@@ -39,19 +39,21 @@ TensorView packed_view(void *data, int heads, int tokens, int head_dim);
 /// Arguments of one call. Null pointers mean "absent". Everything is device memory.
 struct RunArgs {
   Shape shape;
-  TensorView q;                    ///< [batch, num_q_heads, q_len, head_dim]
-  TensorView k;                    ///< [batch, num_kv_heads, kv_len, head_dim]
-  TensorView v;                    ///< [batch, num_kv_heads, kv_len, head_dim]
-  TensorView out;                  ///< as q; its rows overlap neither each other nor an input
-  float *lse = nullptr;            ///< [batch, num_q_heads, q_len] fp32, natural log, scale applied
-  void *workspace = nullptr;       ///< 256-byte aligned; contents need not be kept between calls
+  TensorView q;         ///< [batch, num_q_heads, q_len, head_dim]
+  TensorView k;         ///< [batch, num_kv_heads, kv_len, head_dim]
+  TensorView v;         ///< [batch, num_kv_heads, kv_len, head_dim]
+  TensorView out;       ///< as q; its rows overlap neither each other nor an input
+  float *lse = nullptr; ///< [batch, num_q_heads, q_len] fp32, natural log, scale applied
+  /// 256-byte aligned; contents need not be kept between calls. Calls that select nothing (mask_in, run_dense) need it
+  /// with policy.fp8_attend only.
+  void *workspace = nullptr;
   std::size_t workspace_bytes = 0; ///< at least Plan::workspace_bytes(shape)
 
   const float *tau = nullptr;   ///< [num_q_heads]; null = the Plan's policy
   const float *shift = nullptr; ///< [num_q_heads], nats; null = the Plan's policy
 
   // 16-byte aligned. A mask has mask_words(problem, policy, shape) words (docs/numerics.md, section 9).
-  const float *kbar = nullptr;            ///< [batch, num_kv_heads, head_dim]; null = mean of this call's keys
+  const float *kbar = nullptr; ///< [batch, num_kv_heads, head_dim]; null = mean of this call's keys
   /// fp8 with estimate_dim: [num_kv_heads, estimate_dim], ascending per head; null = the Plan's, or by energy.
   const std::int32_t *channels = nullptr;
   /// fp8 with a projection: [num_kv_heads, 2, estimate_dim, head_dim]; null = the Plan's.

@@ -63,6 +63,7 @@ struct StageTimes {
   double mean = 0;
   double channels = 0;
   double quantize = 0;
+  double values = 0; ///< fp8_attend: V to codes.
   double prepare = 0;
   double select = 0;
   double attend = 0;

@@ -11,10 +11,11 @@ namespace sale {
 namespace {
 
 std::vector<WorkspacePiece> pieces(const WorkspaceLayout &layout) {
-  return {layout.counters, layout.kbar_partial, layout.qbar_partial, layout.kbar,  layout.qbar,
-          layout.energy,   layout.channels,     layout.weights,      layout.bias,  layout.q_metadata,
-          layout.k_codes,  layout.k_scales,     layout.theta,        layout.mask,  layout.threshold,
-          layout.q_codes,  layout.q_scales};
+  return {layout.counters, layout.kbar_partial, layout.qbar_partial, layout.kbar,         layout.qbar,
+          layout.energy,   layout.channels,     layout.weights,      layout.bias,         layout.q_metadata,
+          layout.k_codes,  layout.k_scales,     layout.theta,        layout.mask,         layout.threshold,
+          layout.q_codes,  layout.q_scales,     layout.all_k_codes,  layout.all_k_scales, layout.v_codes,
+          layout.kv_scales};
 }
 
 Policy policy_with(Estimator estimator) {
@@ -29,8 +30,9 @@ TEST(Workspace, HasAlignedPiecesThatDoNotOverlap) {
   problem.num_kv_heads = 7;
   for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::int4, Estimator::fp8}) {
     for (const int kv_len : {1, 31, 33, 1000, 4097}) {
-      const WorkspaceLayout layout =
-          workspace_layout(problem, policy_with(estimator), {3, kv_len / 2 + 1, kv_len}, 128);
+      Policy policy = policy_with(estimator);
+      policy.fp8_attend = kv_len % 2 == 0;
+      const WorkspaceLayout layout = workspace_layout(problem, policy, {3, kv_len / 2 + 1, kv_len}, 128);
       std::vector<WorkspacePiece> all = pieces(layout);
       std::erase_if(all, [](const WorkspacePiece &piece) { return piece.bytes == 0; });
       std::sort(all.begin(), all.end(), [](const auto &a, const auto &b) { return a.offset < b.offset; });
@@ -86,6 +88,25 @@ TEST(Workspace, HasRoomForCheaperFp8Estimates) {
   EXPECT_EQ(layout.channels.bytes, 4U * 3 * 2 * 64);
   EXPECT_EQ(layout.energy.bytes, 4U * 3 * 2 * 2 * 2 * 128);
   EXPECT_EQ(layout.q_metadata.bytes, 4U * 3 * 8 * 4 * 128);
+}
+
+TEST(Workspace, HasRoomForTheCodesOfFp8Attention) {
+  Problem problem;
+  problem.num_q_heads = 8;
+  problem.num_kv_heads = 2;
+  Policy policy = policy_with(Estimator::fp8);
+  policy.fp8_attend = true;
+  const WorkspaceLayout shared = workspace_layout(problem, policy, {3, 130, 1001}, 128);
+  EXPECT_EQ(shared.v_codes.bytes, 3U * 2 * 1024 * 128);
+  EXPECT_EQ(shared.kv_scales.bytes, 3U * 2 * 32 * 16);
+  EXPECT_EQ(shared.all_k_codes.bytes + shared.all_k_scales.bytes, 0U);
+
+  policy.estimator = Estimator::exact;
+  const WorkspaceLayout own = workspace_layout(problem, policy, {3, 130, 1001}, 0);
+  EXPECT_EQ(own.all_k_codes.bytes, 3U * 2 * 1001 * 128);
+  EXPECT_EQ(own.all_k_scales.bytes, 4U * 3 * 2 * 32);
+  EXPECT_EQ(own.kbar.bytes, 4U * 3 * 2 * 128);
+  EXPECT_EQ(own.counters.bytes, 4U * (3 * 2 + 1));
 }
 
 TEST(Workspace, OfTheExactEstimatorHoldsThresholdsMaskAndACounterOnly) {

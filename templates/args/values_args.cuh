@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Arguments of the values kernel (V to codes, for attend in fp8); also compiled into the host library, so plain types
+// only.
+#pragma once
+
+#include "common/tensor.cuh"
+
+struct ValuesArgs {
+  TensorArg v;                  // [batch, num_kv_heads, kv_len, head_dim]
+  const unsigned int *k_scales; // f16 pairs: [batch, num_kv_heads, blocks], blocks = round_up(ceil(kv_len/32), 4)
+  unsigned char *codes;         // [batch, num_kv_heads, blocks, head_dim, 32]: see values/values.cuh
+  float *scales;                // [batch, num_kv_heads, blocks, 4]: 2^-xk, -xv, 2^xv, 0
+  int num_kv_heads;
+  int kv_len;
+};
