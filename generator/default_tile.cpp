@@ -12,7 +12,8 @@ namespace {
 Tile attend_wgmma_tile(const KernelSpec &spec) {
   switch (spec.head_dim) {
   case 64: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 128, .stages = 4};
-  case 128: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 128, .stages = 2};
+  case 128:
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.dense ? 128 : 96, .stages = spec.dense ? 3 : 4};
   default: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2};
   }
 }

@@ -22,6 +22,11 @@ SALE_DEVICE void mbarrier_arrive(u32 barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
+// `count` arrivals at once.
+SALE_DEVICE void mbarrier_arrive(u32 barrier, u32 count) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(count) : "memory");
+}
+
 // Whether the phase of this parity has completed; parity 1 of a fresh barrier counts as complete.
 SALE_DEVICE bool mbarrier_test(u32 barrier, u32 parity) {
   u32 r;

@@ -100,6 +100,13 @@ SALE_DEVICE u32 add_global_acq_rel(u32 *p, u32 value) {
   return r;
 }
 
+// Returns the old value; orders nothing.
+SALE_DEVICE u32 add_global(u32 *p, u32 value) {
+  u32 r;
+  asm volatile("atom.relaxed.gpu.global.add.u32 %0, [%1], %2;" : "=r"(r) : "l"(p), "r"(value) : "memory");
+  return r;
+}
+
 SALE_DEVICE void or_shared(u32 address, u32 bits) {
   asm volatile("red.relaxed.cta.shared.or.b32 [%0], %1;" ::"r"(address), "r"(bits) : "memory");
 }

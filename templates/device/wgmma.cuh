@@ -29,3 +29,12 @@ template <int pending>
 SALE_DEVICE void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
+
+// After a wait that covers them: keeps the compiler from reading results earlier.
+template <int n>
+SALE_DEVICE void wgmma_results(f32 (&d)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) {
+    asm volatile("" : "+f"(d[i])::"memory");
+  }
+}

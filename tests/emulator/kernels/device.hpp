@@ -67,6 +67,8 @@ public:
   std::unique_ptr<DeviceBuffer> allocate(std::size_t bytes) const {
     return std::make_unique<DeviceBuffer>(driver_, bytes);
   }
+  const Driver &driver() const { return *driver_; }
+
   template <class T>
   std::unique_ptr<DeviceBuffer> upload(const std::vector<T> &values) const {
     auto buffer = allocate(values.size() * sizeof(T));

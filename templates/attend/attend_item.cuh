@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the CTAs of wgmma attend work on, one after another: as many adjacent blocks of 64 rows of a query head as there
+// are consumers. KV head after KV head, so that one head's keys stay in L2; inside it the longest first, with the heads
+// of the group side by side.
+#pragma once
+
+#include "args/attend_wgmma_args.cuh"
+#include "device/memory.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+#include "device/warp.cuh"
+
+template <class Config>
+struct AttendItem {
+  static constexpr int rows = 64 * Config::consumers;
+
+  s32 first_row;
+  s32 head;
+  s32 kv_head;
+  s32 batch;
+  s32 position; // key position of the first row
+
+  SALE_DEVICE AttendItem(const AttendWgmmaArgs &args, s32 item) {
+    const s32 row_tiles = ceil_div(args.q_len, rows);
+    const s32 kv_heads = args.num_q_heads / Config::gqa;
+    const s32 all_kv_heads = item / (row_tiles * Config::gqa); // before this item's, those of other batches too
+    const s32 rest = item - all_kv_heads * row_tiles * Config::gqa;
+    batch = all_kv_heads / kv_heads;
+    kv_head = all_kv_heads - batch * kv_heads;
+    head = kv_head * Config::gqa + rest % Config::gqa;
+    first_row = (row_tiles - 1 - rest / Config::gqa) * rows;
+    position = args.kv_len - args.q_len + first_row;
+  }
+
+  static SALE_DEVICE s32 count(const AttendWgmmaArgs &args) {
+    return args.batch * args.num_q_heads * ceil_div(args.q_len, rows);
+  }
+
+  // Keys that some row of consumer `consumer` sees.
+  SALE_DEVICE s32 visible_keys(const AttendWgmmaArgs &args, int consumer) const {
+    return first_row + consumer * 64 < args.q_len ? imin(position + consumer * 64 + 64, args.kv_len) : 0;
+  }
+};
+
+// The items of one CTA, by one warp. The first is its own number; without a counter every other round goes backwards,
+// so that nobody always gets the longest.
+class ItemSource {
+public:
+  SALE_DEVICE explicit ItemSource(const AttendWgmmaArgs &args) : next_item_(args.next_item) {}
+
+  SALE_DEVICE s32 first() const { return static_cast<s32>(block_x()); }
+
+  // Asks for the next one.
+  SALE_DEVICE void draw() {
+    round_ += 1;
+    if (next_item_ == nullptr) {
+      drawn_ = round_ * grid_x() + (round_ % 2 == 0 ? block_x() : grid_x() - 1 - block_x());
+    } else if (lane_index() == 0) {
+      drawn_ = grid_x() + add_global(next_item_, 1);
+    }
+  }
+  SALE_DEVICE s32 drawn() const { return static_cast<s32>(shuffle(drawn_, 0)); }
+
+private:
+  u32 *next_item_;
+  u32 round_ = 0;
+  u32 drawn_ = 0;
+};

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared memory of wgmma attend, which starts at a multiple of 1024. Rows of 16-bit channels lie in panels of 64
+// channels, 128 bytes a row, swizzled by the copy engine.
+#pragma once
+
+#include "attend/ring.cuh"
+#include "attend/tickets.cuh"
+#include "attend/tile_walk.cuh"
+#include "device/shared.cuh"
+#include "device/types.cuh"
+
+template <class Config>
+struct AttendLayout {
+  static constexpr int panels = Config::head_dim / 64;
+  static constexpr int q_panel_bytes = 64 * 128;
+  static constexpr int q_block_bytes = panels * q_panel_bytes; // the rows of a consumer
+  static constexpr int panel_bytes = Config::keys_per_step * 128;
+  static constexpr int tile_bytes = panels * panel_bytes;
+
+  using Queries = Ring<1, Config::consumers * q_block_bytes>;
+  using Tiles = Ring<Config::stages, tile_bytes>;
+
+  static constexpr int k_offset = Queries::data_bytes;
+  static constexpr int v_offset = k_offset + Tiles::data_bytes;
+  static constexpr int tickets_offset = v_offset + Tiles::data_bytes;
+  static constexpr int list_offset = tickets_offset + TicketRing<Config>::data_bytes;
+  static constexpr int q_barriers = list_offset + TileWalk<Config>::list_bytes;
+  static constexpr int k_barriers = q_barriers + Queries::barrier_bytes;
+  static constexpr int v_barriers = k_barriers + Tiles::barrier_bytes;
+  static constexpr int ticket_barriers = v_barriers + Tiles::barrier_bytes;
+  static constexpr int shared_bytes = ticket_barriers + TicketRing<Config>::barrier_bytes;
+};
+
+template <class Config>
+struct AttendShared {
+  using Layout = AttendLayout<Config>;
+  static constexpr int consumer_warps = 4 * Config::consumers;
+
+  u32 base = dynamic_shared_address();
+  typename Layout::Queries q{base, base + Layout::q_barriers};
+  typename Layout::Tiles k{base + Layout::k_offset, base + Layout::k_barriers};
+  typename Layout::Tiles v{base + Layout::v_offset, base + Layout::v_barriers};
+  TicketRing<Config> tickets{base + Layout::tickets_offset, base + Layout::ticket_barriers};
+
+  // By one thread, before the CTA's first barrier.
+  SALE_DEVICE void init() const {
+    q.init(consumer_warps);
+    k.init(consumer_warps);
+    v.init(consumer_warps);
+    tickets.init();
+    mbarrier_init_fence();
+  }
+};

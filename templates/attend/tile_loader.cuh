@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two loading warps of wgmma attend. One plans: it draws items, loads their queries, walks their tiles, tells the
+// other warps and loads the keys. The other loads the values, which are needed later and leave later.
+#pragma once
+
+#include "args/attend_wgmma_args.cuh"
+#include "attend/attend_item.cuh"
+#include "attend/attend_shared.cuh"
+#include "attend/tickets.cuh"
+#include "attend/tile_walk.cuh"
+#include "device/mbarrier.cuh"
+#include "device/special.cuh"
+#include "device/tensor_copy.cuh"
+#include "device/types.cuh"
+#include "device/warp.cuh"
+
+// Waits for the place and has its tile loaded; lane g brings the entry of granule g. Consumers that do not use the tile
+// never touch the place: they are taken to have left it.
+template <class Config, class Tiles>
+SALE_DEVICE void load_tile_of_keys(const Tiles &tiles, const RingPlace &place, const TensorMap *map,
+                                   const AttendItem<Config> &item, u32 users, u32 entry) {
+  using Layout = AttendLayout<Config>;
+  constexpr u32 all = (1U << Config::consumers) - 1;
+  const u32 lane = lane_index();
+  if (lane == 0) {
+    if (users != all) {
+      mbarrier_arrive(tiles.empty(place), 4 * static_cast<u32>(count_bits(all & ~users)));
+    }
+    mbarrier_expect(tiles.full(place), Layout::tile_bytes);
+  }
+  sync_warp();
+  if (lane < Granule<Config>::per_tile) {
+#pragma unroll
+    for (int panel = 0; panel < Layout::panels; ++panel) {
+      tensor_load_4d(tiles.data(place) + panel * Layout::panel_bytes + lane * Granule<Config>::keys * 128, map,
+                     tiles.full(place), panel * 64, Granule<Config>::first_key(entry), item.kv_head, item.batch);
+    }
+  }
+  sync_warp();
+}
+
+template <class Config>
+class Planner {
+  using Layout = AttendLayout<Config>;
+
+public:
+  SALE_DEVICE explicit Planner(const AttendWgmmaArgs &args) : args_(args) {}
+
+  SALE_DEVICE void run() {
+    ItemSource source(args_);
+    const s32 items = AttendItem<Config>::count(args_);
+    for (s32 number = source.first(); number < items; number = source.drawn()) {
+      source.draw();
+      const AttendItem<Config> item(args_, number);
+      // The ticket first: wide queries stay in use until the consumers read it.
+      shared_.tickets.put(Ticket::begin(number), 0);
+      load_queries(item);
+      TileWalk<Config>::walk(args_, item, shared_.base + Layout::list_offset,
+                             [&](u32 entry) { put_tile(item, entry); });
+    }
+    shared_.tickets.put(Ticket::stop(), 0);
+  }
+
+private:
+  SALE_DEVICE void load_queries(const AttendItem<Config> &item) {
+    constexpr int boxes = Config::consumers * Layout::panels;
+    const s32 lane = static_cast<s32>(lane_index());
+    shared_.q.wait_empty(q_place_);
+    if (lane == 0) {
+      mbarrier_expect(shared_.q.full(q_place_), boxes * Layout::q_panel_bytes);
+    }
+    sync_warp();
+    if (lane < boxes) {
+      tensor_load_4d(shared_.q.data(q_place_) + static_cast<u32>(lane) * Layout::q_panel_bytes, &args_.q,
+                     shared_.q.full(q_place_), lane % Layout::panels * 64, item.first_row + lane / Layout::panels * 64,
+                     item.head, item.batch);
+    }
+    sync_warp();
+    q_place_.template advance<1>();
+  }
+
+  SALE_DEVICE void put_tile(const AttendItem<Config> &item, u32 entry) {
+    const bool mine = lane_index() < Granule<Config>::per_tile;
+    const u32 keep = Granule<Config>::keep(entry);
+    const s32 last_key = Granule<Config>::first_key(entry) + Granule<Config>::keys - 1;
+    u32 users = 0;
+    u32 masked = 0;
+#pragma unroll
+    for (int c = 0; c < Config::consumers; ++c) {
+      const bool kept = (keep >> c & 1U) != 0;
+      users |= static_cast<u32>(warp_any(mine && kept)) << c;
+      masked |= static_cast<u32>(warp_any(mine && (!kept || last_key > item.position + c * 64))) << c;
+    }
+    shared_.k.wait_empty(k_place_);
+    // Parities tell two phases of a place apart: who reads this ticket may wait for the values of this tile, so those
+    // of the place's last tile, for which not everybody waited, must be there.
+    shared_.v.wait_full({k_place_.index, k_place_.parity ^ 1U});
+    shared_.tickets.put(Ticket::tile(k_place_, users, masked), entry);
+    load_tile_of_keys<Config>(shared_.k, k_place_, &args_.k, item, users, entry);
+    k_place_.template advance<Config::stages>();
+  }
+
+  const AttendWgmmaArgs &args_;
+  AttendShared<Config> shared_;
+  RingPlace q_place_;
+  RingPlace k_place_;
+};
+
+template <class Config>
+SALE_DEVICE void load_values(const AttendWgmmaArgs &args) {
+  AttendShared<Config> shared;
+  AttendItem<Config> item(args, 0);
+  for (;;) {
+    const Ticket ticket = shared.tickets.read();
+    const u32 entry =
+        ticket.is_tile() && lane_index() < Granule<Config>::per_tile ? shared.tickets.entry(lane_index()) : 0;
+    shared.tickets.release();
+    if (ticket.is_tile()) {
+      shared.v.wait_empty(ticket.place());
+      load_tile_of_keys<Config>(shared.v, ticket.place(), &args.v, item, ticket.users(), entry);
+    } else if (ticket.is_stop()) {
+      return;
+    } else {
+      item = AttendItem<Config>(args, ticket.item());
+    }
+  }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// libsale's attend for Hopper, tile by tile: every way of packing granules into tiles, items that keep nothing or much
+// of one side only, CTAs that work on several items.
+#include "tests/emulator/kernels/kernel_test.hpp"
+#include "tests/emulator/kernels/plain_attention.hpp"
+
+#include "args/attend_wgmma_args.cuh"
+#include "generator/generate.hpp"
+#include "runtime/tensor_maps.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <random>
+
+namespace sale::test {
+namespace {
+
+struct Case {
+  const char *name;
+  int head_dim = 64;
+  int q_len = 130;
+  int kv_len = 300;
+  int block_q = 64;
+  int block_k = 32;
+  double kept[2] = {0.5, 0.5}; ///< Of even and of odd query blocks.
+  int keys_per_step = 64;
+  int stages = 3;
+  bool dense = false;
+  int consumers = 2;
+  int heads = 2;
+  int gqa = 1;
+  int batch = 1;
+  unsigned ctas = 1;
+  bool dynamic = false;
+  float level = 0; ///< Every score is near this, the later the key the nearer to 0.
+};
+
+std::ostream &operator<<(std::ostream &out, const Case &c) { return out << c.name; }
+
+KernelSpec spec_of(const Case &c) {
+  KernelSpec spec;
+  spec.stage = Stage::attend;
+  spec.arch = {9, 0, true};
+  spec.head_dim = c.head_dim;
+  spec.gqa = c.gqa;
+  spec.block_q = c.block_q;
+  spec.block_k = c.block_k;
+  spec.dense = c.dense;
+  spec.tile = {.rows_per_warp = 16,
+               .warps = 4 * c.consumers,
+               .keys_per_step = c.keys_per_step,
+               .stages = c.stages,
+               .min_ctas = 1};
+  return spec;
+}
+
+constexpr int mask_words = 4;
+constexpr float scale = 0.125F;
+
+std::vector<std::uint16_t> random_values(std::mt19937 &random, int rows, int head_dim) {
+  std::normal_distribution<float> normal;
+  std::vector<std::uint16_t> result(static_cast<std::size_t>(rows) * static_cast<std::size_t>(head_dim));
+  std::generate(result.begin(), result.end(), [&] { return to_bf16(normal(random)); });
+  return result;
+}
+
+// One batch element's share of a tensor.
+std::vector<std::uint16_t> slice(const std::vector<std::uint16_t> &all, int index, int count) {
+  const std::size_t size = all.size() / static_cast<std::size_t>(count);
+  const auto begin = all.begin() + static_cast<std::ptrdiff_t>(size * static_cast<std::size_t>(index));
+  return {begin, begin + static_cast<std::ptrdiff_t>(size)};
+}
+
+void run_and_compare(const Case &c) {
+  std::mt19937 random(static_cast<unsigned>(c.q_len * 1000 + c.kv_len));
+  const int kv_heads = c.heads / c.gqa;
+  std::vector<std::uint16_t> q = random_values(random, c.batch * c.heads * c.q_len, c.head_dim);
+  std::vector<std::uint16_t> k = random_values(random, c.batch * kv_heads * c.kv_len, c.head_dim);
+  const std::vector<std::uint16_t> v = random_values(random, c.batch * kv_heads * c.kv_len, c.head_dim);
+  if (c.level != 0) { // carried by channel 0
+    for (std::size_t row = 0; row < q.size(); row += static_cast<std::size_t>(c.head_dim)) {
+      q[row] = to_bf16(1);
+    }
+    for (std::size_t row = 0; row < k.size() / static_cast<std::size_t>(c.head_dim); ++row) {
+      k[row * static_cast<std::size_t>(c.head_dim)] =
+          to_bf16(c.level * 8 *
+                  (2.0F - static_cast<float>(row % static_cast<std::size_t>(c.kv_len)) / static_cast<float>(c.kv_len)));
+    }
+  }
+  const int q_blocks = (c.q_len + c.block_q - 1) / c.block_q;
+  std::vector<std::uint32_t> bits(static_cast<std::size_t>(c.batch * c.heads * q_blocks) * mask_words, 0);
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    std::bernoulli_distribution keep(c.kept[i / mask_words % static_cast<std::size_t>(q_blocks) % 2]);
+    for (int bit = 0; bit < 32; ++bit) {
+      bits[i] |= static_cast<std::uint32_t>(keep(random)) << bit; // those of invisible blocks too: nobody may look
+    }
+  }
+
+  Device &device = Device::get();
+  const KernelSpec spec = spec_of(c);
+  const auto q_data = device.upload(q);
+  const auto k_data = device.upload(k);
+  const auto v_data = device.upload(v);
+  const auto mask = device.upload(bits);
+  const auto next_item = device.upload(std::vector<std::uint32_t>{0});
+  const auto out = device.allocate(q.size() * 2);
+  const auto lse = device.allocate(static_cast<std::size_t>(c.batch * c.heads * c.q_len) * 4);
+  const auto map = [&](const DeviceBuffer &buffer, int heads, int tokens, int box_rows) {
+    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads, tokens, c.head_dim), DType::bf16, c.batch,
+                      heads, tokens, c.head_dim, box_rows);
+  };
+  AttendWgmmaArgs args{};
+  args.q = map(*q_data, c.heads, c.q_len, 64);
+  args.k = map(*k_data, kv_heads, c.kv_len, spec.keys_per_copy());
+  args.v = map(*v_data, kv_heads, c.kv_len, spec.keys_per_copy());
+  args.out = {out->as<void>(), static_cast<long long>(c.heads) * c.q_len * c.head_dim,
+              static_cast<long long>(c.q_len) * c.head_dim, c.head_dim};
+  args.lse = lse->as<float>();
+  args.mask = mask->as<unsigned>();
+  args.next_item = c.dynamic ? next_item->as<unsigned>() : nullptr;
+  args.batch = c.batch;
+  args.num_q_heads = c.heads;
+  args.q_len = c.q_len;
+  args.kv_len = c.kv_len;
+  args.mask_words = mask_words;
+  args.softmax_scale = scale;
+  device.run(generate(spec), spec.entry_name().c_str(), {c.ctas, 1}, static_cast<unsigned>(spec.threads()),
+             static_cast<unsigned>(spec.shared_memory()), {&args});
+
+  const std::vector<std::uint16_t> got = out->read<std::uint16_t>();
+  const std::vector<float> got_lse = lse->read<float>();
+  for (int b = 0; b < c.batch; ++b) {
+    const std::vector<std::uint16_t> q_slice = slice(q, b, c.batch);
+    const std::vector<std::uint16_t> k_slice = slice(k, b, c.batch);
+    const std::vector<std::uint16_t> v_slice = slice(v, b, c.batch);
+    const PlainAttention plain{q_slice, k_slice, v_slice, c.head_dim, c.gqa, c.q_len, c.kv_len, true, scale};
+    for (int row = 0; row < c.heads * c.q_len; ++row) {
+      const int head = row / c.q_len;
+      const int token = row % c.q_len;
+      const std::uint32_t *mask_row =
+          bits.data() + static_cast<std::size_t>((b * c.heads + head) * q_blocks + token / c.block_q) * mask_words;
+      const PlainAttention::Row expected = plain.row(head, token, [&](int key) {
+        return c.dense || (mask_row[key / c.block_k / 32] >> (key / c.block_k % 32) & 1U) != 0;
+      });
+      const auto at = static_cast<std::size_t>(b * c.heads * c.q_len + row);
+      const std::string where = fmt::format("batch {} head {} row {}", b, head, token);
+      if (std::isinf(expected.lse)) {
+        ASSERT_EQ(got_lse[at], expected.lse) << where;
+      } else {
+        ASSERT_NEAR(got_lse[at], expected.lse, 1e-3 + 1e-6 * std::abs(expected.lse)) << where;
+      }
+      for (int d = 0; d < c.head_dim; ++d) {
+        // Probabilities and outputs are rounded to 8 bits.
+        ASSERT_NEAR(from_bf16(got[at * static_cast<std::size_t>(c.head_dim) + static_cast<std::size_t>(d)]),
+                    expected.out[static_cast<std::size_t>(d)], 0.02)
+            << where << " channel " << d;
+      }
+    }
+  }
+}
+
+class AttendWgmma : public KernelTest, public ::testing::WithParamInterface<Case> {};
+
+TEST_P(AttendWgmma, EqualsPlainLoopsInAnyOrderOfThreads) {
+  for (const unsigned long long seed : schedules) {
+    Device::get().set_schedule(seed);
+    ASSERT_NO_FATAL_FAILURE(run_and_compare(GetParam())) << "schedule " << seed;
+  }
+}
+
+class AttendWgmmaCode : public ::testing::TestWithParam<Case> {};
+
+TEST_P(AttendWgmmaCode, IsGoodOnHopper) { expect_good_hopper_code(generate(spec_of(GetParam()))); }
+
+std::string name_of(const ::testing::TestParamInfo<Case> &info) { return info.param.name; }
+
+const auto cases = ::testing::Values(
+    Case{.name = "half_kept"}, Case{.name = "nothing_kept", .kept = {0, 0}}, Case{.name = "all_kept", .kept = {1, 1}},
+    Case{.name = "only_the_first_block_keeps", .q_len = 128, .kv_len = 700, .kept = {1, 0}, .stages = 2},
+    Case{.name = "only_the_second_block_keeps", .q_len = 128, .kv_len = 700, .kept = {0, 1}, .stages = 3},
+    Case{.name = "a_few_of_the_first_many_of_the_second", .q_len = 128, .kv_len = 900, .kept = {0.1, 0.9}},
+    Case{.name = "no_second_block", .q_len = 63, .kv_len = 400},
+    Case{.name = "one_token", .q_len = 1, .kv_len = 64, .kept = {1, 1}},
+    Case{.name = "three_granules_a_tile",
+         .head_dim = 128,
+         .q_len = 200,
+         .kv_len = 610,
+         .keys_per_step = 96,
+         .stages = 3},
+    Case{.name = "four_granules_a_tile",
+         .head_dim = 128,
+         .q_len = 128,
+         .kv_len = 500,
+         .keys_per_step = 128,
+         .stages = 2},
+    Case{.name = "blocks_of_two_granules", .block_q = 64, .block_k = 64, .keys_per_step = 96},
+    Case{.name = "blocks_of_four_granules",
+         .q_len = 250,
+         .kv_len = 700,
+         .block_q = 128,
+         .block_k = 128,
+         .keys_per_step = 96},
+    Case{.name = "blocks_of_several_tiles", .q_len = 250, .kv_len = 700, .block_q = 128, .block_k = 128},
+    Case{.name = "wide_rows", .head_dim = 256, .q_len = 100, .kv_len = 200, .stages = 2},
+    Case{.name = "several_batches_of_mask_words", .q_len = 70, .kv_len = 4000, .kept = {0.3, 0.2}, .heads = 1},
+    Case{.name = "groups", .q_len = 150, .kv_len = 260, .heads = 6, .gqa = 3, .batch = 2, .ctas = 3},
+    Case{.name = "drawn_items", .q_len = 300, .kv_len = 300, .heads = 4, .gqa = 2, .ctas = 3, .dynamic = true},
+    Case{.name = "far_below_zero", .q_len = 100, .kept = {0.7, 0.7}, .level = -300},
+    Case{.name = "far_above_zero", .q_len = 100, .kept = {0.7, 0.7}, .level = 300},
+    Case{.name = "dense_chunk", .dense = true},
+    Case{.name = "dense_square",
+         .head_dim = 128,
+         .q_len = 300,
+         .kv_len = 300,
+         .keys_per_step = 128,
+         .stages = 2,
+         .dense = true,
+         .ctas = 2},
+    Case{.name = "dense_far_below_zero", .q_len = 100, .dense = true, .level = -300},
+    Case{.name = "dense_wide_rows", .head_dim = 256, .q_len = 130, .kv_len = 130, .stages = 2, .dense = true},
+    Case{.name = "dense_three_consumers",
+         .q_len = 200,
+         .kv_len = 333,
+         .keys_per_step = 64,
+         .stages = 2,
+         .dense = true,
+         .consumers = 3});
+INSTANTIATE_TEST_SUITE_P(Cases, AttendWgmma, cases, name_of);
+INSTANTIATE_TEST_SUITE_P(Cases, AttendWgmmaCode, cases, name_of);
+
+} // namespace
+} // namespace sale::test
