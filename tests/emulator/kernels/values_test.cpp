@@ -55,8 +55,8 @@ TEST_P(Values, HaveTheCodesAndScalesOfTheOracle) {
   problem.num_kv_heads = heads;
   reference::Tensors tensors = reference::structured(problem, {1, 1, c.kv_len}, 7);
   const auto row = static_cast<std::size_t>(c.head_dim);
-  tensors.v[3 * row + 5] =
-      0; // first blocks: of one head as they are, of another of zeros, of a third at a power of two
+  // First blocks: of one head as they are, of another of zeros, of a third at the end of a binade's codes.
+  const std::size_t first_block = static_cast<std::size_t>(std::min(32, c.kv_len)) * row;
   std::fill_n(tensors.v.begin() + static_cast<std::ptrdiff_t>(row) * c.kv_len, first_block, 0.0F);
   std::fill_n(tensors.v.begin() + static_cast<std::ptrdiff_t>(row) * c.kv_len * 2, first_block, 1.75F);
 
