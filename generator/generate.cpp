@@ -34,7 +34,7 @@ StageTemplate template_of(const KernelSpec &spec) {
                  : StageTemplate{"select/select_mma_sync.cuh", "select", "SelectArgs", "SelectLayout"};
   case Stage::attend:
     if (spec.fp8_attend) {
-      return {"attend/attend_fp8.cuh", "attend_fp8", "AttendFp8Args", "AttendFp8Layout"};
+      return {"attend/attend_fp8.cuh", "attend_fp8", "AttendWgmmaArgs", "AttendLayout"};
     }
     return wgmma ? StageTemplate{"attend/attend_wgmma.cuh", "attend", "AttendWgmmaArgs", "AttendLayout"}
                  : StageTemplate{"attend/attend_mma_sync.cuh", "attend", "AttendArgs", "AttendLayout"};
@@ -105,6 +105,9 @@ std::string config_text(const KernelSpec &spec) {
   }
   if (wgmma) {
     constant("consumers", spec.tile.warps / 4);
+    if (spec.stage == Stage::select) {
+      constant("units", spec.tile.rows_per_warp / 16);
+    }
   } else {
     constant("warps", spec.tile.warps);
   }

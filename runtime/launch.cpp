@@ -2,7 +2,6 @@
 #include "runtime/launch.hpp"
 
 #include "args/attend_args.cuh"
-#include "args/attend_fp8_args.cuh"
 #include "args/attend_wgmma_args.cuh"
 #include "args/channels_args.cuh"
 #include "args/mean_args.cuh"
@@ -136,7 +135,7 @@ private:
 
   void attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
     const bool own_codes = plan_.quantize_all.module != nullptr;
-    AttendFp8Args a{};
+    AttendWgmmaArgs a{};
     a.k = map_codes(plan_.device->driver(), at<void>(own_codes ? layout_.all_k_codes : layout_.k_codes),
                     args_.shape.batch * plan_.problem.num_kv_heads, args_.shape.kv_len, plan_.problem.head_dim,
                     kernel.spec.keys_per_copy());
@@ -146,8 +145,8 @@ private:
     launch_attend(kernel, mask, selected, a);
   }
 
-  template <class Args>
-  void launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool selected, Args &a) const {
+  // What both kinds of attend share.
+  void launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool selected, AttendWgmmaArgs &a) const {
     const Problem &problem = plan_.problem;
     const Shape &shape = args_.shape;
     a.q = map_16_bit(args_.q, problem.num_q_heads, shape.q_len, warpgroup_rows);
@@ -156,7 +155,8 @@ private:
     a.mask = mask;
     a.threshold = selected ? at<float>(layout_.threshold) : nullptr;
     // Without codes, a dense call and one with its own mask may come without a workspace.
-    a.next_item = selected || plan_.policy.fp8_attend ? at<unsigned>(layout_.counters) + counters_.next_item : nullptr;
+    a.next_item =
+        selected || plan_.policy.fp8_attend ? at<unsigned>(layout_.counters) + counters_.attend_item : nullptr;
     a.batch = shape.batch;
     a.num_q_heads = problem.num_q_heads;
     a.q_len = shape.q_len;
@@ -322,6 +322,7 @@ private:
     a.theta = at<float>(layout_.theta);
     a.tau = tau;
     a.mask = mask_;
+    a.next_item = at<unsigned>(layout_.counters) + counters_.select_item;
     a.batch = shape.batch;
     a.num_q_heads = problem.num_q_heads;
     a.q_len = shape.q_len;

@@ -7,15 +7,19 @@
 
 struct AttendWgmmaArgs {
   // [batch, heads, tokens, head_dim] of 16-bit elements, innermost first: boxes of 64 channels, swizzled by 128 bytes,
-  // and 64 rows of q or Config::keys_per_copy rows of k and v.
+  // and 64 rows of q or Config::keys_per_copy rows of k and v. fp8: k is of codes, bytes [batch * num_kv_heads, kv_len,
+  // head_dim], boxes of 128 (64 where there are no more) swizzled by as much; v is unused.
   TensorMap q;
   TensorMap k;
   TensorMap v;
-  TensorArg out;            // [batch, num_q_heads, q_len, head_dim]
-  float *lse;               // [batch, num_q_heads, q_len]; null = not wanted
-  const unsigned int *mask; // [batch, num_q_heads, q_blocks, mask_words]; unused by the dense kernel
-  const float *threshold;   // filtered: T, [batch, num_q_heads, q_padded]; null = filter nothing
-  unsigned int *next_item;  // zero before the launch; CTAs draw their work from it. Null = CTA i takes i, i + grid, ..
+  const unsigned char *v_codes; // fp8: as ValuesArgs::codes
+  const float *scales;          // fp8: as ValuesArgs::scales
+  const float *kbar;            // fp8: [batch, num_kv_heads, head_dim], what the codes of K lack; lse has it added
+  TensorArg out;                // [batch, num_q_heads, q_len, head_dim]
+  float *lse;                   // [batch, num_q_heads, q_len]; null = not wanted
+  const unsigned int *mask;     // [batch, num_q_heads, q_blocks, mask_words]; unused by the dense kernel
+  const float *threshold;       // filtered: T, [batch, num_q_heads, q_padded]; null = filter nothing
+  unsigned int *next_item; // zero before the launch; CTAs draw their work from it. Null = CTA i takes i, i + grid, ..
   int batch;
   int num_q_heads;
   int q_len;

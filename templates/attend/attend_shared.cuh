@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared memory of wgmma attend, which starts at a multiple of 1024. Rows of 16-bit channels lie in panels of 64
-// channels, 128 bytes a row, swizzled by the copy engine.
+// Shared memory of wgmma attend, which starts at a multiple of 1024. Rows lie in panels of 128 bytes a row (64 where
+// there are no more), swizzled by the copy engine; queries have 16 bits a channel, keys and values 16, or 8 of codes.
 #pragma once
 
 #include "attend/ring.cuh"
@@ -11,18 +11,23 @@
 
 template <class Config>
 struct AttendLayout {
-  static constexpr int panels = Config::head_dim / 64;
+  static constexpr int q_panels = Config::head_dim / 64;
   static constexpr int q_panel_bytes = 64 * 128;
-  static constexpr int q_block_bytes = panels * q_panel_bytes; // the rows of a consumer
-  static constexpr int panel_bytes = Config::keys_per_step * 128;
+  static constexpr int q_block_bytes = q_panels * q_panel_bytes; // the rows of a consumer
+  static constexpr int row_bytes = Config::head_dim * (Config::fp8 ? 1 : 2);
+  static constexpr int panel_row_bytes = row_bytes < 128 ? row_bytes : 128;
+  static constexpr int panels = row_bytes / panel_row_bytes;
+  static constexpr int panel_bytes = Config::keys_per_step * panel_row_bytes;
   static constexpr int tile_bytes = panels * panel_bytes;
+  static constexpr int scale_bytes = Config::fp8 ? Config::keys_per_step / 32 * 16 : 0; // beside a tile of keys
 
   using Queries = Ring<1, Config::consumers * q_block_bytes>;
   using Tiles = Ring<Config::stages, tile_bytes>;
 
   static constexpr int k_offset = Queries::data_bytes;
   static constexpr int v_offset = k_offset + Tiles::data_bytes;
-  static constexpr int tickets_offset = v_offset + Tiles::data_bytes;
+  static constexpr int scales_offset = v_offset + Tiles::data_bytes;
+  static constexpr int tickets_offset = scales_offset + Config::stages * scale_bytes;
   static constexpr int list_offset = tickets_offset + TicketRing<Config>::data_bytes;
   static constexpr int q_barriers = list_offset + TileWalk<Config>::list_bytes;
   static constexpr int k_barriers = q_barriers + Queries::barrier_bytes;

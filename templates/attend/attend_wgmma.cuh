@@ -1,63 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// attend for Hopper (docs/numerics.md, section 8): persistent CTAs of one warpgroup that loads and consumers that
-// compute, each its own 64 query rows of one head. Consumers share tiles of kept keys that both keep, and step over the
-// others' tiles.
+// attend for Hopper in 16 bits (docs/numerics.md, section 8).
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_shared.cuh"
+#include "attend/attend_warps.cuh"
 #include "attend/consumer_rows.cuh"
-#include "attend/tickets.cuh"
 #include "attend/tile_loader.cuh"
-#include "device/registers.cuh"
-#include "device/special.cuh"
 #include "device/types.cuh"
-#include "device/warp.cuh"
-
-template <class Config>
-SALE_DEVICE void consume(const AttendWgmmaArgs &args, u32 consumer) {
-  TicketRing<Config> tickets = AttendShared<Config>().tickets;
-  ConsumerRows<Config> rows(args, consumer);
-  for (;;) {
-    const Ticket ticket = tickets.read();
-    if (ticket.is_tile()) {
-      if (ticket.is_for(consumer)) {
-        rows.step(ticket, tickets);
-      } else {
-        tickets.release();
-        rows.pass();
-      }
-    } else {
-      tickets.release();
-      rows.finish();
-      if (ticket.is_stop()) {
-        return;
-      }
-      rows.begin(ticket.item());
-    }
-  }
-}
 
 template <class Config>
 SALE_DEVICE void attend(const AttendWgmmaArgs &args) {
-  constexpr bool three = Config::consumers == 3;
-  static_assert(Config::consumers == 2 || three, "registers for two or three consumers");
-  static_assert(Config::threads == 128 * (1 + Config::consumers), "one warpgroup loads");
-  if (thread_index() == 0) {
-    AttendShared<Config>().init();
-  }
-  sync_threads();
-  // Shuffled, so that the compiler knows it to be the same in a whole warp.
-  const u32 warp = shuffle(thread_index() / 32, 0);
-  if (warp < 4) {
-    decrease_registers<three ? 32 : 40>();
-    if (warp == 0) {
-      Planner<Config>(args).run();
-    } else if (warp == 1) {
-      load_values<Config>(args);
-    }
-  } else {
-    increase_registers<three ? 160 : 232>();
-    consume<Config>(args, warp / 4 - 1);
-  }
+  run_warps<Config, ConsumerRows<Config>, ElementLoads<Config>>(args);
 }

@@ -14,32 +14,55 @@
 #include "device/types.cuh"
 #include "device/warp.cuh"
 
-// Waits for the place and has its tile loaded; lane g brings the entry of granule g. Consumers that do not use the tile
-// never touch the place: they are taken to have left it.
-template <class Config, class Tiles>
-SALE_DEVICE void load_tile_of_keys(const Tiles &tiles, const RingPlace &place, const TensorMap *map,
-                                   const AttendItem<Config> &item, u32 users, u32 entry) {
+// How 16-bit keys and values come: one copy a panel and granule.
+template <class Config>
+struct ElementLoads {
   using Layout = AttendLayout<Config>;
-  constexpr u32 all = (1U << Config::consumers) - 1;
-  const u32 lane = lane_index();
-  if (lane == 0) {
-    if (users != all) {
-      mbarrier_arrive(tiles.empty(place), 4 * static_cast<u32>(count_bits(all & ~users)));
-    }
-    mbarrier_expect(tiles.full(place), Layout::tile_bytes);
+  using Shared = AttendShared<Config>;
+  static constexpr int key_bytes = Layout::tile_bytes; // of a tile, in all
+  static constexpr int value_bytes = Layout::tile_bytes;
+
+  // By lane `lane`, of granule `lane`.
+  static SALE_DEVICE void keys(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
+                               const AttendItem<Config> &item, u32 lane, u32 entry) {
+    load(shared.k, place, &args.k, item, lane, entry);
   }
-  sync_warp();
-  if (lane < Granule<Config>::per_tile) {
+  static SALE_DEVICE void values(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
+                                 const AttendItem<Config> &item, u32 lane, u32 entry) {
+    load(shared.v, place, &args.v, item, lane, entry);
+  }
+
+private:
+  static SALE_DEVICE void load(const typename Layout::Tiles &tiles, const RingPlace &place, const TensorMap *map,
+                               const AttendItem<Config> &item, u32 lane, u32 entry) {
 #pragma unroll
     for (int panel = 0; panel < Layout::panels; ++panel) {
       tensor_load_4d(tiles.data(place) + panel * Layout::panel_bytes + lane * Granule<Config>::keys * 128, map,
                      tiles.full(place), panel * 64, Granule<Config>::first_key(entry), item.kv_head, item.batch);
     }
   }
+};
+
+// Has a tile loaded, `bytes` in all; load(lane) loads granule `lane`. Consumers that do not use the tile never touch
+// the place: they are taken to have left it.
+template <class Config, class Tiles, class Load>
+SALE_DEVICE void load_granules(const Tiles &tiles, const RingPlace &place, u32 users, int bytes, const Load &load) {
+  constexpr u32 all = (1U << Config::consumers) - 1;
+  const u32 lane = lane_index();
+  if (lane == 0) {
+    if (users != all) {
+      mbarrier_arrive(tiles.empty(place), 4 * static_cast<u32>(count_bits(all & ~users)));
+    }
+    mbarrier_expect(tiles.full(place), static_cast<u32>(bytes));
+  }
+  sync_warp();
+  if (lane < Granule<Config>::per_tile) {
+    load(lane);
+  }
   sync_warp();
 }
 
-template <class Config>
+template <class Config, class Loads>
 class Planner {
   using Layout = AttendLayout<Config>;
 
@@ -63,7 +86,7 @@ public:
 
 private:
   SALE_DEVICE void load_queries(const AttendItem<Config> &item) {
-    constexpr int boxes = Config::consumers * Layout::panels;
+    constexpr int boxes = Config::consumers * Layout::q_panels;
     const s32 lane = static_cast<s32>(lane_index());
     shared_.q.wait_empty(q_place_);
     if (lane == 0) {
@@ -72,8 +95,8 @@ private:
     sync_warp();
     if (lane < boxes) {
       tensor_load_4d(shared_.q.data(q_place_) + static_cast<u32>(lane) * Layout::q_panel_bytes, &args_.q,
-                     shared_.q.full(q_place_), lane % Layout::panels * 64, item.first_row + lane / Layout::panels * 64,
-                     item.head, item.batch);
+                     shared_.q.full(q_place_), lane % Layout::q_panels * 64,
+                     item.first_row + lane / Layout::q_panels * 64, item.head, item.batch);
     }
     sync_warp();
     q_place_.template advance<1>();
@@ -96,7 +119,8 @@ private:
     // of the place's last tile, for which not everybody waited, must be there.
     shared_.v.wait_full({k_place_.index, k_place_.parity ^ 1U});
     shared_.tickets.put(Ticket::tile(k_place_, users, masked), entry);
-    load_tile_of_keys<Config>(shared_.k, k_place_, &args_.k, item, users, entry);
+    load_granules<Config>(shared_.k, k_place_, users, Loads::key_bytes,
+                          [&](u32 lane) { Loads::keys(args_, shared_, k_place_, item, lane, entry); });
     k_place_.template advance<Config::stages>();
   }
 
@@ -106,7 +130,7 @@ private:
   RingPlace k_place_;
 };
 
-template <class Config>
+template <class Config, class Loads>
 SALE_DEVICE void load_values(const AttendWgmmaArgs &args) {
   AttendShared<Config> shared;
   AttendItem<Config> item(args, 0);
@@ -117,7 +141,8 @@ SALE_DEVICE void load_values(const AttendWgmmaArgs &args) {
     shared.tickets.release();
     if (ticket.is_tile()) {
       shared.v.wait_empty(ticket.place());
-      load_tile_of_keys<Config>(shared.v, ticket.place(), &args.v, item, ticket.users(), entry);
+      load_granules<Config>(shared.v, ticket.place(), ticket.users(), Loads::value_bytes,
+                            [&](u32 lane) { Loads::values(args, shared, ticket.place(), item, lane, entry); });
     } else if (ticket.is_stop()) {
       return;
     } else {
