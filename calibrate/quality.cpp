@@ -118,40 +118,42 @@ Mask mask_at(const Tensors &tensors, const Policy &policy, const std::vector<Hea
 }
 
 std::vector<MaskQuality> judge_masks(const Tensors &tensors, const Policy &policy, float scale,
-                                     const std::vector<Mask> &masks) {
+                                     const std::vector<Mask> &masks, Part part) {
   std::vector<MaskQuality> result(masks.size());
-  for (MaskQuality &quality : result) {
-    quality.recall.resize(tensors.q_rows());
-  }
-  std::mutex mutex; // of difference and size
+  std::mutex mutex; // of the result
   const int q_blocks = ceil_div(tensors.shape.q_len, policy.block_q);
   const int heads = tensors.shape.batch * tensors.num_q_heads;
   parallel_for(static_cast<std::int64_t>(heads) * q_blocks, [&](std::int64_t item) {
     const int b = static_cast<int>(item % heads) / tensors.num_q_heads;
     const int h = static_cast<int>(item % heads) % tensors.num_q_heads;
     const int m = q_blocks - 1 - static_cast<int>(item / heads); // the heaviest first
+    if (!is_in(part, m)) {
+      return;
+    }
     const PartialAttention attention(tensors, policy, scale, b, h, m);
-    std::vector<double> differences(masks.size());
+    std::vector<MaskQuality> own(masks.size());
     std::vector<double> dense;
     std::vector<double> out;
-    double size = 0.0;
     for (int r = 0; r < attention.rows(); ++r) {
       const double total = attention.gather(r, [](int) { return true; }, dense);
+      double size = 0.0;
       for (const double x : dense) {
         size += std::fabs(x / total);
       }
       for (std::size_t i = 0; i < masks.size(); ++i) {
         const double kept = attention.gather(r, [&](int j) { return masks[i].test(b, h, m, j); }, out);
-        result[i].recall[tensors.q_row(b, h, attention.first_row() + r)] = kept / total;
+        own[i].recall.push_back(kept / total);
+        own[i].size += size;
         for (std::size_t d = 0; d < dense.size(); ++d) {
-          differences[i] += std::fabs(out[d] / kept - dense[d] / total);
+          own[i].difference += std::fabs(out[d] / kept - dense[d] / total);
         }
       }
     }
     const std::lock_guard lock(mutex);
     for (std::size_t i = 0; i < masks.size(); ++i) {
-      result[i].difference += differences[i];
-      result[i].size += size;
+      result[i].recall.insert(result[i].recall.end(), own[i].recall.begin(), own[i].recall.end());
+      result[i].difference += own[i].difference;
+      result[i].size += own[i].size;
     }
   });
   return result;

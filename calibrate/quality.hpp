@@ -2,7 +2,7 @@
 // How good many masks of one input are, in one pass over its attention.
 #pragma once
 
-#include "calibrate/blocks.hpp"
+#include "calibrate/shift.hpp"
 #include "reference/mask.hpp"
 
 #include <vector>
@@ -11,7 +11,7 @@ namespace sale {
 
 /// Against dense attention (docs/numerics.md, section 10).
 struct MaskQuality {
-  std::vector<double> recall; ///< [batch, num_q_heads, q_len]: dense attention mass inside the mask.
+  std::vector<double> recall; ///< Of every row, in any order: dense attention mass inside the mask.
   double difference = 0;      ///< sum |out - dense|
   double size = 0;            ///< sum |dense|
 
@@ -22,8 +22,8 @@ struct MaskQuality {
 reference::Mask mask_at(const reference::Tensors &tensors, const Policy &policy, const std::vector<HeadBlocks> &heads,
                         const std::vector<double> &shifts);
 
-/// The masks keep R (docs/numerics.md, section 1); block sizes are the policy's.
+/// Over the rows of `part`. The masks keep R (docs/numerics.md, section 1); block sizes are the policy's.
 std::vector<MaskQuality> judge_masks(const reference::Tensors &tensors, const Policy &policy, float scale,
-                                     const std::vector<reference::Mask> &masks);
+                                     const std::vector<reference::Mask> &masks, Part part = Part::whole);
 
 } // namespace sale
