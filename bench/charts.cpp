@@ -24,6 +24,13 @@ std::vector<const Section *> by_length(const std::vector<Section> &sections) {
   return sorted;
 }
 
+// A row's name, with its input where two sections have one length.
+std::string line_name(const Section &section, const Row &row, const std::vector<Section> &sections) {
+  const auto alike = std::count_if(sections.begin(), sections.end(),
+                                   [&](const Section &s) { return s.shape.kv_len == section.shape.kv_len; });
+  return row.name() + (alike > 1 ? ", " + section.input : "");
+}
+
 LineChart chart_over_lengths(const std::vector<Section> &sections,
                              const std::function<std::optional<double>(const Section &, const Row &)> &value) {
   LineChart chart;
@@ -36,10 +43,11 @@ LineChart chart_over_lengths(const std::vector<Section> &sections,
       if (!y || *y <= 0) {
         continue;
       }
-      auto line = std::find_if(chart.lines.begin(), chart.lines.end(),
-                               [&](const Line &known) { return known.name == row.name(); });
+      const std::string name = line_name(*section, row, sections);
+      auto line =
+          std::find_if(chart.lines.begin(), chart.lines.end(), [&](const Line &known) { return known.name == name; });
       if (line == chart.lines.end()) {
-        line = chart.lines.insert(chart.lines.end(), {row.name(), {}});
+        line = chart.lines.insert(chart.lines.end(), {name, {}});
       }
       line->points.emplace_back(length, *y);
       drawn = true;

@@ -18,7 +18,7 @@ void expect_contains(const std::string &text, const std::string &part) {
 TEST(Help, is_there_for_every_subcommand) {
   EXPECT_EQ(run_sale({"--help"}).exit_code, 0);
   EXPECT_EQ(run_sale({"--version"}).exit_code, 0);
-  for (const char *command : {"info", "generate", "prewarm", "run", "cache"}) {
+  for (const char *command : {"info", "generate", "prewarm", "run", "bench", "cache"}) {
     const CommandResult result = run_sale({command, "--help"});
     EXPECT_EQ(result.exit_code, 0) << command;
     expect_contains(result.out, "--help");
