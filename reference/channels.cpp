@@ -21,7 +21,8 @@ std::vector<int> largest(const double *queries, const double *keys, int head_dim
   }
   std::vector<int> order(head_dim);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return energies[a] > energies[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](int a, int b) { return energies[a] > energies[b] || (energies[a] == energies[b] && a < b); });
   order.resize(count);
   std::sort(order.begin(), order.end());
   return order;

@@ -59,7 +59,8 @@ void prune(std::vector<float> &row, const float *weights) {
       sizes[n] = std::isnan(size) ? std::numeric_limits<float>::infinity() : size;
       order[n] = n;
     }
-    std::stable_sort(order, order + pruning_group, [&](int a, int b) { return sizes[a] > sizes[b]; });
+    std::sort(order, order + pruning_group,
+              [&](int a, int b) { return sizes[a] > sizes[b] || (sizes[a] == sizes[b] && a < b); });
     row[first + order[2]] = 0.0F;
     row[first + order[3]] = 0.0F;
   }
