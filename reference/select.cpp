@@ -259,8 +259,9 @@ Margins fp8_sum_margins(const Tensors &tensors, const Policy &policy, const Esti
 }
 
 double fp8_sum_bound(int estimate_dim) {
-  // f16 below 2^16 has steps of 32: half of one for each 32 channels, for the compare and for the sums inside.
-  return 16.0 * (estimate_dim / 32 + 2);
+  // One for each 32 channels, one for the compare and one for what the sums inside a step of 32 lose.
+  const int roundings = estimate_dim / 32 + 2;
+  return 16.0 * roundings; // half a step of f16 below 2^16
 }
 
 } // namespace sale::reference
