@@ -165,7 +165,8 @@ void validate(const KernelSpec &spec) {
                 fmt::format("rows_per_warp {} must be 16 or 32, or 64 for select", tile.rows_per_warp));
   }
   const bool wgmma = spec.family() == KernelFamily::wgmma;
-  if (wgmma && (tile.rows_per_warp != 16 || tile.warps % 4 != 0)) {
+  // select's warpgroups may take several times their 64 rows.
+  if (wgmma && ((tile.rows_per_warp != 16 && spec.stage != Stage::select) || tile.warps % 4 != 0)) {
     throw Error(
         ErrorKind::invalid_argument,
         fmt::format("a warpgroup is 4 warps of 16 rows; {} warps of {} rows are none", tile.warps, tile.rows_per_warp));

@@ -36,7 +36,7 @@ Stage parse_stage(std::string_view name);
 
 /// What tuning may choose; never changes a result but by rounding.
 struct Tile {
-  int rows_per_warp = 16; ///< Query rows one warp owns: 16 or 32; select also 64. 16 for wgmma.
+  int rows_per_warp = 16; ///< Query rows one warp owns: 16 or 32; select also 64. 16 for wgmma attend.
   int warps = 4;          ///< That compute: wgmma adds four that load. A multiple of 4 there.
   int keys_per_step = 64; ///< Keys in shared memory per pipeline stage.
   int stages = 2;         ///< Pipeline stages.

@@ -50,10 +50,11 @@ struct WorkspaceLayout {
 
 /// Where each kernel's counters begin in WorkspaceLayout::counters, in words.
 struct Counters {
-  int keys;      ///< mean of K: [batch, num_kv_heads]
-  int queries;   ///< int4, mean of Q: [batch, num_q_heads]
-  int channels;  ///< fp8: [batch, num_kv_heads]
-  int next_item; ///< attend: 1
+  int keys;        ///< mean of K: [batch, num_kv_heads]
+  int queries;     ///< int4, mean of Q: [batch, num_q_heads]
+  int channels;    ///< fp8: [batch, num_kv_heads]
+  int select_item; ///< The persistent kernels': 1 each.
+  int attend_item;
   int total;
 };
 Counters counters(const Problem &problem, const Policy &policy, int batch);

@@ -102,6 +102,7 @@ public:
     // The compiler must know them to be the same in a whole warp: loops over them hold wgmma.
     const ItemTiles tiles = {static_cast<s32>(shuffle(slot.word[0], 0)), static_cast<s32>(shuffle(slot.word[1], 0)),
                              static_cast<s32>(shuffle(slot.word[2], 0))};
+    sync_warp();
     ring_.release();
     ring_.advance();
     return tiles;
@@ -159,4 +160,24 @@ public:
 private:
   u32 shared_;
   Ring<Config, Config::stages> ring_;
+};
+
+// The scales of a tile in registers.
+template <class Config>
+class CodeScales {
+  static constexpr int vectors = SelectLayout<Config>::scale_bytes / 16;
+
+public:
+  SALE_DEVICE explicit CodeScales(const CodeRing<Config> &ring) {
+#pragma unroll
+    for (int i = 0; i < vectors; ++i) {
+      words_[i] = load_shared_16(ring.scales() + i * 16);
+    }
+  }
+
+  // Of the 32 keys `sub_block`, twice.
+  SALE_DEVICE u32 pair(int sub_block) const { return words_[sub_block / 4].word[sub_block % 4]; }
+
+private:
+  Vec16 words_[vectors];
 };

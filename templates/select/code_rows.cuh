@@ -31,11 +31,11 @@ class CodeRows {
   static constexpr int step_bytes = Config::pruned ? 64 : 32; // of a row of K that one wgmma takes
   static constexpr int k_steps = Layout::row_bytes / step_bytes;
   static constexpr int q_row_bytes = k_steps * 32;
-  static constexpr int words = Layout::keys / 4;
   using Mma = Wgmma<typename Config::Operand, F16, Layout::keys, WgmmaSource::registers, WgmmaMajor::k,
                     Config::pruned ? WgmmaDensity::sparse : WgmmaDensity::dense>;
 
 public:
+  static constexpr int words = Layout::keys / 4;                // registers of D
   static constexpr int blocks = Layout::keys / Config::block_k; // key blocks of a tile
 
   // Starts loading; who uses the values waits for them.
@@ -62,7 +62,7 @@ public:
     }
   }
 
-  // Between load() and estimate().
+  // Between load() and below().
   SALE_DEVICE void settle() {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -70,12 +70,8 @@ public:
     }
   }
 
-  // Takes the next tile of the ring. Bit b of the result: this thread saw a pair that keeps the tile's key block b;
-  // bits from `blocks` on mean nothing.
-  SALE_DEVICE u32 estimate(CodeRing<Config> &ring) const {
-    u32 d[words];
-    Vec16 scales[Layout::scale_bytes / 16];
-    ring.wait();
+  // Starts D = Q · K for the ring's present tile; wgmma_wait() ends it.
+  SALE_DEVICE void multiply(u32 (&d)[words], const CodeRing<Config> &ring) const {
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < k_steps; ++k) {
@@ -86,31 +82,26 @@ public:
       }
     }
     wgmma_commit();
-#pragma unroll
-    for (int i = 0; i < Layout::scale_bytes / 16; ++i) {
-      scales[i] = load_shared_16(ring.scales() + i * 16);
-    }
-    wgmma_wait<0>();
-    sync_warp();
-    ring.release();
+  }
 
-    // Sign bits 15 and 31 of `below`: no pair of the block so far keeps it.
-    u32 kept = 0;
+  // Bits b and b + 16 of the result are clear where this thread saw a pair that keeps the tile's key block b.
+  SALE_DEVICE u32 below(const u32 (&d)[words], const CodeScales<Config> &scales) const {
+    u32 bits = 0;
 #pragma unroll
     for (int b = 0; b < blocks; ++b) {
-      u32 below = ~0U;
+      u32 signs = ~0U; // 15 and 31: no pair of the block so far keeps it
 #pragma unroll
       for (int s = b * (Config::block_k / 32); s < (b + 1) * (Config::block_k / 32); ++s) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
           const u32 *column = d + s * 8 + r;
           const u32 best = max_half2(max_half2(max_half2(column[0], column[2]), column[4]), column[6]);
-          below &= fma_half2(minus_theta_[r], scales[s / 4].word[s % 4], best);
+          signs &= fma_half2(minus_theta_[r], scales.pair(s), best);
         }
       }
-      kept |= ~below >> (15 - b) & 0x00010001U << b;
+      bits |= signs >> (15 - b) & 0x00010001U << b;
     }
-    return kept | kept >> 16;
+    return bits;
   }
 
 private:

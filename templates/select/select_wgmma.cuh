@@ -61,8 +61,8 @@ private:
     // The first unit has the last query block, whose estimated keys include those of the others.
     const SelectRegion<Config> region(units_.unit(item, 0).block, args_.q_len, args_.kv_len, args_.sink, args_.window);
     bool estimates = false;
-    for (s32 consumer = 0; consumer < Config::consumers; ++consumer) {
-      const SelectUnit<Config> unit = units_.unit(item, consumer);
+    for (s32 which = 0; which < Config::consumers * Config::units; ++which) {
+      const SelectUnit<Config> unit = units_.unit(item, which);
       estimates |= unit.exists && load_global_f32(args_.tau + unit.query_head % args_.num_q_heads) != 0.0F;
     }
     if (!estimates || region.first_estimated >= region.end_estimated) {
@@ -83,26 +83,36 @@ private:
 template <class Config>
 class SelectWarpgroup {
   using Layout = SelectLayout<Config>;
-  static constexpr int halves = Config::block_q / 64;
-  static constexpr int blocks = CodeRows<Config>::blocks;
+  using Rows = CodeRows<Config>;
+  static constexpr int units = Config::units;
+  static constexpr int blocks = Rows::blocks;
   static constexpr int tiles_per_word = 32 / blocks;
+  // Warpgroups that have a query block in common.
+  static constexpr int sharers = Config::block_q / 64 > units ? Config::block_q / 64 : 1;
+  static constexpr int sharing_threads = sharers * 128;
   // Registers for the next item's rows of Q too, so that no one waits for them.
-  static constexpr bool ahead = Layout::row_bytes <= 128;
+  static constexpr bool ahead =
+      Config::consumers < 4 ? units * Layout::row_bytes <= 256 : units == 1 && Layout::row_bytes <= 128;
+  // Registers for D of two units, so that one is multiplied while the other is reduced.
+  static constexpr int buffers = units > 1 && Config::consumers < 4 ? 2 : 1;
   static_assert(32 % blocks == 0, "a tile lies within one mask word");
 
 public:
   SALE_DEVICE SelectWarpgroup(const SelectWgmmaArgs &args, s32 consumer)
-      : args_(args), units_(args), items_(dynamic_shared_address()), codes_(dynamic_shared_address()),
+      : args_(args), all_(args), items_(dynamic_shared_address()), codes_(dynamic_shared_address()),
         consumer_(consumer) {}
 
   SALE_DEVICE void run() {
     ItemTiles tiles = items_.take();
-    CodeRows<Config> rows;
+    Rows rows[units];
     load(rows, tiles.item);
     while (tiles.item >= 0) {
       const ItemTiles after = items_.take();
-      CodeRows<Config> rows_after;
-      rows.settle();
+      Rows rows_after[units];
+#pragma unroll
+      for (int u = 0; u < units; ++u) {
+        rows[u].settle();
+      }
       if (ahead) {
         load(rows_after, after.item);
       }
@@ -110,34 +120,47 @@ public:
       if (!ahead) {
         load(rows_after, after.item);
       }
-      rows = rows_after;
+#pragma unroll
+      for (int u = 0; u < units; ++u) {
+        rows[u] = rows_after[u];
+      }
       tiles = after;
     }
   }
 
 private:
-  SALE_DEVICE void load(CodeRows<Config> &rows, s32 item) const {
+  // A unit of the warpgroup in one item, and where its bits go.
+  struct Target {
+    bool estimates;
+    u32 *row;
+    s32 first_estimated;
+    s32 end_estimated;
+  };
+
+  SALE_DEVICE SelectUnit<Config> unit(s32 item, int u) const { return all_.unit(item, consumer_ * units + u); }
+
+  SALE_DEVICE void load(Rows (&rows)[units], s32 item) const {
     if (item >= 0) {
-      const SelectUnit<Config> unit = units_.unit(item, consumer_);
-      if (unit.exists && unit.first_row < args_.q_len) {
-        rows.load(args_, unit);
+#pragma unroll
+      for (int u = 0; u < units; ++u) {
+        const SelectUnit<Config> of = unit(item, u);
+        if (of.exists && of.first_row < args_.q_len) {
+          rows[u].load(args_, of);
+        }
       }
     }
   }
 
-  SALE_DEVICE void compute(const ItemTiles &tiles, const CodeRows<Config> &rows) {
-    const SelectUnit<Config> unit = units_.unit(tiles.item, consumer_);
-    const SelectRegion<Config> region(unit.block, args_.q_len, args_.kv_len, args_.sink, args_.window);
-    u32 *const row =
-        args_.mask +
-        (static_cast<s64>(unit.query_head) * ceil_div(args_.q_len, Config::block_q) + unit.block) * args_.mask_words;
+  SALE_DEVICE void compute(const ItemTiles &tiles, const Rows (&rows)[units]) {
+    Target targets[units];
     bool estimates = false;
-    if (unit.exists) {
-      const bool dense = load_global_f32(args_.tau + unit.query_head % args_.num_q_heads) == 0.0F;
-      write_reference_bits<128 * halves>(row, args_.mask_words, region, dense, thread_index() % (128 * halves));
-      barrier_sync(1 + static_cast<u32>(consumer_ / halves), 128 * halves); // these words come before the bits below
-      estimates = !dense && unit.first_row < args_.q_len;
+#pragma unroll
+    for (int u = 0; u < units; ++u) {
+      targets[u] = start(unit(tiles.item, u));
+      estimates |= targets[u].estimates;
     }
+    // The words written so far come before the bits below.
+    barrier_sync(1 + static_cast<u32>(consumer_ / sharers), sharing_threads);
     if (!estimates) {
       for (s32 tile = tiles.begin; tile < tiles.end; ++tile) {
         codes_.wait();
@@ -145,29 +168,83 @@ private:
       }
       return;
     }
-    u32 bits = 0; // of the current mask word, this thread's rows and keys: the newest uppermost
+    u32 below[units]; // of the current mask word, this thread's rows and keys: the newest tile uppermost
+#pragma unroll
+    for (u32 &bits : below) {
+      bits = ~0U;
+    }
     for (s32 tile = tiles.begin; tile < tiles.end; ++tile) {
-      bits = bits >> blocks | rows.estimate(codes_) << (32 - blocks);
+      estimate(rows, below);
       if ((tile + 1) % tiles_per_word == 0) {
-        add(row, region, tile / tiles_per_word, bits);
-        bits = 0;
+        add(targets, tile / tiles_per_word, below, 0);
+#pragma unroll
+        for (u32 &bits : below) {
+          bits = ~0U;
+        }
       }
     }
     const s32 rest = tiles.end % tiles_per_word;
     if (rest != 0) {
-      add(row, region, tiles.end / tiles_per_word, bits >> (32 - rest * blocks));
+      add(targets, tiles.end / tiles_per_word, below, 32 - rest * blocks);
     }
   }
 
-  SALE_DEVICE void add(u32 *row, const SelectRegion<Config> &region, s32 word, u32 bits) const {
-    const u32 of_warp = reduce_or(bits) & bits_between(region.first_estimated, region.end_estimated, word);
-    if (of_warp != 0 && lane_index() == 0) {
-      or_global(row + word, of_warp);
+  // Writes what does not depend on estimates.
+  SALE_DEVICE Target start(const SelectUnit<Config> &of) const {
+    if (!of.exists) {
+      return {false, nullptr, 0, 0};
+    }
+    const SelectRegion<Config> region(of.block, args_.q_len, args_.kv_len, args_.sink, args_.window);
+    u32 *const row =
+        args_.mask +
+        (static_cast<s64>(of.query_head) * ceil_div(args_.q_len, Config::block_q) + of.block) * args_.mask_words;
+    const bool dense = load_global_f32(args_.tau + of.query_head % args_.num_q_heads) == 0.0F;
+    if (sharers > 1 || of.first_row % Config::block_q == 0) { // once a query block
+      write_reference_bits<sharing_threads>(row, args_.mask_words, region, dense, thread_index() % sharing_threads);
+    }
+    return {!dense && of.first_row < args_.q_len, row, region.first_estimated, region.end_estimated};
+  }
+
+  // Takes the next tile of the ring.
+  SALE_DEVICE void estimate(const Rows (&rows)[units], u32 (&below)[units]) {
+    u32 d[buffers][Rows::words];
+    codes_.wait();
+    rows[0].multiply(d[0], codes_);
+    const CodeScales<Config> scales(codes_);
+#pragma unroll
+    for (int u = 0; u < units; ++u) {
+      if (buffers == 2 && u + 1 < units) {
+        rows[u + 1].multiply(d[(u + 1) % buffers], codes_);
+        wgmma_wait<1>();
+      } else {
+        wgmma_wait<0>();
+      }
+      if (u + 1 == units) {
+        sync_warp();
+        codes_.release();
+      }
+      const u32 bits = rows[u].below(d[u % buffers], scales);
+      below[u] = below[u] >> blocks | (bits & bits >> 16) << (32 - blocks);
+      if (buffers == 1 && u + 1 < units) {
+        rows[u + 1].multiply(d[0], codes_);
+      }
+    }
+  }
+
+  // Bits of `below` from `unused` on are those of a word's first blocks.
+  SALE_DEVICE void add(const Target (&targets)[units], s32 word, const u32 (&below)[units], s32 unused) const {
+#pragma unroll
+    for (int u = 0; u < units; ++u) {
+      const u32 kept =
+          reduce_or(~below[u]) >> unused & bits_between(targets[u].first_estimated, targets[u].end_estimated, word);
+      if (targets[u].estimates && kept != 0 && lane_index() == 0) {
+        or_global(targets[u].row + word, kept);
+      }
     }
   }
 
   const SelectWgmmaArgs &args_;
-  const SelectUnits<Config> units_;
+  const SelectUnits<Config> all_;
   ItemRing<Config> items_;
   CodeRing<Config> codes_;
   s32 consumer_;

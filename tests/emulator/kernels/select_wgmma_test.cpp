@@ -31,6 +31,7 @@ struct SelectWgmmaCase {
   int batch = 1;
   bool pruned = false;
   int consumers = 4;
+  int units = 1; ///< 64 rows each, of a warpgroup
   int keys_per_step = 128;
   int stages = 2;
   int sink = 32;
@@ -39,9 +40,9 @@ struct SelectWgmmaCase {
 };
 
 std::ostream &operator<<(std::ostream &out, const SelectWgmmaCase &c) {
-  return out << fmt::format("e{}{} {}x{} gqa{} q{} k{} heads {}x{} consumers {} keys {}x{}{}", c.width,
+  return out << fmt::format("e{}{} {}x{} gqa{} q{} k{} heads {}x{} consumers {}x{} keys {}x{}{}", c.width,
                             c.pruned ? " 2:4" : "", c.q_len, c.kv_len, c.gqa, c.block_q, c.block_k, c.batch, c.kv_heads,
-                            c.consumers, c.keys_per_step, c.stages, c.drawn ? "" : " strided");
+                            c.consumers, c.units, c.keys_per_step, c.stages, c.drawn ? "" : " strided");
 }
 
 KernelSpec spec_of(const SelectWgmmaCase &c) {
@@ -56,7 +57,8 @@ KernelSpec spec_of(const SelectWgmmaCase &c) {
   spec.estimate_dim = c.width == 256 ? 0 : c.width;
   spec.basis = c.width == 256 ? EstimateBasis::all : EstimateBasis::channels;
   spec.prune_queries = c.pruned;
-  spec.tile = {.rows_per_warp = 16, .warps = 4 * c.consumers, .keys_per_step = c.keys_per_step, .stages = c.stages};
+  spec.tile = {
+      .rows_per_warp = 16 * c.units, .warps = 4 * c.consumers, .keys_per_step = c.keys_per_step, .stages = c.stages};
   return spec;
 }
 
@@ -311,7 +313,10 @@ const auto cases = ::testing::Values(
     SelectWgmmaCase{.width = 64, .q_len = 64, .kv_len = 1500, .gqa = 4, .keys_per_step = 256},
     SelectWgmmaCase{.width = 128, .q_len = 128, .kv_len = 600, .pruned = true},
     SelectWgmmaCase{.width = 64, .q_len = 70, .kv_len = 700, .gqa = 1, .pruned = true, .consumers = 1},
-    SelectWgmmaCase{.width = 256, .q_len = 64, .kv_len = 300, .gqa = 2, .pruned = true});
+    SelectWgmmaCase{.width = 256, .q_len = 64, .kv_len = 300, .gqa = 2, .pruned = true},
+    SelectWgmmaCase{.width = 128, .q_len = 230, .kv_len = 600, .gqa = 4, .units = 2},
+    SelectWgmmaCase{.width = 128, .q_len = 330, .kv_len = 500, .gqa = 3, .block_q = 128, .consumers = 3, .units = 2},
+    SelectWgmmaCase{.width = 64, .q_len = 200, .kv_len = 400, .gqa = 1, .block_q = 128, .consumers = 2, .units = 4});
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmma, cases);
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmmaCode, cases);
 
