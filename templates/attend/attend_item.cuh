@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the CTAs of wgmma attend work on, one after another: as many adjacent blocks of 64 rows of a query head as there
-// are consumers. KV head after KV head, so that one head's keys stay in L2; inside it the longest first, with the heads
-// of the group side by side.
+// are consumers. As many KV heads at a time as stay in L2; of their items the longest first, with the heads of a GQA
+// group side by side.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
@@ -13,6 +13,7 @@
 template <class Config>
 struct AttendItem {
   static constexpr int rows = 64 * Config::consumers;
+  static constexpr s64 l2_bytes = 32 << 20; // for the keys and values of the heads at work
 
   s32 first_row;
   s32 head;
@@ -23,12 +24,16 @@ struct AttendItem {
   SALE_DEVICE AttendItem(const AttendWgmmaArgs &args, s32 item) {
     const s32 row_tiles = ceil_div(args.q_len, rows);
     const s32 kv_heads = args.num_q_heads / Config::gqa;
-    const s32 all_kv_heads = item / (row_tiles * Config::gqa); // before this item's, those of other batches too
-    const s32 rest = item - all_kv_heads * row_tiles * Config::gqa;
-    batch = all_kv_heads / kv_heads;
-    kv_head = all_kv_heads - batch * kv_heads;
-    head = kv_head * Config::gqa + rest % Config::gqa;
-    first_row = (row_tiles - 1 - rest / Config::gqa) * rows;
+    const s64 bytes = static_cast<s64>(args.kv_len) * (4 * Config::head_dim);
+    const s32 group = imin(imax(1, static_cast<s32>(l2_bytes / bytes)), args.batch * kv_heads);
+    const s32 first = item / (group * Config::gqa * row_tiles) * group; // KV heads of earlier groups
+    const s32 heads = imin(group, args.batch * kv_heads - first) * Config::gqa;
+    const s32 rest = item - first * Config::gqa * row_tiles;
+    first_row = (row_tiles - 1 - rest / heads) * rows;
+    const s32 any_head = first * Config::gqa + rest % heads; // of all batches
+    batch = any_head / args.num_q_heads;
+    head = any_head - batch * args.num_q_heads;
+    kv_head = head / Config::gqa;
     position = args.kv_len - args.q_len + first_row;
   }
 

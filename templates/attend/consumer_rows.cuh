@@ -13,6 +13,7 @@
 #include "device/math.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/memory.cuh"
+#include "device/named_barrier.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
@@ -82,7 +83,11 @@ class ConsumerRows {
 
 public:
   SALE_DEVICE ConsumerRows(const AttendWgmmaArgs &args, u32 consumer)
-      : args_(args), consumer_(consumer), scale_log2_(args.softmax_scale * log2_of_e()) {}
+      : args_(args), consumer_(consumer), scale_log2_(args.softmax_scale * log2_of_e()) {
+    if (takes_turns && consumer_ == 1) {
+      pass_turn(); // consumer 0 begins
+    }
+  }
 
   SALE_DEVICE void begin(s32 number) {
     const AttendItem<Config> item(args_, number);
@@ -111,7 +116,7 @@ public:
     } else {
       step<false>(ticket, tickets);
     }
-    values_ = ticket.place();
+    values_ = ticket.values_place();
     pending_ = true;
     foreign_ = 0;
   }
@@ -137,16 +142,29 @@ public:
   }
 
 private:
+  static constexpr bool takes_turns = Config::consumers == 2;
+  static SALE_DEVICE bool is_shared(Ticket ticket) { return takes_turns && ticket.users() == 3; }
+  SALE_DEVICE void take_turn() const { barrier_sync(1 + consumer_, 256); }
+  SALE_DEVICE void pass_turn() const { barrier_arrive(2 - consumer_, 256); }
+
   // With P·V of the tile before, if that is still to come.
   template <bool with_values>
   SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
     const RingPlace place = ticket.place();
     f32 scores[4 * key_tiles];
     shared_.k.wait_full(place);
+    if (is_shared(ticket)) {
+      take_turn();
+    }
     multiply_keys(scores, place);
     if constexpr (with_values) {
       shared_.v.wait_full(values_);
       multiply_values();
+    }
+    if (is_shared(ticket)) {
+      pass_turn();
+    }
+    if constexpr (with_values) {
       wgmma_wait<1>();
     } else {
       wgmma_wait<0>();

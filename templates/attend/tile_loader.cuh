@@ -117,17 +117,19 @@ private:
     shared_.k.wait_empty(k_place_);
     // Parities tell two phases of a place apart: who reads this ticket may wait for the values of this tile, so those
     // of the place's last tile, for which not everybody waited, must be there.
-    shared_.v.wait_full({k_place_.index, k_place_.parity ^ 1U});
-    shared_.tickets.put(Ticket::tile(k_place_, users, masked), entry);
+    shared_.v.wait_full({v_place_.index, v_place_.parity ^ 1U});
+    shared_.tickets.put(Ticket::tile(k_place_, v_place_, users, masked), entry);
     load_granules<Config>(shared_.k, k_place_, users, Loads::key_bytes,
                           [&](u32 lane) { Loads::keys(args_, shared_, k_place_, item, lane, entry); });
     k_place_.template advance<Config::stages>();
+    v_place_.template advance<Config::stages>();
   }
 
   const AttendWgmmaArgs &args_;
   AttendShared<Config> shared_;
   RingPlace q_place_;
   RingPlace k_place_;
+  RingPlace v_place_;
 };
 
 template <class Config, class Loads>
@@ -140,9 +142,9 @@ SALE_DEVICE void load_values(const AttendWgmmaArgs &args) {
         ticket.is_tile() && lane_index() < Granule<Config>::per_tile ? shared.tickets.entry(lane_index()) : 0;
     shared.tickets.release();
     if (ticket.is_tile()) {
-      shared.v.wait_empty(ticket.place());
-      load_granules<Config>(shared.v, ticket.place(), ticket.users(), Loads::value_bytes,
-                            [&](u32 lane) { Loads::values(args, shared, ticket.place(), item, lane, entry); });
+      shared.v.wait_empty(ticket.values_place());
+      load_granules<Config>(shared.v, ticket.values_place(), ticket.users(), Loads::value_bytes,
+                            [&](u32 lane) { Loads::values(args, shared, ticket.values_place(), item, lane, entry); });
     } else if (ticket.is_stop()) {
       return;
     } else {
