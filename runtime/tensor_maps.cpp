@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace sale {
 
@@ -24,15 +25,18 @@ struct TensorShape {
 template <std::size_t rank>
 TensorMap encode(const Driver &driver, const void *data, cu::TensorMapType type, cu::TensorMapSwizzle swizzle,
                  const TensorShape<rank> &shape) {
-  TensorMap map{};
+  // Encoded here and copied: GCC 12 may return a 64-byte aligned type through a slot that is not.
+  alignas(TensorMap) std::array<unsigned char, sizeof(TensorMap)> opaque{};
   std::array<std::uint32_t, rank> ones{};
   ones.fill(1);
   const cu::Result result = driver.api.tensor_map_encode(
-      map.opaque, type, rank, const_cast<void *>(data), shape.dimensions.data(), shape.strides.data(), shape.box.data(),
-      ones.data(), cu::interleave_none, swizzle, cu::promotion_256, cu::fill_zero);
+      opaque.data(), type, rank, const_cast<void *>(data), shape.dimensions.data(), shape.strides.data(),
+      shape.box.data(), ones.data(), cu::interleave_none, swizzle, cu::promotion_256, cu::fill_zero);
   if (result != cu::success) {
     driver.check(result, "cuTensorMapEncodeTiled", ErrorKind::launch);
   }
+  TensorMap map{};
+  std::memcpy(map.opaque, opaque.data(), opaque.size());
   return map;
 }
 
