@@ -10,6 +10,9 @@ namespace sale {
 namespace {
 
 Tile attend_wgmma_tile(const KernelSpec &spec) {
+  if (spec.fp8_attend) {
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.head_dim <= 128 ? 128 : 64, .stages = 4};
+  }
   switch (spec.head_dim) {
   case 64: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 128, .stages = 4};
   case 128:

@@ -31,11 +31,14 @@ int select_wgmma_bytes(const KernelSpec &spec) {
   return spec.tile.stages * (keys * spec.code_row_bytes() + keys / 32 * 4 + 16) + 2 * (16 + 16);
 }
 
-// Q, the tiles of K and V, tickets, the list of a walk of mask bits, two barriers for each place.
+// Q, the tiles of K and V (codes for fp8, with 16 bytes of scales per 32 keys), tickets, the list of a walk of mask
+// bits, two barriers for each place.
 int attend_wgmma_bytes(const KernelSpec &spec) {
   const Tile &tile = spec.tile;
   const int per_tile = tile.keys_per_step / spec.keys_per_copy();
-  const int tiles = (tile.rows() + 2 * tile.stages * tile.keys_per_step) * spec.head_dim * 2;
+  const int key_bytes = spec.fp8_attend ? 2 * spec.head_dim : 4 * spec.head_dim; // of K and V
+  const int scales = spec.fp8_attend ? tile.stages * tile.keys_per_step / 32 * 16 : 0;
+  const int tiles = tile.rows() * spec.head_dim * 2 + tile.stages * tile.keys_per_step * key_bytes + scales;
   const int tickets = wgmma_tickets * (16 + round_up_16(per_tile * 4));
   const int list = spec.dense ? 0 : round_up_16((wgmma_batch_granules + 3 * (per_tile - 1)) * 4);
   return tiles + tickets + list + (1 + 2 * tile.stages + wgmma_tickets) * 16;

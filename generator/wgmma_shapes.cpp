@@ -16,12 +16,17 @@ std::vector<WgmmaShape> wgmma_shapes(const KernelSpec &spec) {
              .a_in_registers = true,
              .sparse = spec.prune_queries}};
   }
+  if (spec.fp8_attend) {
+    // S = Q·K as below; 64 columns of P·V at a time, with V transposed.
+    const WgmmaShape values = {.operand = WgmmaOperand::e4m3, .n = 64, .a_in_registers = true};
+    const WgmmaShape scores = {.operand = WgmmaOperand::e4m3, .n = keys, .a_in_registers = spec.head_dim <= 128};
+    return scores.type_name() == values.type_name() ? std::vector{values} : std::vector{scores, values};
+  }
   const WgmmaOperand element = spec.dtype == DType::bf16 ? WgmmaOperand::bf16 : WgmmaOperand::f16;
-  const WgmmaOperand operand = spec.fp8_attend ? WgmmaOperand::e4m3 : element;
-  // S = Q·K, with Q in registers where they suffice; O += P·V with P in registers and 16-bit V as it lies, keys down its
-  // columns.
-  return {{.operand = operand, .n = keys, .a_in_registers = spec.head_dim <= 128},
-          {.operand = operand, .n = spec.head_dim, .a_in_registers = true, .b_mn_major = !spec.fp8_attend}};
+  // S = Q·K, with Q in registers where they suffice; O += P·V with P in registers and 16-bit V as it lies, keys down
+  // its columns.
+  return {{.operand = element, .n = keys, .a_in_registers = spec.head_dim <= 128},
+          {.operand = element, .n = spec.head_dim, .a_in_registers = true, .b_mn_major = true}};
 }
 
 } // namespace sale

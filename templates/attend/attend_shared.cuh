@@ -47,6 +47,11 @@ struct AttendShared {
   typename Layout::Tiles v{base + Layout::v_offset, base + Layout::v_barriers};
   TicketRing<Config> tickets{base + Layout::tickets_offset, base + Layout::ticket_barriers};
 
+  // fp8: 2^-xk, -xv and 2^xv of each 32 keys of a tile, which come and leave with its keys.
+  SALE_DEVICE u32 scales(const RingPlace &at) const {
+    return base + Layout::scales_offset + at.index * Layout::scale_bytes;
+  }
+
   // By one thread, before the CTA's first barrier.
   SALE_DEVICE void init() const {
     q.init(consumer_warps);

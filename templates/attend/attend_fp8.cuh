@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// attend for Hopper in e4m3 (docs/numerics.md, section 14).
+#pragma once
+
+#include "args/attend_wgmma_args.cuh"
+#include "attend/attend_warps.cuh"
+#include "attend/fp8_loads.cuh"
+#include "attend/fp8_rows.cuh"
+#include "device/types.cuh"
+
+template <class Config>
+SALE_DEVICE void attend_fp8(const AttendWgmmaArgs &args) {
+  run_warps<Config, Fp8Rows<Config>, CodeLoads<Config>>(args);
+}

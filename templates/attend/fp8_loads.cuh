@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the codes of keys and values come to wgmma attend, with the scales of both beside the keys.
+#pragma once
+
+#include "args/attend_wgmma_args.cuh"
+#include "attend/attend_item.cuh"
+#include "attend/attend_shared.cuh"
+#include "attend/tickets.cuh"
+#include "device/bulk_copy.cuh"
+#include "device/tensor_copy.cuh"
+#include "device/types.cuh"
+
+template <class Config>
+struct CodeLoads {
+  using Layout = AttendLayout<Config>;
+  using Shared = AttendShared<Config>;
+  static constexpr int granule_keys = Granule<Config>::keys;
+  static constexpr int granule_blocks = granule_keys / 32;
+  static constexpr int key_bytes = Layout::tile_bytes + Layout::scale_bytes; // of a tile, in all
+  static constexpr int value_bytes = Layout::tile_bytes;
+
+  // By lane `lane`, of granule `lane`.
+  static SALE_DEVICE void keys(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
+                               const AttendItem<Config> &item, u32 lane, u32 entry) {
+    const s32 key = Granule<Config>::first_key(entry);
+#pragma unroll
+    for (int panel = 0; panel < Layout::panels; ++panel) {
+      tensor_load_3d(shared.k.data(place) + panel * Layout::panel_bytes + lane * granule_keys * Layout::panel_row_bytes,
+                     &args.k, shared.k.full(place), panel * 128, key, kv_head(args, item));
+    }
+    bulk_load(shared.scales(place) + lane * granule_blocks * 16, args.scales + first_block(args, item, key) * 4,
+              granule_blocks * 16, shared.k.full(place));
+  }
+  static SALE_DEVICE void values(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
+                                 const AttendItem<Config> &item, u32 lane, u32 entry) {
+    constexpr int bytes = granule_keys * Config::head_dim;
+    bulk_load(shared.v.data(place) + lane * bytes,
+              args.v_codes + first_block(args, item, Granule<Config>::first_key(entry)) * 32 * Config::head_dim, bytes,
+              shared.v.full(place));
+  }
+
+private:
+  // Counts those of batch elements before.
+  static SALE_DEVICE s32 kv_head(const AttendWgmmaArgs &args, const AttendItem<Config> &item) {
+    return item.batch * (args.num_q_heads / Config::gqa) + item.kv_head;
+  }
+  // What fills a tile up lies past the last block: any values will do.
+  static SALE_DEVICE s64 first_block(const AttendWgmmaArgs &args, const AttendItem<Config> &item, s32 key) {
+    const s32 blocks = ceil_div(args.kv_len, 128) * 4;
+    return kv_head(args, item) * static_cast<s64>(blocks) + imin(key / 32, blocks - granule_blocks);
+  }
+};

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// libsale's attend in e4m3 against the oracle, which rounds nothing but its operands (docs/numerics.md, section 14):
+// codes of keys are the oracle's, those of values the values kernel's.
+#include "tests/emulator/kernels/kernel_test.hpp"
+
+#include "args/attend_wgmma_args.cuh"
+#include "args/values_args.cuh"
+#include "generator/generate.hpp"
+#include "reference/attend_fp8.hpp"
+#include "reference/channels.hpp"
+#include "reference/element.hpp"
+#include "reference/means.hpp"
+#include "reference/quantize_fp8.hpp"
+#include "reference/synthetic.hpp"
+#include "runtime/tensor_maps.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <random>
+
+namespace sale::test {
+namespace {
+
+using reference::ceil_div;
+
+struct Case {
+  const char *name;
+  int head_dim = 128;
+  int q_len = 130;
+  int kv_len = 300;
+  int block_q = 64;
+  int block_k = 32;
+  double kept[2] = {0.5, 0.5}; ///< Of even and of odd query blocks.
+  int keys_per_step = 128;
+  int stages = 3;
+  bool dense = false;
+  int consumers = 2;
+  int heads = 2;
+  int gqa = 1;
+  unsigned ctas = 1;
+  bool dynamic = false;
+  DType dtype = DType::bf16;
+  bool wants_lse = true;
+  float uneven_values = 1; ///< Values of every other 32 keys are larger by this.
+};
+
+void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
+
+KernelSpec spec_of(const Case &c) {
+  KernelSpec spec;
+  spec.stage = Stage::attend;
+  spec.arch = {9, 0, true};
+  spec.dtype = c.dtype;
+  spec.head_dim = c.head_dim;
+  spec.gqa = c.gqa;
+  spec.block_q = c.block_q;
+  spec.block_k = c.block_k;
+  spec.dense = c.dense;
+  spec.fp8_attend = true;
+  spec.tile = {.rows_per_warp = 16,
+               .warps = 4 * c.consumers,
+               .keys_per_step = c.keys_per_step,
+               .stages = c.stages,
+               .min_ctas = 1};
+  return spec;
+}
+
+// What attend reads in place of K and V.
+struct Operands {
+  std::unique_ptr<DeviceBuffer> k_codes, v_codes, scales, kbar;
+};
+
+Operands encode(const Case &c, const reference::Tensors &tensors, const std::vector<float> &kbar,
+                const DeviceBuffer &v) {
+  Device &device = Device::get();
+  Policy policy;
+  policy.estimator = Estimator::fp8;
+  const auto keys =
+      reference::quantize_keys_fp8(tensors, policy, kbar, reference::choose_channels(tensors, policy, kbar));
+  const int kv_heads = tensors.num_kv_heads;
+  const int groups = ceil_div(c.kv_len, 32);
+  const int blocks = ceil_div(groups, 4) * 4;
+  std::vector<std::uint32_t> words(static_cast<std::size_t>(kv_heads * blocks), 0);
+  for (int i = 0; i < kv_heads * groups; ++i) {
+    words[static_cast<std::size_t>(i / groups * blocks + i % groups)] =
+        reference::float_to_f16(keys.scales[static_cast<std::size_t>(i)]) * 0x10001U;
+  }
+  Operands operands;
+  operands.k_codes = device.upload(keys.codes);
+  operands.kbar = device.upload(kbar);
+  const std::size_t all_blocks = words.size();
+  operands.v_codes = device.allocate(all_blocks * 32 * static_cast<std::size_t>(c.head_dim));
+  operands.scales = device.allocate(all_blocks * 16);
+  const auto k_scales = device.upload(words);
+  ValuesArgs args{};
+  args.v = {v.as<void>(), 0, static_cast<long long>(c.kv_len) * c.head_dim, c.head_dim};
+  args.k_scales = k_scales->as<unsigned>();
+  args.codes = operands.v_codes->as<unsigned char>();
+  args.scales = operands.scales->as<float>();
+  args.num_kv_heads = kv_heads;
+  args.kv_len = c.kv_len;
+  KernelSpec spec = spec_of(c);
+  spec.stage = Stage::values;
+  spec.tile = default_tile(spec);
+  device.run(generate(spec), spec.entry_name().c_str(),
+             {static_cast<unsigned>(blocks), static_cast<unsigned>(kv_heads)}, static_cast<unsigned>(spec.threads()),
+             static_cast<unsigned>(spec.shared_memory()), {&args});
+  return operands;
+}
+
+reference::Mask random_mask(const Case &c, const Shape &shape) {
+  std::mt19937 random(static_cast<unsigned>(c.q_len * 1000 + c.kv_len));
+  reference::Mask mask(shape, c.heads, c.block_q, c.block_k);
+  for (int h = 0; h < c.heads; ++h) {
+    for (int m = 0; m < mask.q_blocks(); ++m) {
+      std::bernoulli_distribution keep(c.kept[m % 2]);
+      for (int j = 0; j < mask.k_blocks(); ++j) { // those that nobody sees too
+        mask.set(0, h, m, j, keep(random));
+      }
+    }
+  }
+  return mask;
+}
+
+void run_and_compare(const Case &c) {
+  Problem problem;
+  problem.dtype = c.dtype;
+  problem.head_dim = c.head_dim;
+  problem.num_q_heads = c.heads;
+  problem.num_kv_heads = c.heads / c.gqa;
+  const Shape shape{1, c.q_len, c.kv_len};
+  reference::Tensors tensors = reference::structured(problem, shape, 7);
+  for (std::size_t row = 0; row < tensors.kv_rows(); ++row) {
+    if (row % static_cast<std::size_t>(c.kv_len) / 32 % 2 == 1) {
+      const auto dim = static_cast<std::size_t>(c.head_dim);
+      std::for_each_n(tensors.v.begin() + static_cast<std::ptrdiff_t>(row * dim), dim,
+                      [&](float &x) { x *= c.uneven_values; });
+    }
+  }
+  const std::vector<float> kbar = reference::mean_keys(tensors);
+  const reference::Mask bits = random_mask(c, shape);
+  const float scale = effective_softmax_scale(problem);
+
+  Device &device = Device::get();
+  const KernelSpec spec = spec_of(c);
+  const auto q = device.upload(reference::to_elements(tensors.q, c.dtype));
+  const auto v = device.upload(reference::to_elements(tensors.v, c.dtype));
+  const Operands operands = encode(c, tensors, kbar, *v);
+  const auto mask = device.upload(bits.words());
+  const auto next_item = device.upload(std::vector<std::uint32_t>{0});
+  const auto out = device.allocate(tensors.q.size() * 2);
+  const auto lse = device.allocate(tensors.q_rows() * 4);
+  AttendWgmmaArgs args{};
+  args.q = map_tensor(device.driver(), packed_view(q->as<void>(), c.heads, c.q_len, c.head_dim), c.dtype, 1, c.heads,
+                      c.q_len, c.head_dim, 64);
+  args.k = map_codes(device.driver(), operands.k_codes->as<void>(), tensors.num_kv_heads, c.kv_len, c.head_dim,
+                     spec.keys_per_copy());
+  args.v_codes = operands.v_codes->as<unsigned char>();
+  args.scales = operands.scales->as<float>();
+  args.kbar = operands.kbar->as<float>();
+  args.out = {out->as<void>(), 0, static_cast<long long>(c.q_len) * c.head_dim, c.head_dim};
+  args.lse = c.wants_lse ? lse->as<float>() : nullptr;
+  args.mask = mask->as<unsigned>();
+  args.next_item = c.dynamic ? next_item->as<unsigned>() : nullptr;
+  args.batch = 1;
+  args.num_q_heads = c.heads;
+  args.q_len = c.q_len;
+  args.kv_len = c.kv_len;
+  args.mask_words = bits.words_per_row();
+  args.softmax_scale = scale;
+  device.run(generate(spec), spec.entry_name().c_str(), {c.ctas, 1}, static_cast<unsigned>(spec.threads()),
+             static_cast<unsigned>(spec.shared_memory()), {&args});
+
+  const reference::Attention expected =
+      reference::attend_fp8(tensors, scale, kbar, c.dense ? nullptr : &bits, c.block_q, c.block_k);
+  const std::vector<float> got = reference::to_floats(out->read<std::uint16_t>(), c.dtype);
+  const std::vector<float> got_lse = lse->read<float>();
+  float largest = 0;
+  for (const float x : tensors.v) {
+    largest = std::max(largest, std::abs(x));
+  }
+  double error = 0;
+  double size = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_NEAR(got[i], expected.out[i], largest / 16) << "element " << i;
+    error += std::pow(static_cast<double>(got[i]) - expected.out[i], 2);
+    size += std::pow(static_cast<double>(expected.out[i]), 2);
+  }
+  EXPECT_LE(error, 4e-2 * 4e-2 * size);
+  for (std::size_t i = 0; i < got_lse.size() && c.wants_lse; ++i) {
+    if (std::isinf(expected.lse[i])) {
+      ASSERT_EQ(got_lse[i], expected.lse[i]) << "row " << i;
+    } else {
+      ASSERT_NEAR(got_lse[i], expected.lse[i], 1e-3) << "row " << i;
+    }
+  }
+}
+
+class AttendFp8 : public KernelTest, public ::testing::WithParamInterface<Case> {};
+
+TEST_P(AttendFp8, IsNearTheOracleInAnyOrderOfThreads) {
+  for (const unsigned long long seed : schedules) {
+    Device::get().set_schedule(seed);
+    ASSERT_NO_FATAL_FAILURE(run_and_compare(GetParam())) << "schedule " << seed;
+  }
+}
+
+class AttendFp8Code : public ::testing::TestWithParam<Case> {};
+
+TEST_P(AttendFp8Code, IsGoodOnHopper) { expect_good_hopper_code(generate(spec_of(GetParam()))); }
+
+std::string name_of(const ::testing::TestParamInfo<Case> &info) { return info.param.name; }
+
+const auto cases = ::testing::Values(
+    Case{.name = "half_kept"}, Case{.name = "nothing_kept", .kept = {0, 0}},
+    Case{.name = "all_kept_f16", .kept = {1, 1}, .dtype = DType::f16},
+    Case{.name = "only_the_second_block_keeps", .q_len = 128, .kv_len = 700, .kept = {0, 1}},
+    Case{.name = "a_few_of_the_first_many_of_the_second", .q_len = 128, .kv_len = 900, .kept = {0.1, 0.9}, .stages = 2},
+    Case{.name = "no_second_block", .q_len = 63, .kv_len = 400, .wants_lse = false},
+    Case{.name = "one_token", .q_len = 1, .kv_len = 65, .kept = {1, 1}},
+    Case{.name = "narrow_rows", .head_dim = 64, .q_len = 200, .kv_len = 610},
+    Case{.name = "two_granules_a_tile", .head_dim = 64, .keys_per_step = 64},
+    Case{.name = "three_granules_a_tile", .q_len = 200, .kv_len = 610, .keys_per_step = 96},
+    Case{.name = "blocks_of_four_granules", .q_len = 250, .kv_len = 700, .block_q = 128, .block_k = 128},
+    Case{.name = "wide_rows", .head_dim = 256, .q_len = 100, .kv_len = 200, .keys_per_step = 64, .dtype = DType::f16},
+    Case{.name = "uneven_values", .q_len = 100, .kv_len = 500, .kept = {0.7, 0.7}, .uneven_values = 50},
+    Case{.name = "zero_values", .q_len = 100, .kv_len = 500, .kept = {0.7, 0.7}, .uneven_values = 0},
+    Case{.name = "groups", .q_len = 150, .kv_len = 260, .heads = 6, .gqa = 3, .ctas = 3},
+    Case{.name = "drawn_items", .q_len = 300, .kv_len = 300, .heads = 4, .gqa = 2, .ctas = 3, .dynamic = true},
+    Case{.name = "dense_chunk", .dense = true},
+    Case{.name = "dense_square", .q_len = 300, .kv_len = 300, .dense = true, .ctas = 2},
+    Case{.name = "dense_narrow_rows", .head_dim = 64, .q_len = 200, .kv_len = 333, .dense = true},
+    Case{.name = "dense_wide_rows", .head_dim = 256, .q_len = 130, .kv_len = 130, .keys_per_step = 64, .dense = true});
+INSTANTIATE_TEST_SUITE_P(Cases, AttendFp8, cases, name_of);
+INSTANTIATE_TEST_SUITE_P(Cases, AttendFp8Code, cases, name_of);
+
+} // namespace
+} // namespace sale::test
