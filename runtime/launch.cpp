@@ -75,7 +75,9 @@ public:
   void zero_counters() const {
     const bool smooths = plan_.policy.estimator != Estimator::exact || plan_.policy.fp8_attend;
     const bool of_means = plan_.policy.estimator == Estimator::int4 || (smooths && args_.kbar == nullptr);
-    if (!of_means && plan_.channels.module == nullptr && plan_.attend.spec.family() != KernelFamily::wgmma) {
+    const bool persistent = plan_.select.spec.family() == KernelFamily::wgmma ||
+                            plan_.attend.spec.family() == KernelFamily::wgmma;
+    if (!of_means && !persistent) {
       return;
     }
     const Driver &driver = plan_.device->driver();
