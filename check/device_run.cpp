@@ -7,6 +7,7 @@
 #include "runtime/workspace.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace sale::check {
 
@@ -107,7 +108,9 @@ public:
       result.keys.scales = workspace_.read_as<float>(
           layout_.k_scales.offset, heads(problem.num_kv_heads) * reference::ceil_div(shape_.kv_len, 32) * groups);
     }
-    result.queries.codes = codes(layout_.q_codes, problem.num_q_heads, shape_.q_len, padded_q_len(shape_.q_len));
+    result.queries.codes = run_.policy.prune_queries
+                               ? pruned_codes()
+                               : codes(layout_.q_codes, problem.num_q_heads, shape_.q_len, padded_q_len(shape_.q_len));
     result.queries.scales = rows_of(layout_.q_scales);
   }
 
@@ -182,6 +185,30 @@ private:
         for (int d = 0; d < channels_of_a_row; ++d) {
           const int nibble = at[d / 2] >> (d % 2 * 4) & 15;
           values.push_back(static_cast<std::int8_t>(packed ? (nibble ^ 8) - 8 : at[d]));
+        }
+      }
+    }
+    return values;
+  }
+
+  // Two of every four channels are there; the metadata say which (templates/prepare/prune.cuh).
+  std::vector<std::int8_t> pruned_codes() const {
+    const auto width = static_cast<std::size_t>(spec_.estimate_width());
+    const auto padded = static_cast<std::size_t>(padded_q_len(shape_.q_len));
+    const auto bytes = workspace_.read(layout_.q_codes.offset, layout_.q_codes.bytes);
+    const auto words = workspace_.read_as<std::uint32_t>(layout_.q_metadata.offset, layout_.q_metadata.bytes / 4);
+    std::vector<std::int8_t> values;
+    for (std::size_t head = 0; head < heads(run_.problem.num_q_heads); ++head) {
+      for (std::size_t row = 0; row < static_cast<std::size_t>(shape_.q_len); ++row) {
+        const std::size_t at = head * padded + row;
+        for (std::size_t four = 0; four < width / 4; ++four) {
+          const std::size_t thread = row % 64 / 16 * 32 + row % 8 * 4 + row % 16 / 8 + four % 16 / 8 * 2;
+          const std::uint32_t word = words[(at / 64 * (width / 64) + four / 16) * 128 + thread];
+          const std::uint32_t pattern = word >> (four % 8 * 4) & 15U;
+          std::array<std::int8_t, 4> group{};
+          group[pattern & 3U] = static_cast<std::int8_t>(bytes[at * width / 2 + four * 2]);
+          group[pattern >> 2U] = static_cast<std::int8_t>(bytes[at * width / 2 + four * 2 + 1]);
+          values.insert(values.end(), group.begin(), group.end());
         }
       }
     }
