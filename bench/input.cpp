@@ -34,7 +34,7 @@ io::Qkv make_input(const Problem &problem, const Shape &shape, std::optional<dou
   input.problem = problem;
   input.shape = shape;
   if (density) {
-    synth::Qkv made = synth::make(problem, shape, synth::structure_for(shape.kv_len, *density));
+    synth::Qkv made = synth::make(problem, shape, synth::structure_for(shape.kv_len, *density, problem.head_dim));
     input.q = std::move(made.q);
     input.k = std::move(made.k);
     input.v = std::move(made.v);
