@@ -163,6 +163,13 @@ struct EighthChannels {
   }
 };
 
+// The last three additions of canonical_dot.
+SALE_DEVICE f32 eighth_row_sum(f32 sum) {
+  sum = add_rn(sum, shuffle_xor(sum, 4));
+  sum = add_rn(sum, shuffle_xor(sum, 2));
+  return add_rn(sum, shuffle_xor(sum, 1));
+}
+
 // docs/numerics.md, section 4; every lane of the eight gets the result. Whole warps call it.
 template <int head_dim>
 SALE_DEVICE f32 canonical_dot(const EighthRow<head_dim> &a, const EighthRow<head_dim> &b) {
@@ -176,9 +183,7 @@ SALE_DEVICE f32 canonical_dot(const EighthRow<head_dim> &a, const EighthRow<head
       }
     }
   }
-  sum = add_rn(sum, shuffle_xor(sum, 4));
-  sum = add_rn(sum, shuffle_xor(sum, 2));
-  return add_rn(sum, shuffle_xor(sum, 1));
+  return eighth_row_sum(sum);
 }
 
 // Maximum over the eight lanes; NaN if one is.

@@ -20,7 +20,7 @@ struct ExactQueries {
     const u32 lane = thread_index() % 8;
     if (lane < 2) {
       const s32 own = lane == 0 ? row[0] : row[1];
-      const f32 t = rows.exists(own) ? rows.threshold_of(own) : infinity();
+      const f32 t = rows.threshold_of(own);
       store_global_f32(rows.threshold + own, t);
       store_global_f32(rows.theta + own, rows.exists(own) ? sub_rn(t, rows.shift_logits) : infinity());
     }

@@ -39,43 +39,69 @@ public:
   }
 
   SALE_DEVICE void write(const QueryRows &rows, const s32 (&row)[2]) const {
-    Row values[2];
+    Row mixed[2];
+    if constexpr (Config::projected) {
+      project<Config, 2>(mixed, projection_,
+                         StagedQueries{rows.q, {static_cast<u32>(row[0]), static_cast<u32>(row[1])}});
+    }
+    f32 n2[2];
     f32 dot[2];
-    load(values, dot, rows, row);
-    u32 kept[2][Row::per_lane];
+    u32 metadata[2][Row::per_lane];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      if constexpr (Config::pruned) {
-        prune(values[r], weights_, kept[r]);
-      }
-      const f32 n2 = canonical_dot(values[r], values[r]);
-      const s32 exponent = FloatScale::of_query(n2);
-      u8 *const codes = rows.codes + static_cast<s64>(row[r]) * code_row_bytes;
-      if constexpr (Config::pruned) {
-        store_pruned_codes(codes, values[r], kept[r], FloatScale::power(exponent));
+      EighthRow<Config::head_dim> whole;
+      whole.template load_shared<Element>(rows.q, static_cast<u32>(row[r]));
+      dot[r] = canonical_dot(whole, mean_key_);
+      if constexpr (Config::gathered) {
+        Row chosen;
+        chosen.template gather_shared<Element, Config::head_dim>(channels_, rows.q, static_cast<u32>(row[r]));
+        n2[r] = store_codes(rows, row[r], chosen, metadata[r]);
+      } else if constexpr (Config::projected) {
+        n2[r] = store_codes(rows, row[r], mixed[r], metadata[r]);
       } else {
-        store_float_codes(codes, values[r], FloatScale::power(exponent));
-      }
-      if (thread_index() % 8 == 0) {
-        f32 t = infinity();
-        f32 theta = infinity();
-        f32 scale = 0.0F;
-        if (rows.exists(row[r])) {
-          t = rows.threshold_of(row[r]);
-          scale = FloatScale::power(-exponent);
-          theta = FloatScale::is_finite(n2) ? mul_rn(rows.offset(t, dot[r]), FloatScale::power(exponent)) : n2 - n2;
-        }
-        store_global_f32(rows.threshold + row[r], t);
-        store_global_f32(rows.theta + row[r], theta);
-        store_global_f32(rows.scale + row[r], scale);
+        n2[r] = store_codes(rows, row[r], whole, metadata[r]);
       }
     }
     if constexpr (Config::pruned) {
-      store_kept<Config::estimate_dim>(rows.metadata, row[0], kept);
+      store_metadata<Config::estimate_dim>(rows.metadata, row[0], metadata);
+    }
+    const u32 lane = thread_index() % 8;
+    if (lane < 2) { // one for each row
+      write_frame(rows, lane == 0 ? row[0] : row[1], lane == 0 ? n2[0] : n2[1], lane == 0 ? dot[0] : dot[1]);
     }
   }
 
+  // Of a slab of 16 rows of zeros.
+  static SALE_DEVICE void store_padding_metadata(u32 *metadata, s32 row) {
+    store_zero_metadata<Config::estimate_dim>(metadata, row);
+  }
+
 private:
+  // Returns n2.
+  SALE_DEVICE f32 store_codes(const QueryRows &rows, s32 row, const Row &values, u32 (&metadata)[Row::per_lane]) const {
+    u8 *const codes = rows.codes + static_cast<s64>(row) * code_row_bytes;
+    if constexpr (Config::pruned) {
+      const PrunedRow<Config::estimate_dim> pruned(values, weights_, metadata);
+      const f32 n2 = pruned.squared_norm();
+      pruned.store_codes(codes, FloatScale::power(FloatScale::of_query(n2)));
+      return n2;
+    } else {
+      const f32 n2 = canonical_dot(values, values);
+      store_float_codes(codes, values, FloatScale::power(FloatScale::of_query(n2)));
+      return n2;
+    }
+  }
+
+  static SALE_DEVICE void write_frame(const QueryRows &rows, s32 row, f32 n2, f32 dot) {
+    const s32 exponent = FloatScale::of_query(n2);
+    const f32 t = rows.threshold_of(row);
+    const f32 theta = mul_rn(rows.offset(t, dot), FloatScale::power(exponent));
+    const f32 safe_theta = FloatScale::is_finite(n2) ? theta : n2 - n2; // NaN
+    store_global_f32(rows.threshold + row, t);
+    store_global_f32(rows.theta + row, rows.exists(row) ? safe_theta : infinity());
+    store_global_f32(rows.scale + row, rows.exists(row) ? FloatScale::power(-exponent) : 0.0F);
+  }
+
   // Channels d..d+3 of the two rows.
   struct StagedQueries {
     u32 tile;
@@ -85,38 +111,6 @@ private:
       load_quad<Element, Config::head_dim>(x[1], tile, row[1], d);
     }
   };
-
-  // The rows as the estimate sees them, and q·kbar of the whole rows. Zero where there is no row.
-  SALE_DEVICE void load(Row (&values)[2], f32 (&dot)[2], const QueryRows &rows, const s32 (&row)[2]) const {
-    if constexpr (Config::projected) {
-      // The tile ends with the query block.
-      project<Config, 2>(values, projection_,
-                         StagedQueries{rows.q,
-                                       {rows.exists(row[0]) ? static_cast<u32>(row[0]) : 0,
-                                        rows.exists(row[1]) ? static_cast<u32>(row[1]) : 0}});
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      EighthRow<Config::head_dim> whole;
-      whole.clear();
-      if (rows.exists(row[r])) {
-        whole.template load_shared<Element>(rows.q, static_cast<u32>(row[r]));
-      }
-      dot[r] = canonical_dot(whole, mean_key_);
-      if constexpr (Config::gathered) {
-        values[r].clear();
-        if (rows.exists(row[r])) {
-          values[r].template gather_shared<Element, Config::head_dim>(channels_, rows.q, static_cast<u32>(row[r]));
-        }
-      } else if constexpr (Config::projected) {
-        if (!rows.exists(row[r])) {
-          values[r].clear();
-        }
-      } else {
-        values[r] = whole;
-      }
-    }
-  }
 
   EighthRow<Config::head_dim> mean_key_;
   EighthChannels<Config::estimate_dim> channels_; // gathered

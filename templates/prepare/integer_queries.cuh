@@ -35,10 +35,7 @@ public:
     f32 dot[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      values[r].clear();
-      if (rows.exists(row[r])) {
-        values[r].template load_shared<typename Config::Element>(rows.q, static_cast<u32>(row[r]));
-      }
+      values[r].template load_shared<typename Config::Element>(rows.q, static_cast<u32>(row[r]));
       dot[r] = canonical_dot(values[r], mean_key_);
       if constexpr (Config::estimator == Estimator::int4) {
         if (rows.exists(row[r])) {
@@ -54,19 +51,16 @@ public:
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       Code::store(rows.codes + static_cast<s64>(row[r]) * Config::code_row_bytes, values[r], amax[r]);
-      if (thread_index() % 8 == 0) {
-        f32 t = infinity();
-        f32 theta = infinity();
-        f32 scale = 0.0F;
-        if (rows.exists(row[r])) {
-          t = rows.threshold_of(row[r]);
-          scale = Code::scale(amax[r]);
-          theta = in_frame(rows.offset(t, dot[r]), scale);
-        }
-        store_global_f32(rows.threshold + row[r], t);
-        store_global_f32(rows.theta + row[r], theta);
-        store_global_f32(rows.scale + row[r], scale);
-      }
+    }
+    const u32 lane = thread_index() % 8;
+    if (lane < 2) { // one for each row
+      const s32 own = lane == 0 ? row[0] : row[1];
+      const f32 t = rows.threshold_of(own);
+      const f32 scale = Code::scale(lane == 0 ? amax[0] : amax[1]);
+      const f32 theta = in_frame(rows.offset(t, lane == 0 ? dot[0] : dot[1]), scale);
+      store_global_f32(rows.threshold + own, t);
+      store_global_f32(rows.theta + own, rows.exists(own) ? theta : infinity());
+      store_global_f32(rows.scale + own, rows.exists(own) ? scale : 0.0F);
     }
   }
 

@@ -8,6 +8,7 @@
 #include "common/estimator.cuh"
 #include "common/load_tile.cuh"
 #include "common/region.cuh"
+#include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/memory.cuh"
 #include "device/shared.cuh"
@@ -27,6 +28,7 @@ struct PrepareLayout {
   static constexpr int head_groups = (Config::gqa + heads - 1) / heads;
   static_assert(rows % Config::block_q == 0, "a CTA takes one query block of each of its heads");
   static_assert(Config::block_q % Config::rows_per_warp == 0, "a warp's rows are of one head");
+  static_assert(Config::block_k % Config::keys_per_step == 0, "the keys of a step are consecutive");
   static constexpr int row_bytes = Config::head_dim * 2;
   static constexpr int q_bytes = rows * row_bytes;
   static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
@@ -49,11 +51,44 @@ struct ReferenceKeys {
   SALE_DEVICE s32 key(s32 position) const { return position < first_gap ? position : position + gap; }
 };
 
-// Positions first, first + 1, .. of the list, for load_tile.
-struct ReferenceRows {
-  ReferenceKeys keys;
-  s32 first;
-  SALE_DEVICE s32 operator()(s32 row) const { return keys.key(first + row); }
+// Copies steps of keys, which never straddle the gap, into shared memory: a thread has the same chunk of every
+// threads / chunks-th key.
+template <class Config>
+class KeyLoader {
+  static constexpr int row_bytes = Config::head_dim * 2;
+  static constexpr int chunks = row_bytes / 16;
+  static constexpr int total = Config::keys_per_step * chunks;
+
+public:
+  // k: key 0; keys from `limit` on become zero.
+  SALE_DEVICE KeyLoader(const u8 *k, s64 key_bytes, s32 limit)
+      : source_(k + 16 * (thread_index() % chunks)), key_bytes_(key_bytes), limit_(limit) {}
+
+  SALE_DEVICE void load(u32 tile, s32 first_key) const {
+    if constexpr (Config::threads % chunks != 0) {
+      load_tile<Config::keys_per_step, row_bytes, Config::threads>(tile, source_ - 16 * (thread_index() % chunks),
+                                                                   key_bytes_, limit_, ConsecutiveRows{first_key});
+      return;
+    }
+    constexpr int keys_at_once = Config::threads / chunks;
+    const u32 chunk = thread_index() % chunks;
+    const s32 row = static_cast<s32>(thread_index() / chunks);
+    const s32 existing = limit_ - first_key - row;
+    const u8 *source = source_ + (first_key + row) * key_bytes_;
+#pragma unroll
+    for (int i = 0; i < (total + Config::threads - 1) / Config::threads; ++i) {
+      const u32 tile_row = static_cast<u32>(row + i * keys_at_once);
+      if (total % Config::threads == 0 || tile_row < Config::keys_per_step) {
+        cp_async_16(tile + Swizzle<row_bytes>::offset(tile_row, chunk), source, i * keys_at_once < existing);
+        source += keys_at_once * key_bytes_;
+      }
+    }
+  }
+
+private:
+  const u8 *source_;
+  s64 key_bytes_;
+  s32 limit_;
 };
 
 // What one CTA, and within it one warp, works on.
@@ -109,10 +144,9 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
   const Region<Config::block_q, Config::block_k> region(work.query_block, args.q_len, args.kv_len, args.sink,
                                                         args.window);
   const ReferenceKeys keys(region);
+  const KeyLoader<Config> loader(k, 2 * args.k.stride_token, region.visible_keys);
   const auto load_keys = [&](s32 stage, s32 first) {
-    load_tile<Config::keys_per_step, Layout::row_bytes, Config::threads>(
-        k_shared + static_cast<u32>(stage * Layout::tile_bytes), k, 2 * args.k.stride_token, region.visible_keys,
-        ReferenceRows{keys, first});
+    loader.load(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys.key(first));
     cp_async_commit();
   };
 
@@ -133,7 +167,7 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
       if (first == 0) {
         sum.load_queries();
       }
-      sum.step(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys, first, position);
+      sum.step(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys.key(first), position);
     }
     stage = stage == stages - 1 ? 0 : stage + 1;
   }
@@ -179,16 +213,15 @@ SALE_DEVICE void write_queries(const PrepareArgs &args, const PrepareWork<Config
   rows.metadata = args.q_metadata + first * Queries::metadata_words;
   const Queries queries(args, work.batch, head);
 
-  // The last query block's warps also write the padding behind it.
-  const s32 end = work.query_block == static_cast<s32>(grid_x()) - 1 ? q_padded - work.first_row : Config::block_q;
 #pragma unroll 1
-  for (s32 block = 0; block < end; block += Config::block_q) {
-#pragma unroll 1
-    for (s32 i = 0; i < Config::rows_per_warp; i += 8) {
-      // Eight lanes take the rows r and r + 8 of a slab of 16, and then r + 4 and r + 12.
-      const s32 row = block + work.row + i / 16 * 16 + i % 16 / 2 + static_cast<s32>(lane_index() / 8);
-      queries.write(rows, {row, row + 8});
-    }
+  for (s32 i = 0; i < Config::rows_per_warp; i += 8) {
+    // Eight lanes take the rows r and r + 8 of a slab of 16, and then r + 4 and r + 12.
+    const s32 row = work.row + i / 16 * 16 + i % 16 / 2 + static_cast<s32>(lane_index() / 8);
+    queries.write(rows, {row, row + 8});
+  }
+  const bool is_last = work.query_block == static_cast<s32>(grid_x()) - 1;
+  if (is_last && q_padded - work.first_row > Config::block_q) { // by one block at most
+    write_padding<Queries, Config::rows_per_warp>(rows, work.row + Config::block_q);
   }
 }
 
@@ -197,9 +230,9 @@ template <class Config>
 SALE_DEVICE void prepare(const PrepareArgs &args) {
   using Layout = PrepareLayout<Config>;
   const u32 thresholds = dynamic_shared_address() + Layout::q_bytes + Config::stages * Layout::tile_bytes;
-  const PrepareWork<Config> work;
-  find_thresholds(args, work, thresholds);
+  find_thresholds<Config>(args, PrepareWork<Config>(), thresholds);
+  const PrepareWork<Config> work; // again, rather than keep it in registers meanwhile
   if (work.has_head()) {
-    write_queries(args, work, thresholds);
+    write_queries<Config>(args, work, thresholds);
   }
 }

@@ -11,78 +11,76 @@
 #include "device/types.cuh"
 #include "device/warp.cuh"
 
-// Clears the two of least size of x[0..3], of equal ones the later; returns the metadata of the others.
-SALE_DEVICE u32 prune_four(f32 *x, const f32 *weights) {
-  u32 size[4]; // as bits, which are in the order of the values
+// The half of an EighthRow that stays. Row i of it has four entries of the lane's chunk i, in their order.
+template <int dim>
+struct PrunedRow {
+  static constexpr int per_lane = EighthRow<dim>::per_lane;
+  static_assert(dim % 64 == 0, "every lane has every chunk");
+
+  f32 kept[per_lane][4];
+
+  // metadata: a byte for each chunk.
+  SALE_DEVICE PrunedRow(const EighthRow<dim> &row, const EighthRow<dim> &weights, u32 (&metadata)[per_lane]) {
 #pragma unroll
-  for (int n = 0; n < 4; ++n) {
-    const u32 bits = float_bits(mul_rn(abs_f32(x[n]), weights[n]));
-    size[n] = bits < 0x7f800000U ? bits : 0x7f800000U; // NaN counts as infinity
-  }
-  u32 greater[4] = {0, 0, 0, 0}; // how many come before this one
-#pragma unroll
-  for (int n = 0; n < 4; ++n) {
-#pragma unroll
-    for (int later = n + 1; later < 4; ++later) {
-      const bool wins = size[later] > size[n];
-      greater[n] += wins ? 1 : 0;
-      greater[later] += wins ? 0 : 1;
+    for (int i = 0; i < per_lane; ++i) {
+      metadata[i] = prune_four(kept[i], row.channel[i], weights.channel[i]);
+      metadata[i] |= prune_four(kept[i] + 2, row.channel[i] + 4, weights.channel[i] + 4) << 4;
     }
   }
-  const u32 low = greater[0] < 2 ? 0 : (greater[1] < 2 ? 1 : 2);
-  const u32 high = greater[3] < 2 ? 3 : (greater[2] < 2 ? 2 : 1);
-#pragma unroll
-  for (int n = 0; n < 4; ++n) {
-    x[n] = greater[n] < 2 ? x[n] : 0.0F;
-  }
-  return low | high << 2;
-}
 
-// kept[i]: metadata of the lane's chunk i, a byte.
-template <int dim>
-SALE_DEVICE void prune(EighthRow<dim> &row, const EighthRow<dim> &weights, u32 (&kept)[EighthRow<dim>::per_lane]) {
-  static_assert(dim % 64 == 0, "every lane has every chunk");
+  // canonical_dot of the row with itself: what was dropped would add nothing.
+  SALE_DEVICE f32 squared_norm() const {
+    f32 sum = 0.0F;
 #pragma unroll
-  for (int i = 0; i < EighthRow<dim>::per_lane; ++i) {
-    kept[i] = prune_four(row.channel[i], weights.channel[i]);
-    kept[i] |= prune_four(row.channel[i] + 4, weights.channel[i] + 4) << 4;
-  }
-}
-
-// x at the position that two bits of metadata give.
-SALE_DEVICE f32 kept_low(const f32 *x, u32 metadata) {
-  const u32 position = metadata & 3U;
-  return position == 0 ? x[0] : (position == 1 ? x[1] : x[2]);
-}
-SALE_DEVICE f32 kept_high(const f32 *x, u32 metadata) {
-  const u32 position = metadata >> 2 & 3U;
-  return position == 3 ? x[3] : (position == 2 ? x[2] : x[1]);
-}
-
-// Writes the entries of one row that stayed: half as many bytes.
-template <int dim>
-SALE_DEVICE void store_pruned_codes(u8 *row, const EighthRow<dim> &values, const u32 (&kept)[EighthRow<dim>::per_lane],
-                                    f32 power) {
+    for (int i = 0; i < per_lane; ++i) {
 #pragma unroll
-  for (int i = 0; i < EighthRow<dim>::per_lane; ++i) {
-    const f32 *const x = values.channel[i];
-    store_global_4(row + s64{4} * EighthRow<dim>::chunk(i),
-                   float_codes(kept_low(x, kept[i]), kept_high(x, kept[i]), kept_low(x + 4, kept[i] >> 4),
-                               kept_high(x + 4, kept[i] >> 4), power));
+      for (int c = 0; c < 4; ++c) {
+        sum = fma_rn(kept[i][c], kept[i][c], sum);
+      }
+    }
+    return eighth_row_sum(sum);
   }
-}
+
+  // Writes half as many bytes as the row has entries.
+  SALE_DEVICE void store_codes(u8 *row, f32 power) const {
+#pragma unroll
+    for (int i = 0; i < per_lane; ++i) {
+      store_global_4(row + s64{4} * EighthRow<dim>::chunk(i),
+                     float_codes(kept[i][0], kept[i][1], kept[i][2], kept[i][3], power));
+    }
+  }
+
+private:
+  // The two of x[0..3] of largest |x|·weight, of equal ones the earlier, and their metadata.
+  static SALE_DEVICE u32 prune_four(f32 *result, const f32 *x, const f32 *weights) {
+    f32 size[4];
+#pragma unroll
+    for (int n = 0; n < 4; ++n) {
+      size[n] = min_f32(mul_rn(abs_f32(x[n]), weights[n]), infinity()); // NaN counts as infinity
+    }
+    const bool second_first = size[1] > size[0]; // of the first pair, the second entry is the greater
+    const bool second_last = size[3] > size[2];
+    const bool both_first = min_f32(size[0], size[1]) >= max_f32(size[2], size[3]);
+    const bool both_last = min_f32(size[2], size[3]) > max_f32(size[0], size[1]);
+    const u32 low = both_first ? 0U : (both_last ? 2U : (second_first ? 1U : 0U));
+    const u32 high = both_first ? 1U : (both_last ? 3U : (second_last ? 3U : 2U));
+    result[0] = both_first ? x[0] : (both_last ? x[2] : (second_first ? x[1] : x[0]));
+    result[1] = both_first ? x[1] : (both_last ? x[3] : (second_last ? x[3] : x[2]));
+    return low | high << 2;
+  }
+};
 
 // Writes the metadata of rows `row` and row + 8 of a 16-row slab, a word per thread of the warpgroup that multiplies 64
 // rows, [rows / 64, dim / 64, 128]. Of a slab, lane 4g + x + 2y of its warp has row g + 8x, channels 32y.. of the 64.
 template <int dim>
-SALE_DEVICE void store_kept(u32 *metadata, s32 row, const u32 (&kept)[2][EighthRow<dim>::per_lane]) {
+SALE_DEVICE void store_metadata(u32 *metadata, s32 row, const u32 (&kept)[2][EighthRow<dim>::per_lane]) {
   const u32 lane = thread_index() % 8;
 #pragma unroll
   for (int i = 0; i < EighthRow<dim>::per_lane; ++i) {
-    u32 word[2];
+    u32 word[2] = {kept[0][i], kept[1][i]};
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      word[r] = kept[r][i] << lane % 4 * 8;
+      word[r] <<= lane % 4 * 8;
       word[r] |= shuffle_xor(word[r], 1);
       word[r] |= shuffle_xor(word[r], 2);
     }
@@ -91,5 +89,15 @@ SALE_DEVICE void store_kept(u32 *metadata, s32 row, const u32 (&kept)[2][EighthR
       const s32 thread = row % 64 / 16 * 32 + row % 8 * 4;
       store_global_8(metadata + block * 128 + thread + lane / 4 * 2, word[0], word[1]);
     }
+  }
+}
+
+// As store_metadata, of 16 rows of zeros: a warp together.
+template <int dim>
+SALE_DEVICE void store_zero_metadata(u32 *metadata, s32 row) {
+  const s64 first = static_cast<s64>(row / 64) * (dim / 64) * 128 + row % 64 / 16 * 32;
+#pragma unroll
+  for (int i = 0; i < dim / 64; ++i) {
+    store_global_4(metadata + first + s64{128} * i + lane_index(), 0x44444444U);
   }
 }

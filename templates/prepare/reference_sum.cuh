@@ -46,17 +46,16 @@ public:
     }
   }
 
-  // One tile of keys: keys.key(first), keys.key(first + 1), .. ascending; row_position is the key position of the
-  // warp's first row. A lane holds of each 16x8 tile rows lane/4 and lane/4 + 8, columns 2(lane%4) and 2(lane%4) + 1.
-  template <class Keys>
-  SALE_DEVICE void step(u32 k_shared, const Keys &keys, s32 first, s32 row_position) {
-    if (keys.key(first) > row_position + m_tiles * 16 - 1) {
+  // One tile of keys: first_key, first_key + 1, ..; row_position is the key position of the warp's first row. A lane
+  // holds of each 16x8 tile rows lane/4 and lane/4 + 8, columns 2(lane%4) and 2(lane%4) + 1.
+  SALE_DEVICE void step(u32 k_shared, s32 first_key, s32 row_position) {
+    if (first_key > row_position + m_tiles * 16 - 1) {
       return; // no row sees any
     }
     f32 scores[m_tiles][key_tiles][4];
     multiply(scores, k_shared);
-    if (keys.key(first + Config::keys_per_step - 1) > row_position) {
-      hide_later_keys(scores, keys, first, row_position);
+    if (first_key + Config::keys_per_step - 1 > row_position) {
+      hide_later_keys(scores, first_key - row_position);
     }
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
@@ -70,22 +69,25 @@ public:
   // Writes T of the warp's rows to shared memory.
   SALE_DEVICE void finish(u32 thresholds, f32 tau) {
     const u32 lane = lane_index();
+    f32 own_max = 0.0F;
+    f32 own_sum = 0.0F;
 #pragma unroll
-    for (int m = 0; m < m_tiles; ++m) {
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        // The four lanes of a row kept their own maximum and sum.
-        f32 highest = max_f32(max_[m][r], shuffle_xor(max_[m][r], 1));
-        highest = max_f32(highest, shuffle_xor(highest, 2));
-        f32 sum = sum_[m][r] * exp2_approx((max_[m][r] - finite(highest)) * scale_log2_);
-        sum += shuffle_xor(sum, 1);
-        sum += shuffle_xor(sum, 2);
-        const f32 nats = log2_approx(tau * sum) * ln_of_2();
-        const f32 threshold = tau == 0.0F ? -infinity() : highest + div_rn(nats, softmax_scale_);
-        if (lane % 4 == 0) {
-          store_shared_f32(thresholds + (m * 16 + r * 8 + lane / 4) * 4, threshold);
-        }
-      }
+    for (int i = 0; i < 2 * m_tiles; ++i) {
+      // The four lanes of a row kept their own maximum and sum; of their rows each lane finishes one.
+      f32 max = max_[i / 2][i % 2];
+      f32 sum = sum_[i / 2][i % 2];
+      f32 highest = max_f32(max, shuffle_xor(max, 1));
+      highest = max_f32(highest, shuffle_xor(highest, 2));
+      sum *= exp2_approx((max - finite(highest)) * scale_log2_);
+      sum += shuffle_xor(sum, 1);
+      sum += shuffle_xor(sum, 2);
+      own_max = lane % 4 == i ? highest : own_max;
+      own_sum = lane % 4 == i ? sum : own_sum;
+    }
+    const f32 nats = log2_approx(tau * own_sum) * ln_of_2();
+    const f32 threshold = tau == 0.0F ? -infinity() : own_max + div_rn(nats, softmax_scale_);
+    if (lane % 4 < 2 * m_tiles) {
+      store_shared_f32(thresholds + (lane % 4 * 8 + lane / 4) * 4, threshold);
     }
   }
 
@@ -107,17 +109,19 @@ private:
     const u32 lane = lane_index();
     const typename Swizzle<Config::head_dim * 2>::Lane k_lane(k_shared, lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
-    for (int n = 0; n < key_tiles; n += 2) {
+    for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
-      for (int m = 0; m < m_tiles; ++m) {
+      for (int n = 0; n < key_tiles; ++n) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           scores[m][n][i] = 0.0F;
-          scores[m][n + 1][i] = 0.0F;
         }
       }
+    }
 #pragma unroll
-      for (int k = 0; k < k_steps; ++k) {
+    for (int k = 0; k < k_steps; ++k) {
+#pragma unroll
+      for (int n = 0; n < key_tiles; n += 2) {
         u32 b[4];
         ldmatrix_x4(b, k_lane.at(n * 8, k * 2));
 #pragma unroll
@@ -129,22 +133,18 @@ private:
     }
   }
 
-  template <class Keys>
-  static SALE_DEVICE void hide_later_keys(f32 (&scores)[m_tiles][key_tiles][4], const Keys &keys, s32 first,
-                                          s32 row_position) {
+  // `ahead`: how far the first key is past the first row.
+  static SALE_DEVICE void hide_later_keys(f32 (&scores)[m_tiles][key_tiles][4], s32 ahead) {
     const s32 lane = static_cast<s32>(lane_index());
+    const s32 own = ahead + lane % 4 * 2 - lane / 4;
 #pragma unroll
     for (int n = 0; n < key_tiles; ++n) {
 #pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const s32 key = keys.key(first + n * 8 + lane % 4 * 2 + c);
+      for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
-        for (int m = 0; m < m_tiles; ++m) {
-#pragma unroll
-          for (int r = 0; r < 2; ++r) {
-            if (key > row_position + m * 16 + r * 8 + lane / 4) {
-              scores[m][n][2 * r + c] = -infinity();
-            }
+        for (int i = 0; i < 4; ++i) {
+          if (own + n * 8 + i % 2 > m * 16 + i / 2 * 8) {
+            scores[m][n][i] = -infinity();
           }
         }
       }
@@ -161,13 +161,13 @@ private:
     for (int n = 0; n < key_tiles; ++n) {
       highest = max_f32(highest, max_f32(scores[n][2 * r], scores[n][2 * r + 1]));
     }
-    const f32 base = finite(highest);
-    sum *= exp2_approx((max - base) * scale_log2_);
+    const f32 base = finite(highest) * scale_log2_;
+    sum *= exp2_approx(fma_rn(max, scale_log2_, -base));
 #pragma unroll
     for (int n = 0; n < key_tiles; ++n) {
 #pragma unroll
       for (int c = 0; c < 2; ++c) {
-        sum += exp2_approx((scores[n][2 * r + c] - base) * scale_log2_);
+        sum += exp2_approx(fma_rn(scores[n][2 * r + c], scale_log2_, -base));
       }
     }
     max = highest;
