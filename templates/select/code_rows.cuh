@@ -38,13 +38,19 @@ public:
   static constexpr int words = Layout::keys / 4;                // registers of D
   static constexpr int blocks = Layout::keys / Config::block_k; // key blocks of a tile
 
-  // Starts loading; who uses the values waits for them.
-  SALE_DEVICE void load(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
-    const u32 lane = lane_index();
-    const s64 q_padded = ceil_div(args.q_len, 128) * s64{128};
-    const s64 first = unit.query_head * q_padded + unit.first_row;
-    const s64 row = first + thread_index() % 128 / 32 * 16 + lane / 4;
-    const u8 *q = args.q_codes + row * q_row_bytes + lane % 4 * 4;
+  // Registers that load_codes() fills.
+  static constexpr int code_registers = k_steps * (Config::pruned ? 5 : 4);
+
+  // Both start loading; who uses the values waits for them.
+  SALE_DEVICE void load_thresholds(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      theta_[r] = load_global_f32(args.theta + first_row(args, unit) + lane_row() + r * 8);
+    }
+  }
+  SALE_DEVICE void load_codes(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
+    const s64 first = first_row(args, unit);
+    const u8 *q = args.q_codes + (first + lane_row()) * q_row_bytes + lane_index() % 4 * 4;
 #pragma unroll
     for (int k = 0; k < k_steps; ++k) {
 #pragma unroll
@@ -56,13 +62,9 @@ public:
         metadata_[k] = load_global_4(args.q_metadata + (first / 64 * k_steps + k) * 128 + thread_index() % 128);
       }
     }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      theta_[r] = load_global_f32(args.theta + row + r * 8);
-    }
   }
 
-  // Between load() and below().
+  // Between load_thresholds() and below().
   SALE_DEVICE void settle() {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -105,6 +107,11 @@ public:
   }
 
 private:
+  static SALE_DEVICE s64 first_row(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
+    return unit.query_head * (ceil_div(args.q_len, 128) * s64{128}) + unit.first_row;
+  }
+  static SALE_DEVICE u32 lane_row() { return thread_index() % 128 / 32 * 16 + lane_index() / 4; }
+
   u32 q_[k_steps][4];
   u32 metadata_[k_steps];
   f32 theta_[2];

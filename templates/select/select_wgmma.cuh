@@ -22,6 +22,30 @@
 template <class Config>
 using SelectRegion = Region<Config::block_q, Config::block_k>;
 
+// Registers of a thread that computes and of one that does not, out of what the CTA has.
+template <int consumers>
+struct SelectRegisters;
+template <>
+struct SelectRegisters<1> {
+  static constexpr int compute = 232;
+  static constexpr int load = 24;
+};
+template <>
+struct SelectRegisters<2> {
+  static constexpr int compute = 240;
+  static constexpr int load = 24;
+};
+template <>
+struct SelectRegisters<3> {
+  static constexpr int compute = 160;
+  static constexpr int load = 32;
+};
+template <>
+struct SelectRegisters<4> {
+  static constexpr int compute = 112;
+  static constexpr int load = 32;
+};
+
 // The thread that loads.
 template <class Config>
 class SelectLoader {
@@ -90,11 +114,16 @@ class SelectWarpgroup {
   // Warpgroups that have a query block in common.
   static constexpr int sharers = Config::block_q / 64 > units ? Config::block_q / 64 : 1;
   static constexpr int sharing_threads = sharers * 128;
-  // Registers for the next item's rows of Q too, so that no one waits for them.
-  static constexpr bool ahead =
-      Config::consumers < 4 ? units * Layout::row_bytes <= 256 : units == 1 && Layout::row_bytes <= 128;
   // Registers for D of two units, so that one is multiplied while the other is reduced.
   static constexpr int buffers = units > 1 && Config::consumers < 4 ? 2 : 1;
+  // How many units' codes of the next item are loaded while this one is computed, so that no one waits for them: as
+  // many as there are registers for.
+  static constexpr int tile_registers = buffers * Rows::words + Layout::scale_bytes / 4 + units * 7;
+  static constexpr int spare_registers =
+      SelectRegisters<Config::consumers>::compute - tile_registers - units * Rows::code_registers;
+  static constexpr int ahead = spare_registers >= units * Rows::code_registers ? units
+                               : spare_registers >= Rows::code_registers       ? 1
+                                                                               : 0;
   static_assert(32 % blocks == 0, "a tile lies within one mask word");
 
 public:
@@ -105,21 +134,23 @@ public:
   SALE_DEVICE void run() {
     ItemTiles tiles = items_.take();
     Rows rows[units];
-    load(rows, tiles.item);
+    load_ahead(rows, tiles.item);
     while (tiles.item >= 0) {
       const ItemTiles after = items_.take();
       Rows rows_after[units];
 #pragma unroll
+      for (int u = ahead; u < units; ++u) {
+        const SelectUnit<Config> of = unit(tiles.item, u);
+        if (has_rows(of)) {
+          rows[u].load_codes(args_, of);
+        }
+      }
+#pragma unroll
       for (int u = 0; u < units; ++u) {
         rows[u].settle();
       }
-      if (ahead) {
-        load(rows_after, after.item);
-      }
+      load_ahead(rows_after, after.item);
       compute(tiles, rows);
-      if (!ahead) {
-        load(rows_after, after.item);
-      }
 #pragma unroll
       for (int u = 0; u < units; ++u) {
         rows[u] = rows_after[u];
@@ -129,23 +160,25 @@ public:
   }
 
 private:
-  // A unit of the warpgroup in one item, and where its bits go.
+  // Where the bits of one of the warpgroup's units go.
   struct Target {
-    bool estimates;
-    u32 *row;
-    s32 first_estimated;
-    s32 end_estimated;
+    s32 row; // of the mask
+    s32 end; // the key blocks estimated end here; 0 = nothing is
   };
 
   SALE_DEVICE SelectUnit<Config> unit(s32 item, int u) const { return all_.unit(item, consumer_ * units + u); }
+  SALE_DEVICE bool has_rows(const SelectUnit<Config> &of) const { return of.exists && of.first_row < args_.q_len; }
 
-  SALE_DEVICE void load(Rows (&rows)[units], s32 item) const {
+  SALE_DEVICE void load_ahead(Rows (&rows)[units], s32 item) const {
     if (item >= 0) {
 #pragma unroll
       for (int u = 0; u < units; ++u) {
         const SelectUnit<Config> of = unit(item, u);
-        if (of.exists && of.first_row < args_.q_len) {
-          rows[u].load(args_, of);
+        if (has_rows(of)) {
+          rows[u].load_thresholds(args_, of);
+          if (u < ahead) {
+            rows[u].load_codes(args_, of);
+          }
         }
       }
     }
@@ -157,7 +190,7 @@ private:
 #pragma unroll
     for (int u = 0; u < units; ++u) {
       targets[u] = start(unit(tiles.item, u));
-      estimates |= targets[u].estimates;
+      estimates |= targets[u].end != 0;
     }
     // The words written so far come before the bits below.
     barrier_sync(1 + static_cast<u32>(consumer_ / sharers), sharing_threads);
@@ -192,17 +225,16 @@ private:
   // Writes what does not depend on estimates.
   SALE_DEVICE Target start(const SelectUnit<Config> &of) const {
     if (!of.exists) {
-      return {false, nullptr, 0, 0};
+      return {0, 0};
     }
     const SelectRegion<Config> region(of.block, args_.q_len, args_.kv_len, args_.sink, args_.window);
-    u32 *const row =
-        args_.mask +
-        (static_cast<s64>(of.query_head) * ceil_div(args_.q_len, Config::block_q) + of.block) * args_.mask_words;
+    const s32 row = of.query_head * ceil_div(args_.q_len, Config::block_q) + of.block;
     const bool dense = load_global_f32(args_.tau + of.query_head % args_.num_q_heads) == 0.0F;
     if (sharers > 1 || of.first_row % Config::block_q == 0) { // once a query block
-      write_reference_bits<sharing_threads>(row, args_.mask_words, region, dense, thread_index() % sharing_threads);
+      write_reference_bits<sharing_threads>(args_.mask + static_cast<s64>(row) * args_.mask_words, args_.mask_words,
+                                            region, dense, thread_index() % sharing_threads);
     }
-    return {!dense && of.first_row < args_.q_len, row, region.first_estimated, region.end_estimated};
+    return {row, dense || of.first_row >= args_.q_len ? 0 : region.end_estimated};
   }
 
   // Takes the next tile of the ring.
@@ -236,9 +268,9 @@ private:
 #pragma unroll
     for (int u = 0; u < units; ++u) {
       const u32 kept =
-          reduce_or(~below[u]) >> unused & bits_between(targets[u].first_estimated, targets[u].end_estimated, word);
-      if (targets[u].estimates && kept != 0 && lane_index() == 0) {
-        or_global(targets[u].row + word, kept);
+          reduce_or(~below[u]) >> unused & bits_between(ceil_div(args_.sink, Config::block_k), targets[u].end, word);
+      if (kept != 0 && lane_index() == 0) {
+        or_global(args_.mask + static_cast<s64>(targets[u].row) * args_.mask_words + word, kept);
       }
     }
   }
@@ -248,30 +280,6 @@ private:
   ItemRing<Config> items_;
   CodeRing<Config> codes_;
   s32 consumer_;
-};
-
-// Registers of a thread that computes and of one that does not, out of what the CTA has.
-template <int consumers>
-struct SelectRegisters;
-template <>
-struct SelectRegisters<1> {
-  static constexpr int compute = 232;
-  static constexpr int load = 24;
-};
-template <>
-struct SelectRegisters<2> {
-  static constexpr int compute = 240;
-  static constexpr int load = 24;
-};
-template <>
-struct SelectRegisters<3> {
-  static constexpr int compute = 160;
-  static constexpr int load = 32;
-};
-template <>
-struct SelectRegisters<4> {
-  static constexpr int compute = 112;
-  static constexpr int load = 32;
 };
 
 // Grid: as many CTAs as run at once.

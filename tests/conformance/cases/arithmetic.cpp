@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// device/math.cuh and the integer helpers of device/types.cuh: one operation, many operands.
+// device/math.cuh, device/half2.cuh and the integer helpers of device/types.cuh: one operation, many operands.
 #include "tests/conformance/case.hpp"
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@ constexpr unsigned threads = 128;
 
 // `expression` of the words a, b and c.
 std::string source_of(const std::string &expression) {
-  return kernel_source({"device/math.cuh", "device/memory.cuh", "device/special.cuh"},
+  return kernel_source({"device/half2.cuh", "device/math.cuh", "device/memory.cuh", "device/special.cuh"},
                        fmt::format(R"(
 SALE_KERNEL void SALE_LAUNCH_BOUNDS({}, 1) conformance(const u32 *in, u32 *out) {{
   u32 i = block_x() * {}U + thread_index();
@@ -45,7 +45,7 @@ Case operation(const std::string &name, const std::string &expression, Values va
   test.tolerance = tolerance;
   Random random(name);
   for (std::size_t i = 0; i < 3 * test.output_words; ++i) {
-    test.input.push_back(values == Values::bits ? random.bits() : random.float_bits());
+    test.input.push_back(values == Values::f32 ? random.float_bits() : random.bits());
   }
   return test;
 }
@@ -99,6 +99,10 @@ std::vector<Case> arithmetic_cases() {
       approximation("exp2_approx", "float_bits(exp2_approx(x))", {tiny, 0x1p-22 + 0x1p-24}, -130, 130),
       approximation("log2_approx", "float_bits(log2_approx(x))", {0x1p-22, 0x1p-22 + 0x1p-24}, 0, 4),
       approximation("rcp_approx", "float_bits(rcp_approx(x))", {tiny, 0x1p-23 + 0x1p-24}, -3, 3),
+      operation("max_half2", "max_half2(a, b)", Values::f16_pairs),
+      operation("fma_half2", "fma_half2(a, b, c)", Values::f16_pairs),
+      // NaN or not: select reads the signs.
+      operation("fma_half2_signs", "fma_half2(a, b, c) & 0x80008000U", bits),
       to_int(),
       operation("to_float_rn", "float_bits(to_float_rn(static_cast<s32>(a)))", bits),
       operation("count_bits", "static_cast<u32>(count_bits(a))", bits),
