@@ -30,9 +30,10 @@ std::vector<std::uint64_t> extents(std::initializer_list<int> values) { return {
 int run_synth(const SynthOptions &options) {
   Problem problem = options.problem;
   problem.dtype = io::parse_dtype(options.dtype);
+  validate(problem);
   const Shape shape{options.batch, options.length, options.length};
   require_writable_path(options.output);
-  const synth::Structure structure = synth::structure_for(options.length, options.density);
+  const synth::Structure structure = synth::structure_for(options.length, options.density, problem.head_dim);
   const synth::Qkv qkv = synth::make(problem, shape, structure, options.seed, options.jobs);
 
   const char *dtype = problem.dtype == DType::bf16 ? "BF16" : "F16";
@@ -58,7 +59,7 @@ void add_synth(CLI::App &app, Command &command) {
   CLI::App *sub = app.add_subcommand("synth", "Write synthetic Q, K, V with the structure of real attention heads");
   sub->add_option("--length", options->length, "Tokens")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--density", options->density,
-                  "Blocks that the exact mask at tau 0.004 keeps, in all (docs/synth.md); 0.05 to 0.4")
+                  "Blocks that the exact mask at tau 0.004 keeps, in all (docs/synth.md); 0.08 to 0.3")
       ->capture_default_str();
   sub->add_option("--seed", options->seed, "Other seeds have about the density, the default has it exactly")
       ->capture_default_str();

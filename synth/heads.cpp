@@ -43,6 +43,11 @@ void add(Vector &to, const Vector &direction, double length) {
   }
 }
 
+Vector scaled(Vector values, double factor) {
+  std::transform(values.begin(), values.end(), values.begin(), [=](float x) { return x * static_cast<float>(factor); });
+  return values;
+}
+
 // Of length 1 and orthogonal to `others`, which are so among themselves: what every query looks for must not favour
 // some topics by chance.
 Vector unit_vector(Random random, const Vector &channel_size, const std::vector<Vector> &others = {}) {
@@ -55,8 +60,7 @@ Vector unit_vector(Random random, const Vector &channel_size, const std::vector<
   }
   const float squares = dot(values, values);
   const float inverse = squares > 0 ? 1.0F / std::sqrt(squares) : 0.0F;
-  std::transform(values.begin(), values.end(), values.begin(), [=](float x) { return x * inverse; });
-  return values;
+  return scaled(std::move(values), inverse);
 }
 
 std::vector<Vector> unit_vectors(Random random, int count, const Vector &channel_size,
@@ -77,25 +81,41 @@ std::vector<int> shuffled_channels(Random random, int head_dim) {
   return channels;
 }
 
-// Wavelengths of the band rise geometrically from 8 to 2048 tokens, and its energy falls with them, so that channels
-// differ in weight as they do in models.
-void add_band(std::vector<Turn> &turns, const int *channels, int count, Random random) {
-  const double total = 0.5 * (count + 1);
-  for (int i = 0; i < count; ++i) {
-    const double exponent = 3.0 + 8.0 * (i + random.uniform(i)) / count;
-    turns.push_back({channels[2 * i], channels[2 * i + 1], phase_step(power_of_two(exponent)),
-                     static_cast<float>(std::sqrt((1.0 - static_cast<double>(i) / count) / total)), 0});
+// The size of a feature in the i-th of `count` channels, or pairs of them, that share a purpose: in a few it is large,
+// in many small, as in models.
+double channel_weight(int i, int count) { return std::clamp(1.5 - 2.2 * i / count, 0.1, 1.0); }
+
+// Appends them with their sizes scaled so that squares sum to 1.
+void add_turns(std::vector<Turn> &turns, const std::vector<Turn> &more) {
+  double squares = 0;
+  for (const Turn &turn : more) {
+    squares += static_cast<double>(turn.size) * turn.size;
+  }
+  for (Turn turn : more) {
+    turn.size = static_cast<float>(turn.size / std::sqrt(squares));
+    turns.push_back(turn);
   }
 }
 
-// The harmonics of one period, weighted as Fejér's kernel: a peak every period, and little between.
-void add_slashes(std::vector<Turn> &turns, const int *channels, int count, double period) {
-  const Phase step = phase_step(period);
-  const double total = 0.5 * count;
+// Wavelengths of the band rise geometrically from 8 to 2048 tokens, and its energy falls with them.
+std::vector<Turn> band(const int *channels, int count, Random random) {
+  std::vector<Turn> turns;
   for (int i = 0; i < count; ++i) {
-    turns.push_back({channels[2 * i], channels[2 * i + 1], step * static_cast<Phase>(i + 1),
-                     static_cast<float>(std::sqrt((1.0 - (i + 1.0) / (count + 1)) / total)), i + 1});
+    const double exponent = 3.0 + 8.0 * (i + random.uniform(i)) / count;
+    turns.push_back({channels[2 * i], channels[2 * i + 1], phase_step(power_of_two(exponent)),
+                     static_cast<float>(channel_weight(i, count)), 0});
   }
+  return turns;
+}
+
+// The harmonics of one period, weighted as Fejér's kernel: a peak every period, and little between.
+std::vector<Turn> slashes(const int *channels, int count, double period) {
+  std::vector<Turn> turns;
+  for (int i = 0; i < count; ++i) {
+    turns.push_back({channels[2 * i], channels[2 * i + 1], phase_step(period) * static_cast<Phase>(i + 1),
+                     static_cast<float>(std::sqrt(1.0 - (i + 1.0) / (count + 1))), i + 1});
+  }
+  return turns;
 }
 
 // Keys lie in the first half of what their queries see, so outside any local window.
@@ -131,40 +151,11 @@ std::vector<std::uint8_t> draw_topics(const Structure &structure, Random random,
 
 KvHead::KvHead(const Problem &problem, const Structure &structure, Random stream, int batch, int kv_head, int kv_len)
     : random(stream) {
-  const int dim = problem.head_dim;
-  const std::vector<int> order = shuffled_channels(random.child(channel_order), dim);
-  const int num_outliers = std::min(structure.outlier_channels, dim / 16);
-  const int num_slash = dim / 16;
-  const int num_band = dim * 3 / 16;
-
-  // Channels, in shuffled order: outliers, then pairs that turn, then those that directions lie in.
-  const auto even = [](double length, int size) { return static_cast<float>(length / std::sqrt(size)); };
-  key_noise.assign(dim, even(structure.key_noise, dim));
-  query_noise.assign(dim, even(structure.query_noise, dim));
-  const Vector all(dim, 1.0F);
-  key_mean = unit_vector(random.child(Stream::key_mean), all);
-  std::transform(key_mean.begin(), key_mean.end(), key_mean.begin(),
-                 [&](float x) { return x * static_cast<float>(structure.key_mean); });
+  const Vector all(problem.head_dim, 1.0F);
+  key_mean = scaled(unit_vector(random.child(Stream::key_mean), all), structure.key_mean);
   value_mean = unit_vector(random.child(Stream::value_mean), all);
-  const Random outlier = random.child(outliers);
-  for (int i = 0; i < num_outliers; ++i) {
-    const auto mean = static_cast<float>(structure.outlier_mean * outlier.uniform(2 * i, 1.0, 2.0));
-    key_mean[order[i]] = outlier.below(2 * i + 1, 2) == 0 ? mean : -mean;
-    key_noise[order[i]] *= static_cast<float>(structure.outlier_noise);
-    query_noise[order[i]] /= static_cast<float>(structure.outlier_noise);
-  }
-  const int *next = order.data() + num_outliers;
-  add_band(turns, next, num_band, random.child(periods));
-  next += 2 * num_band;
-  add_slashes(turns, next, num_slash,
-              structure.slash_period * power_of_two(random.child(periods).uniform(num_band, 0.0, 2.0)));
-  next += 2 * num_slash;
+  const Vector content = assign_channels(problem, structure);
 
-  const auto rest = static_cast<int>(order.data() + dim - next);
-  Vector content(dim);
-  for (int i = 0; i < rest; ++i) {
-    content[next[i]] = static_cast<float>(std::sqrt(1.0 - static_cast<double>(i) / rest));
-  }
   sink = unit_vector(random.child(sink_direction), content);
   std::vector<Vector> constant = {sink};
   for (int kind = 0; kind < structure.stripe_kinds; ++kind) {
@@ -186,6 +177,50 @@ KvHead::KvHead(const Problem &problem, const Structure &structure, Random stream
   }
 }
 
+// In shuffled order: outliers, then pairs that turn, then those that directions lie in, whose sizes are returned.
+Vector KvHead::assign_channels(const Problem &problem, const Structure &structure) {
+  const int dim = problem.head_dim;
+  const int num_outliers = std::min(structure.outlier_channels, dim / 16);
+  const int num_band = dim * 3 / 16;
+  const int num_slash = dim / 16;
+  const std::vector<int> order = shuffled_channels(random.child(channel_order), dim);
+  const int *const turning = order.data() + num_outliers;
+  const int *const rest = turning + 2 * (num_band + num_slash);
+  const auto num_rest = static_cast<int>(order.data() + dim - rest);
+
+  const Random period = random.child(periods);
+  add_turns(turns, band(turning, num_band, period));
+  add_turns(turns, slashes(turning + 2 * num_band, num_slash,
+                           structure.slash_period * power_of_two(period.uniform(num_band, 0.0, 2.0))));
+  Vector content(dim);
+  for (int i = 0; i < num_rest; ++i) {
+    content[rest[i]] = static_cast<float>(channel_weight(i, num_rest));
+  }
+
+  // Noise, too, is larger in the channels that matter.
+  Vector noise(dim, 0.3F);
+  for (int c = 0; c < dim; ++c) {
+    noise[c] += content[c];
+  }
+  for (int i = 0; i < num_band + num_slash; ++i) {
+    const double weight = i < num_band ? channel_weight(i, num_band) : channel_weight(i - num_band, num_slash);
+    noise[turns[i].first_channel] += static_cast<float>(weight);
+    noise[turns[i].second_channel] += static_cast<float>(weight);
+  }
+  noise = scaled(noise, 1.0 / std::sqrt(static_cast<double>(dot(noise, noise))));
+  key_noise = scaled(noise, structure.key_noise);
+  query_noise = scaled(noise, structure.query_noise);
+
+  const Random outlier = random.child(outliers);
+  for (int i = 0; i < num_outliers; ++i) {
+    const auto mean = static_cast<float>(structure.outlier_mean * outlier.uniform(2 * i, 1.0, 2.0));
+    key_mean[order[i]] = outlier.below(2 * i + 1, 2) == 0 ? mean : -mean;
+    key_noise[order[i]] *= static_cast<float>(structure.outlier_noise);
+    query_noise[order[i]] /= static_cast<float>(structure.outlier_noise);
+  }
+  return content;
+}
+
 QueryHead::QueryHead(const Problem &problem, const Structure &structure, const KvHead &kv, int q_head)
     : random(kv.random.child(query_head).child(q_head)) {
   const HeadRole role = role_of(problem, structure, q_head);
@@ -194,9 +229,8 @@ QueryHead::QueryHead(const Problem &problem, const Structure &structure, const K
   const Random looks = role.shared ? kv.random.child(query_head) : random;
   const double per_nat = 1.0 / structure.key_feature;
 
-  constant = unit_vector(looks.child(query_mean), Vector(problem.head_dim, 1.0F));
-  std::transform(constant.begin(), constant.end(), constant.begin(),
-                 [&](float x) { return x * static_cast<float>(structure.query_mean); });
+  const Vector all(problem.head_dim, 1.0F);
+  constant = scaled(unit_vector(looks.child(query_mean), all), structure.query_mean);
   add(constant, kv.sink, sink_of(structure, role) * per_nat);
   for (int kind = 0; kind < structure.stripe_kinds; ++kind) {
     if (role.shared || kind == q_head % structure.stripe_kinds) {

@@ -42,6 +42,9 @@ struct KvHead {
   std::vector<Vector> needle_directions;
   std::vector<Needle> needles;
   std::vector<Turn> turns;
+
+private:
+  Vector assign_channels(const Problem &problem, const Structure &structure);
 };
 
 struct QueryHead {

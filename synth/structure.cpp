@@ -14,10 +14,10 @@ namespace {
 
 std::vector<Style> styles() {
   return {
-      {.band = 5.5, .slash = 0, .line = 0, .stripe = 6, .topic = 5, .sink = {13.4, 12.4, 11.4, 9.8, 7.6}},
-      {.band = 4, .slash = 0, .line = 0, .stripe = 8, .topic = 4, .sink = {14.6, 13.2, 11.7, 9.6, 7.4}},
-      {.band = 4, .slash = 0, .line = 0, .stripe = 5, .topic = 8, .sink = {13.6, 12, 10.3, 8.2, 4.9}},
-      {.band = 4, .slash = 6, .line = 4, .stripe = 4, .topic = 3, .sink = {16.5, 15.2, 13.7, 11.6, 9.4}},
+      {.band = 5.5, .slash = 0, .line = 0, .stripe = 6, .topic = 5, .sink = {13.8, 13.2, 11.7, 11.1, 10.2}},
+      {.band = 4, .slash = 0, .line = 0, .stripe = 8, .topic = 4, .sink = {14.4, 13.4, 12, 9.5, 9.1}},
+      {.band = 4, .slash = 0, .line = 0, .stripe = 5, .topic = 8, .sink = {14.8, 13.5, 11.5, 9.7, 7.1}},
+      {.band = 4, .slash = 6, .line = 4, .stripe = 4, .topic = 3, .sink = {15.6, 15.4, 15.2, 12.8, 10.8}},
   };
 }
 
@@ -27,11 +27,27 @@ void require(bool good, const std::string &sentence) {
   }
 }
 
-// Structure::sink that gives a density at a length, measured (docs/synth.md).
-constexpr std::array<int, 3> tuned_lengths = {32768, 65536, 131072};
-constexpr std::array<double, 2> tuned_densities = {0.12, 0.15};
-constexpr std::array<std::array<double, tuned_densities.size()>, tuned_lengths.size()> tuned_sinks = {
-    {{1.03, 0.95}, {1.03, 0.95}, {1.03, 0.95}}};
+// Structure::sink that gives a density (column) at a length (row), measured by sale_synth_tune.
+constexpr std::array<int, 5> tuned_lengths = {8192, 16384, 32768, 65536, 131072};
+constexpr std::array<double, 6> tuned_densities = {0.08, 0.1, 0.12, 0.15, 0.2, 0.3};
+constexpr std::array<std::array<double, tuned_densities.size()>, tuned_lengths.size()> tuned_sinks = {{
+    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
+    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
+    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
+    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
+    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
+}};
+
+// With fewer channels features overlap more, which the sink must outweigh: times the tuned value, for the same density.
+double sink_factor(int head_dim) {
+  switch (head_dim) {
+  case 64: return 1.22;
+  case 96: return 1.05;
+  case 128: return 1.0;
+  case 256: return 0.82;
+  default: throw Error(ErrorKind::invalid_argument, fmt::format("head_dim {} must be 64, 96, 128 or 256", head_dim));
+  }
+}
 
 // Where `value` lies between two entries of an ascending table.
 struct Place {
@@ -59,12 +75,12 @@ double tuned_sink(int length, double density) {
 
 } // namespace
 
-Structure structure_for(int length, double density) {
+Structure structure_for(int length, double density, int head_dim) {
   require(length >= 1, fmt::format("length {} must be at least 1", length));
-  require(density >= 0.05 && density <= 0.4, fmt::format("density {} must be between 0.05 and 0.4", density));
+  require(density >= 0.08 && density <= 0.3, fmt::format("density {} must be between 0.08 and 0.3", density));
   Structure structure;
   structure.styles = styles();
-  structure.sink = tuned_sink(length, density);
+  structure.sink = tuned_sink(length, density) * sink_factor(head_dim);
   return structure;
 }
 
@@ -107,10 +123,11 @@ void validate(const Structure &structure) {
   at_least("topic_tokens", structure.topic_tokens, 1);
   at_least("lines", structure.lines, 0);
   at_least("needles", structure.needles, 0);
-  at_least("needle_rows", structure.needle_rows, 1);
   at_least("outlier_channels", structure.outlier_channels, 0);
   require(structure.topics >= 1 && structure.topics <= 256,
           fmt::format("topics {} must be between 1 and 256", structure.topics));
+  require(structure.needle_rows >= 1 && structure.needle_rows <= 64,
+          fmt::format("needle_rows {} must be between 1 and 64", structure.needle_rows));
   require(std::isfinite(structure.sink), fmt::format("sink {} must be a finite number", structure.sink));
   require(structure.slash_period > 1, fmt::format("slash_period {} must be above 1", structure.slash_period));
   require(structure.key_feature > 0, fmt::format("key_feature {} must be positive", structure.key_feature));

@@ -36,11 +36,11 @@ struct Structure {
   int lines = 2;
   int needles = 8; ///< Per KV head: `needle_rows` queries and a key far before them; none below 1024 keys.
   int needle_rows = 16;
-  double needle = 12;
+  double needle = 20;
 
   double key_feature = 2.5; ///< Length of every feature in a key. Queries have strength / key_feature.
-  double key_noise = 1.3;
-  double query_noise = 1.2;
+  double key_noise = 1.1;
+  double query_noise = 1;
   double key_mean = 3; ///< Length of the constant vector in all keys of a head.
   double query_mean = 1;
   int outlier_channels = 4; ///< Per KV head; at most head_dim / 16 are used.
@@ -50,10 +50,11 @@ struct Structure {
   std::vector<Style> styles;
 };
 
-/// The structure whose exact mask at tau 0.004 (64 x 32 blocks, sink 32, window 128) has this density, R included, of a
-/// Llama-3.1-8B shape with `fixed_seed`. Tuned at 32768, 65536 and 131072 tokens for 0.12 and 0.15; interpolated
-/// elsewhere. Throws Error(invalid_argument) for a density outside [0.05, 0.4].
-Structure structure_for(int length, double density = 0.12);
+/// The structure whose exact mask at tau 0.004 (64 x 32 blocks, sink 32, window 128) has this density, R included.
+/// Tuned for Llama-3.1-8B's heads and `fixed_seed` at powers of two from 8192 to 131072 tokens, interpolated between;
+/// shorter and longer calls take the nearest tuned length's. About right for other heads, seeds and head_dims
+/// (docs/synth.md). Throws Error(invalid_argument) for a density outside [0.08, 0.3].
+Structure structure_for(int length, double density = 0.12, int head_dim = 128);
 
 inline constexpr std::uint64_t fixed_seed = 1;
 
