@@ -70,8 +70,7 @@ public:
     const bool needs_exact = std::any_of(settings.masks.begin(), settings.masks.end(),
                                          [](const MaskRequest &mask) { return !mask.density; });
     if (settings.attend && needs_exact) {
-      Policy policy = parse_estimate("exact", plain);
-      exact.push_back(add(policy));
+      exact.push_back(add(parse_estimate("exact", plain)));
     }
     if (settings.calls_in_a_row > 0) {
       Policy policy = policies.front();

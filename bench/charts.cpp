@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace sale::bench {
 
@@ -16,11 +17,13 @@ namespace {
 // Sections by length: one chart has one line for each input and row.
 std::vector<const Section *> by_length(const std::vector<Section> &sections) {
   std::vector<const Section *> sorted;
+  sorted.reserve(sections.size());
   for (const Section &section : sections) {
     sorted.push_back(&section);
   }
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const Section *a, const Section *b) { return a->shape.kv_len < b->shape.kv_len; });
+  std::sort(sorted.begin(), sorted.end(), [](const Section *a, const Section *b) {
+    return std::pair(a->shape.kv_len, a) < std::pair(b->shape.kv_len, b);
+  });
   return sorted;
 }
 

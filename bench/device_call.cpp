@@ -78,9 +78,9 @@ std::vector<float> DeviceCall::sample_out() const {
 
 std::vector<int> sampled_heads(const Problem &problem) {
   const int count = std::min(most_sampled_heads, problem.num_q_heads);
-  std::vector<int> heads;
+  std::vector<int> heads(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
-    heads.push_back(i * problem.num_q_heads / count);
+    heads[static_cast<std::size_t>(i)] = i * problem.num_q_heads / count;
   }
   return heads;
 }

@@ -25,15 +25,17 @@ constexpr cu::DeviceAttribute pci_bus{33};
 constexpr cu::DeviceAttribute pci_device{34};
 constexpr cu::DeviceAttribute pci_domain{50};
 
+// Empty where the driver does not say.
 std::string bus_id(const Driver &driver) {
   cu::Device device = 0;
-  driver.check(driver.api.context_device(&device), "cuCtxGetDevice");
-  const auto attribute = [&](cu::DeviceAttribute which) {
-    int value = 0;
-    driver.check(driver.api.device_attribute(&value, which, device), "cuDeviceGetAttribute");
-    return value;
-  };
-  return fmt::format("{:08X}:{:02X}:{:02X}.0", attribute(pci_domain), attribute(pci_bus), attribute(pci_device));
+  int bus = 0;
+  int slot = 0;
+  int domain = 0;
+  const bool known = driver.api.context_device(&device) == cu::success &&
+                     driver.api.device_attribute(&bus, pci_bus, device) == cu::success &&
+                     driver.api.device_attribute(&slot, pci_device, device) == cu::success &&
+                     driver.api.device_attribute(&domain, pci_domain, device) == cu::success;
+  return known ? fmt::format("{:08X}:{:02X}:{:02X}.0", domain, bus, slot) : "";
 }
 
 } // namespace
@@ -50,8 +52,8 @@ std::optional<GpuReading> parse_reading(const std::string &line, std::string &dr
 }
 
 GpuMonitor::GpuMonitor(const Driver &driver) {
-  if (!driver.emulated()) {
-    start(bus_id(driver));
+  if (const std::string id = bus_id(driver); !id.empty()) {
+    start(id);
     read_line();
   }
 }
