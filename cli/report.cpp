@@ -47,6 +47,7 @@ std::string times_text(const StageTimes &times) {
   add("mean", times.mean);
   add("channels", times.channels);
   add("quantize", times.quantize);
+  add("values", times.values);
   add("prepare", times.prepare);
   add("select", times.select);
   add("attend", times.attend);
@@ -164,6 +165,7 @@ std::string report_json(const Report &report) {
        {{"mean", times.mean},
         {"channels", times.channels},
         {"quantize", times.quantize},
+        {"values", times.values},
         {"prepare", times.prepare},
         {"select", times.select},
         {"attend", times.attend},

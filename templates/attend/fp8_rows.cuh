@@ -35,6 +35,8 @@ class Fp8Rows {
   using ValuesMma = Wgmma<E4m3, f32, columns, WgmmaSource::registers, WgmmaMajor::k, WgmmaDensity::dense>;
   static constexpr int blocks = Config::keys_per_step / 32;
   static constexpr int score_count = Config::keys_per_step / 2;
+  // Whether P·V of a tile runs beside Q·K and softmax of the next: wide rows leave no registers for both.
+  static constexpr bool overlaps = Config::head_dim <= 128;
   // Codes of P are P·2^8: up to 256, and down to 2^-9.
   static constexpr f32 code_shift = 8.0F;
 
@@ -45,7 +47,10 @@ public:
     }
   }
 
+  // Ends the item before.
   SALE_DEVICE void begin(s32 number) {
+    finish();
+    finish();
     const AttendItem<Config> item(args_, number);
     number_ = number;
     position_ = item.position + static_cast<s32>(consumer_) * 64 + row();
@@ -67,7 +72,10 @@ public:
 
   // A tile of these rows; frees the ticket.
   SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
-    if (pending_) {
+    if constexpr (!overlaps) {
+      drain();
+    }
+    if (overlaps && pending_) {
       step<true>(ticket, tickets);
     } else {
       step<false>(ticket, tickets);
@@ -95,6 +103,7 @@ public:
     }
     drain();
     store();
+    number_ = -1;
   }
 
 private:
@@ -348,7 +357,7 @@ private:
   const AttendWgmmaArgs &args_;
   const AttendShared<Config> shared_;
   u32 consumer_;
-  s32 number_ = -1; // the item; negative before the first
+  s32 number_ = -1; // the item; negative for none
   s32 position_;    // key position of row()
   RingPlace q_place_;
   bool pending_ = false; // p_ has not met its values yet
