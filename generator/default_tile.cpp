@@ -87,7 +87,10 @@ Tile select_tile(const KernelSpec &spec) {
 Tile prepare_tile(const KernelSpec &spec) {
   const bool wide = spec.head_dim > 128;
   const int rows = wide || spec.arch.max_shared_memory() < 160 * 1024 ? 128 : 256;
-  const int heads = std::clamp(rows / (wide ? 2 : 1) / spec.block_q, 1, spec.gqa);
+  int heads = std::clamp(rows / (wide ? 2 : 1) / spec.block_q, 1, spec.gqa);
+  while (spec.basis == EstimateBasis::projection && spec.gqa % heads != 0) {
+    --heads; // the warps of a CTA share the projection's weights to the end
+  }
   const int rows_per_warp = wide ? 16 : 32;
   return {.rows_per_warp = rows_per_warp,
           .warps = heads * spec.block_q / rows_per_warp,

@@ -44,12 +44,15 @@ int attend_wgmma_bytes(const KernelSpec &spec) {
   return tiles + tickets + list + (1 + 2 * tile.stages + wgmma_tickets) * 16;
 }
 
-// A maximum of each half warp or warp; fp8 stages the keys whose channels it picks or mixes.
+// A maximum of each half warp or warp; fp8 stages the keys whose channels it picks or mixes, and the weights of 32
+// channels.
 int quantize_bytes(const KernelSpec &spec) {
   if (spec.estimator != Estimator::fp8) {
     return 32;
   }
-  return (spec.basis == EstimateBasis::all ? 0 : 32 * spec.head_dim * 2) + 16;
+  const int staged = spec.basis == EstimateBasis::all ? 0 : 32 * spec.head_dim * 2;
+  const int weights = spec.basis == EstimateBasis::projection ? 32 * spec.estimate_width() * 4 : 0;
+  return staged + 16 + weights;
 }
 
 } // namespace

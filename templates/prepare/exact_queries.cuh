@@ -12,11 +12,13 @@
 struct ExactQueries {
   static constexpr int code_row_bytes = 0;
   static constexpr int metadata_words = 0; // of a row
+  static constexpr int rows_at_once = 8;   // of a warp
 
   SALE_DEVICE ExactQueries(const PrepareArgs & /*args*/, s64 /*batch*/, s64 /*head*/) {}
 
   // Eight lanes take two rows, as where there are codes.
-  SALE_DEVICE void write(const QueryRows &rows, const s32 (&row)[2]) const {
+  SALE_DEVICE void write(const QueryRows &rows, s32 position) const {
+    const s32 row[2] = {QueryRows::row_of(position), QueryRows::row_of(position) + 8};
     const u32 lane = thread_index() % 8;
     if (lane < 2) {
       const s32 own = lane == 0 ? row[0] : row[1];

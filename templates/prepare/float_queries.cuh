@@ -7,6 +7,7 @@
 #include "common/codes.cuh"
 #include "common/eighth_row.cuh"
 #include "common/project.cuh"
+#include "common/swizzle.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/special.cuh"
@@ -22,6 +23,8 @@ class FloatQueries {
 public:
   static constexpr int code_row_bytes = Config::pruned ? Config::estimate_dim / 2 : Config::estimate_dim;
   static constexpr int metadata_words = Config::pruned ? Config::estimate_dim / 32 : 0; // of a row
+  // Of a warp: as many as have room for their sums of the projection.
+  static constexpr int rows_at_once = Config::projected && Row::per_lane == 1 ? 16 : 8;
 
   SALE_DEVICE FloatQueries(const PrepareArgs &args, s64 batch, s64 head) {
     const s64 kv_head = head / Config::gqa;
@@ -38,12 +41,33 @@ public:
     }
   }
 
-  SALE_DEVICE void write(const QueryRows &rows, const s32 (&row)[2]) const {
-    Row mixed[2];
+  SALE_DEVICE void write(const QueryRows &rows, s32 position) const {
     if constexpr (Config::projected) {
-      project<Config, 2>(mixed, projection_,
-                         StagedQueries{rows.q, {static_cast<u32>(row[0]), static_cast<u32>(row[1])}});
+      static_assert(Projection<Config>::shared_bytes <= Config::stages * Config::keys_per_step * Config::head_dim * 2,
+                    "the weights lie where the keys were");
+      static_assert(Config::gqa * Config::block_q % (Config::rows_per_warp * Config::warps) == 0,
+                    "every warp has a head and comes here");
+      constexpr int count = rows_at_once / 4;
+      Row mixed[count];
+      Projection<Config>::apply(mixed, projection_, rows.weights, StagedQueries<count>{rows.q, position});
+#pragma unroll
+      for (int pair = 0; pair < count / 2; ++pair) {
+        write_two(rows, QueryRows::row_of(position + 8 * pair), mixed + 2 * pair);
+      }
+    } else {
+      write_two(rows, QueryRows::row_of(position), nullptr);
     }
+  }
+
+  // Of a slab of 16 rows of zeros.
+  static SALE_DEVICE void store_padding_metadata(u32 *metadata, s32 row) {
+    store_zero_metadata<Config::estimate_dim>(metadata, row);
+  }
+
+private:
+  // `first` and the row 8 behind it; mixed: both after the projection.
+  SALE_DEVICE void write_two(const QueryRows &rows, s32 first, const Row *mixed) const {
+    const s32 row[2] = {first, first + 8};
     f32 n2[2];
     f32 dot[2];
     u32 metadata[2][Row::per_lane];
@@ -63,7 +87,7 @@ public:
       }
     }
     if constexpr (Config::pruned) {
-      store_metadata<Config::estimate_dim>(rows.metadata, row[0], metadata);
+      store_metadata<Config::estimate_dim>(rows.metadata, first, metadata);
     }
     const u32 lane = thread_index() % 8;
     if (lane < 2) { // one for each row
@@ -71,12 +95,6 @@ public:
     }
   }
 
-  // Of a slab of 16 rows of zeros.
-  static SALE_DEVICE void store_padding_metadata(u32 *metadata, s32 row) {
-    store_zero_metadata<Config::estimate_dim>(metadata, row);
-  }
-
-private:
   // Returns n2.
   SALE_DEVICE f32 store_codes(const QueryRows &rows, s32 row, const Row &values, u32 (&metadata)[Row::per_lane]) const {
     u8 *const codes = rows.codes + static_cast<s64>(row) * code_row_bytes;
@@ -102,13 +120,19 @@ private:
     store_global_f32(rows.scale + row, rows.exists(row) ? FloatScale::power(-exponent) : 0.0F);
   }
 
-  // Channels d..d+3 of the two rows.
+  // Channels d and d + 1 of the rows that write(.., position) takes.
+  template <int count>
   struct StagedQueries {
     u32 tile;
-    u32 row[2];
-    SALE_DEVICE void operator()(f32 (&x)[2][4], u32 d) const {
-      load_quad<Element, Config::head_dim>(x[0], tile, row[0], d);
-      load_quad<Element, Config::head_dim>(x[1], tile, row[1], d);
+    s32 position;
+    SALE_DEVICE void operator()(f32 (&x)[count][2], u32 d) const {
+#pragma unroll
+      for (int r = 0; r < count; ++r) {
+        const u32 row = static_cast<u32>(QueryRows::row_of(position + r / 2 * 8) + r % 2 * 8);
+        const u32 pair = load_shared_4(tile + Swizzle<Config::head_dim * 2>::offset(row, d / 8) + d % 8 * 2);
+        x[r][0] = Element::low(pair);
+        x[r][1] = Element::high(pair);
+      }
     }
   };
 

@@ -21,6 +21,7 @@ class IntegerQueries {
 public:
   static constexpr int code_row_bytes = Config::code_row_bytes;
   static constexpr int metadata_words = 0; // of a row
+  static constexpr int rows_at_once = 8;   // of a warp
 
   SALE_DEVICE IntegerQueries(const PrepareArgs &args, s64 batch, s64 head) {
     mean_key_.load(args.kbar + (batch * args.num_q_heads + head) / Config::gqa * Config::head_dim);
@@ -29,7 +30,8 @@ public:
     }
   }
 
-  SALE_DEVICE void write(const QueryRows &rows, const s32 (&row)[2]) const {
+  SALE_DEVICE void write(const QueryRows &rows, s32 position) const {
+    const s32 row[2] = {QueryRows::row_of(position), QueryRows::row_of(position) + 8};
     Row values[2];
     f32 amax[2];
     f32 dot[2];

@@ -204,6 +204,7 @@ SALE_DEVICE void write_queries(const PrepareArgs &args, const PrepareWork<Config
   QueryRows rows;
   rows.q = dynamic_shared_address() + static_cast<u32>(block_row * Layout::row_bytes);
   rows.thresholds = thresholds + static_cast<u32>(block_row * 4);
+  rows.weights = dynamic_shared_address() + Layout::q_bytes;
   rows.existing = args.q_len - work.first_row;
   rows.shift_logits = args.shift == nullptr ? 0.0F : div_rn(load_global_f32(args.shift + head), args.softmax_scale);
   rows.threshold = args.threshold + first;
@@ -214,10 +215,8 @@ SALE_DEVICE void write_queries(const PrepareArgs &args, const PrepareWork<Config
   const Queries queries(args, work.batch, head);
 
 #pragma unroll 1
-  for (s32 i = 0; i < Config::rows_per_warp; i += 8) {
-    // Eight lanes take the rows r and r + 8 of a slab of 16, and then r + 4 and r + 12.
-    const s32 row = work.row + i / 16 * 16 + i % 16 / 2 + static_cast<s32>(lane_index() / 8);
-    queries.write(rows, {row, row + 8});
+  for (s32 i = 0; i < Config::rows_per_warp; i += Queries::rows_at_once) {
+    queries.write(rows, work.row + i);
   }
   const bool is_last = work.query_block == static_cast<s32>(grid_x()) - 1;
   if (is_last && q_padded - work.first_row > Config::block_q) { // by one block at most

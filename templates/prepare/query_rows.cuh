@@ -11,6 +11,7 @@
 struct QueryRows {
   u32 q;          // the block's rows of Q, padding is zero: swizzled tile in shared memory
   u32 thresholds; // their T, in shared memory
+  u32 weights;    // fp8, projected: shared memory for the weights of the projection
   s32 existing;
   f32 shift_logits;
   // In global memory:
@@ -20,6 +21,11 @@ struct QueryRows {
   u8 *codes;
   u32 *metadata; // fp8, pruned: see store_metadata
 
+  // A warp takes its rows eight at a time: positions 0, 8, 16, .. Eight lanes have two of them, r and r + 8 of a slab
+  // of 16, and then r + 4 and r + 12; this is the first.
+  static SALE_DEVICE s32 row_of(s32 position) {
+    return position / 16 * 16 + position % 16 / 2 + static_cast<s32>(lane_index() / 8);
+  }
   SALE_DEVICE bool exists(s32 row) const { return row < existing; }
   SALE_DEVICE f32 threshold_of(s32 row) const {
     return exists(row) ? load_shared_f32(thresholds + static_cast<u32>(row) * 4) : infinity();

@@ -7,6 +7,7 @@
 #include "common/eighth_row.cuh"
 #include "common/load_tile.cuh"
 #include "common/project.cuh"
+#include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
@@ -22,9 +23,12 @@ class FloatKeys {
   static constexpr int row_bytes = Config::head_dim * 2;
 
 public:
-  // Rows whose channels are picked or mixed pass through shared memory; then a maximum of each warp.
+  // Rows whose channels are picked or mixed pass through shared memory; behind them lie a maximum of each warp and
+  // weights.
   static constexpr int staged_bytes = Config::gathered || Config::projected ? 32 * row_bytes : 0;
-  static constexpr int shared_bytes = staged_bytes + 16;
+  static constexpr int maxima = staged_bytes;
+  static constexpr int weights = maxima + 16;
+  static constexpr int shared_bytes = weights + (Config::projected ? 32 * Config::estimate_dim * 4 : 0);
 
   EighthRow<Config::estimate_dim> rows[2];
 
@@ -41,10 +45,10 @@ public:
       cp_async_commit();
     }
     if constexpr (Config::projected) {
-      cp_async_wait<0>();
-      sync_threads();
-      project<Config, 2>(rows, args.projection + (kv_head * 2 + 1) * Config::estimate_dim * Config::head_dim,
-                         StagedKeys{tile, kbar});
+      cp_async_wait<0>(); // and the projection begins with a barrier
+      static_assert(Projection<Config>::shared_bytes == shared_bytes - weights, "the weights fit");
+      Projection<Config>::apply(rows, args.projection + (kv_head * 2 + 1) * Config::estimate_dim * Config::head_dim,
+                                tile + weights, StagedKeys{tile, kbar});
       clear_missing(args, group);
     } else if constexpr (Config::gathered) {
       EighthChannels<Config::estimate_dim> channels;
@@ -74,19 +78,18 @@ public:
   }
 
 private:
-  // Channels d..d+3 of this thread's keys less their mean.
+  // Channels d and d + 1 of this thread's keys less their mean.
   struct StagedKeys {
     u32 tile;
     const f32 *kbar;
-    SALE_DEVICE void operator()(f32 (&x)[2][4], u32 d) const {
-      const Vec16 mean = load_global_16(kbar + d);
+    SALE_DEVICE void operator()(f32 (&x)[2][2], u32 d) const {
+      const f32 mean[2] = {load_global_f32(kbar + d), load_global_f32(kbar + d + 1)};
 #pragma unroll
       for (int pass = 0; pass < 2; ++pass) {
-        load_quad<Element, Config::head_dim>(x[pass], tile, 16 * pass + thread_index() / 8, d);
-#pragma unroll
-        for (int c = 0; c < 4; ++c) {
-          x[pass][c] = sub_rn(x[pass][c], bits_float(mean.word[c]));
-        }
+        const u32 row = 16 * pass + thread_index() / 8;
+        const u32 pair = load_shared_4(tile + Swizzle<row_bytes>::offset(row, d / 8) + d % 8 * 2);
+        x[pass][0] = sub_rn(Element::low(pair), mean[0]);
+        x[pass][1] = sub_rn(Element::high(pair), mean[1]);
       }
     }
   };
@@ -124,7 +127,7 @@ SALE_DEVICE void quantize_floats(const QuantizeArgs &args) {
   const s64 head = static_cast<s64>(block_z()) * args.num_kv_heads + block_y();
   FloatKeys<Config> keys;
   keys.load(args, group, block_z(), block_y());
-  const f32 n2 = largest_norm(keys.rows, dynamic_shared_address() + FloatKeys<Config>::staged_bytes);
+  const f32 n2 = largest_norm(keys.rows, dynamic_shared_address() + FloatKeys<Config>::maxima);
   const f32 power = FloatScale::power(FloatScale::of_keys(n2));
 #pragma unroll
   for (int pass = 0; pass < 2; ++pass) {
