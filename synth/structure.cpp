@@ -27,15 +27,15 @@ void require(bool good, const std::string &sentence) {
   }
 }
 
-// Structure::sink that gives a density (column) at a length (row), measured by sale_synth_tune.
+// Structure::sink, in 1024ths, that gives a density (column) at a length (row): measured by sale_synth_tune.
 constexpr std::array<int, 5> tuned_lengths = {8192, 16384, 32768, 65536, 131072};
 constexpr std::array<double, 6> tuned_densities = {0.08, 0.1, 0.12, 0.15, 0.2, 0.3};
 constexpr std::array<std::array<double, tuned_densities.size()>, tuned_lengths.size()> tuned_sinks = {{
-    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
-    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
-    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
-    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
-    {1.3, 1.2, 1.05, 1.0, 0.95, 0.9},
+    {1396, 1290, 1212, 1129, 1043, 944},
+    {1232, 1162, 1110, 1054, 990, 906},
+    {1167, 1110, 1068, 1022, 965, 886},
+    {1161, 1111, 1073, 1028, 974, 896},
+    {1141, 1094, 1058, 1015, 963, 886},
 }};
 
 // With fewer channels features overlap more, which the sink must outweigh: times the tuned value, for the same density.
@@ -70,7 +70,7 @@ double tuned_sink(int length, double density) {
     const auto &sinks = tuned_sinks[i];
     return sinks[column.below] + (sinks[column.below + 1] - sinks[column.below]) * column.part;
   };
-  return at_length(row.below) + (at_length(row.below + 1) - at_length(row.below)) * row.part;
+  return (at_length(row.below) + (at_length(row.below + 1) - at_length(row.below)) * row.part) / 1024.0;
 }
 
 } // namespace
