@@ -7,7 +7,6 @@
 #include "reference/tensors.hpp"
 #include "sale/types.hpp"
 
-#include <limits>
 #include <vector>
 
 namespace sale {
@@ -16,7 +15,7 @@ struct CalibrationGoal {
   Policy policy;           ///< Its channels are kept if it has any; its shift is where judging starts from.
   float softmax_scale = 0; ///< > 0
   double hit_mass = 0.99;
-  float least_shift = -std::numeric_limits<float>::infinity(); ///< No shift below this, in nats.
+  float least_shift = 0; ///< No shift below this, in nats: smaller ones carry over badly (docs/quality.md).
 };
 
 struct HeadCalibration {

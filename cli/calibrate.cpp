@@ -31,7 +31,7 @@ struct CalibrateOptions {
   std::vector<std::string> judges;
   std::string output;
   double hit_mass = 0.99;
-  std::optional<float> least_shift;
+  float least_shift = 0;
   PolicyOptions policy;
   std::string json;
   CLI::Option *json_option = nullptr;
@@ -126,7 +126,7 @@ CalibratedLayer calibrate(const CalibrateOptions &options, int layer, const Laye
   goal.policy = policy.resolve(*problem);
   goal.softmax_scale = effective_softmax_scale(*problem);
   goal.hit_mass = options.hit_mass;
-  goal.least_shift = options.least_shift.value_or(goal.least_shift);
+  goal.least_shift = options.least_shift;
   return {layer, calibrate_layer(goal, samples, judges)};
 }
 
@@ -224,8 +224,8 @@ int run_calibrate(const CalibrateOptions &options) {
   if (!(options.hit_mass > 0.0 && options.hit_mass <= 1.0)) {
     refuse(fmt::format("--hit-mass {} must be above 0 and at most 1", options.hit_mass));
   }
-  if (options.least_shift && !std::isfinite(*options.least_shift)) {
-    refuse(fmt::format("--least-shift {} must be a finite number of nats", *options.least_shift));
+  if (!std::isfinite(options.least_shift)) {
+    refuse(fmt::format("--least-shift {} must be a finite number of nats", options.least_shift));
   }
   require_writable_path(options.output);
   if (!options.json.empty() && options.json != "-") {
@@ -279,7 +279,8 @@ void add_calibrate(CLI::App &app, Command &command) {
   sub->add_option("--hit-mass", options->hit_mass, "Share of the exact mask's attention that must be kept, per head")
       ->capture_default_str();
   sub->add_option("--least-shift", options->least_shift,
-                  "No shift below this, in nats; 0 never keeps less than the estimate itself (default: none)");
+                  "No shift below this, in nats; below 0 some heads keep less than they would without a shift")
+      ->capture_default_str();
   options->policy.add_to(*sub);
   options->json_option =
       sub->add_option("--json", options->json, "Machine-readable report, to a file or standard output")

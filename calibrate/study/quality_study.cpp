@@ -142,6 +142,34 @@ public:
     }
   }
 
+  /// The density at which an estimate's error is what the exact one's is at a tau: ln(rel-L1) over density is taken as
+  /// straight between (and beyond) the taus measured.
+  void print_at_equal_error() const {
+    fmt::print("\n| error of exact at tau | estimate | shift | density | against exact |\n|---|---|---|---|---|\n");
+    for (std::size_t t = 1; t < std::size(taus); ++t) {
+      const Row &exact = rows_.at({0, 0, t});
+      const double error = std::log(exact.difference / exact.size);
+      for (std::size_t e = 0; e < estimates.size(); ++e) {
+        for (std::size_t k = 0; k < std::size(kinds); ++k) {
+          if (rows_.count({e, k, t}) == 0) {
+            continue;
+          }
+          const auto density = [&](std::size_t i) { return rows_.at({e, k, i}).figures.density(); };
+          const auto log_error = [&](std::size_t i) {
+            const Row &row = rows_.at({e, k, i});
+            return std::log(row.difference / row.size);
+          };
+          const std::size_t from = error < log_error(1) ? 0 : 1;
+          const double share = (error - log_error(from)) / (log_error(from + 1) - log_error(from));
+          const double found = density(from) + share * (density(from + 1) - density(from));
+          fmt::print("| {} | {} | {} | {:.4f}{} | {:+.1f} % |\n", taus[t], estimates[e].name, name_of(kinds[k]), found,
+                     share < 0.0 || share > 1.0 ? " (extrapolated)" : "",
+                     100.0 * (found / exact.figures.density() - 1.0));
+        }
+      }
+    }
+  }
+
   void print() const {
     fmt::print(
         "| tau | estimate | shift | density | kept share | hit mass | least head | heads >= {} | recall mean | p1 | "
@@ -217,6 +245,7 @@ int main(int argc, char **argv) {
       study.add(argument.substr(0, colon), colon == std::string::npos ? "" : argument.substr(colon + 1));
     }
     study.print();
+    study.print_at_equal_error();
     return 0;
   } catch (const Error &error) {
     fmt::print(stderr, "quality_study: {}\n", error.what());

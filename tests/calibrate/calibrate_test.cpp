@@ -46,6 +46,7 @@ CalibrationGoal goal_of(const Policy &policy) {
   CalibrationGoal goal;
   goal.policy = policy;
   goal.softmax_scale = scale();
+  goal.least_shift = -100;
   return goal;
 }
 
@@ -131,6 +132,17 @@ TEST(Channels, that_the_policy_gives_are_kept) {
     policy.channels.push_back(i % 32 * 2);
   }
   EXPECT_EQ(calibrate_layer(goal_of(policy), {input()}).policy.channels, policy.channels);
+}
+
+TEST(CalibrateLayer, no_shift_is_below_the_least) {
+  CalibrationGoal goal = goal_of(policy_of(Estimator::exact)); // at shift 0 the exact estimate keeps all that is wanted
+  for (const float shift : calibrate_layer(goal, {input()}).policy.shift_per_head) {
+    EXPECT_LT(shift, 0.0F);
+  }
+  goal.least_shift = CalibrationGoal().least_shift;
+  for (const float shift : calibrate_layer(goal, {input()}).policy.shift_per_head) {
+    EXPECT_EQ(shift, 0.0F);
+  }
 }
 
 TEST(CalibrateLayer, a_dense_head_needs_no_shift) {
