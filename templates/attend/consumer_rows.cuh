@@ -7,67 +7,20 @@
 #include "args/attend_wgmma_args.cuh"
 #include "attend/attend_item.cuh"
 #include "attend/attend_shared.cuh"
+#include "attend/output_rows.cuh"
+#include "attend/queries.cuh"
 #include "attend/tickets.cuh"
 #include "device/element.cuh"
 #include "device/ldmatrix.cuh"
 #include "device/math.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/memory.cuh"
+#include "device/mma.cuh"
 #include "device/named_barrier.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
 #include "device/wgmma.cuh"
-
-// Queries as the first operand of Q·K: in registers, so that their place is free for the next item's at once and the
-// products read less of shared memory; wide rows do not fit and stay where they are.
-template <class Config>
-struct QueriesInRegisters {
-  using Mma = Wgmma<typename Config::Element, f32, Config::keys_per_step, WgmmaSource::registers, WgmmaMajor::k,
-                    WgmmaDensity::dense>;
-  static constexpr bool leave_early = true;
-
-  SALE_DEVICE void take(u32 q_block) {
-    const u32 row = thread_index() % 128 / 32 * 16 + lane_index() % 16;
-#pragma unroll
-    for (int k = 0; k < Config::head_dim / 16; ++k) {
-      const u32 chunk = k % 4 * 2 + lane_index() / 16;
-      ldmatrix_x4(fragment_[k],
-                  q_block + k / 4 * AttendLayout<Config>::q_panel_bytes + row * 128 + ((chunk ^ (row & 7U)) << 4));
-    }
-  }
-  SALE_DEVICE void multiply(f32 (&scores)[Config::keys_per_step / 2], int k, u64 keys) const {
-    Mma::run(scores, fragment_[k], keys, k != 0);
-  }
-
-private:
-  u32 fragment_[Config::head_dim / 16][4];
-};
-
-template <class Config>
-struct QueriesInShared {
-  using Mma = Wgmma<typename Config::Element, f32, Config::keys_per_step, WgmmaSource::shared, WgmmaMajor::k,
-                    WgmmaDensity::dense>;
-  static constexpr bool leave_early = false;
-
-  SALE_DEVICE void take(u32 q_block) { descriptor_ = matrix_descriptor(q_block, 16, 1024, MatrixSwizzle::bytes_128); }
-  SALE_DEVICE void multiply(f32 (&scores)[Config::keys_per_step / 2], int k, u64 keys) const {
-    const int offset = k / 4 * AttendLayout<Config>::q_panel_bytes + k % 4 * 32;
-    Mma::run(scores, descriptor_ + static_cast<u64>(offset / 16), keys, k != 0);
-  }
-
-private:
-  u64 descriptor_;
-};
-
-template <class Config, bool in_registers>
-struct QueriesOf {
-  using Type = QueriesInRegisters<Config>;
-};
-template <class Config>
-struct QueriesOf<Config, false> {
-  using Type = QueriesInShared<Config>;
-};
 
 template <class Config>
 class ConsumerRows {
@@ -77,9 +30,9 @@ class ConsumerRows {
   using ValuesMma = Wgmma<Element, f32, Config::head_dim, WgmmaSource::registers, WgmmaMajor::mn, WgmmaDensity::dense>;
   static constexpr int key_tiles = Config::keys_per_step / 8;
   static constexpr int out_tiles = Config::head_dim / 8;
-  // The base of the exponentials follows the maximum only when that has grown by this much, in log2: probabilities
-  // stay below 2^8, and the output need not be rescaled for every tile.
-  static constexpr f32 max_growth = 8.0F;
+  // Probabilities are relative to the maximum of the first tile as long as the sum of a lane's in a tile stays below
+  // this: then no other tile's maximum is needed.
+  static constexpr f32 sum_limit = Element::largest_probability;
 
 public:
   SALE_DEVICE ConsumerRows(const AttendWgmmaArgs &args, u32 consumer)
@@ -89,19 +42,12 @@ public:
     }
   }
 
+  // What the item before came to is stored beside the first product of this one.
   SALE_DEVICE void begin(s32 number) {
-    const AttendItem<Config> item(args_, number);
-    number_ = number;
-    position_ = item.position + static_cast<s32>(consumer_) * 64 + row();
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      max_[r] = -infinity();
-      sum_[r] = 0.0F;
-    }
-#pragma unroll
-    for (int i = 0; i < 4 * out_tiles; ++i) {
-      out_[i] = 0.0F;
-    }
+    end_tiles();
+    settle();
+    next_ = number;
+    position_ = AttendItem<Config>(args_, number).position + static_cast<s32>(consumer_) * 64 + row();
     shared_.q.wait_full(q_place_);
     queries_.take(shared_.q.data(q_place_) + consumer_ * Layout::q_block_bytes);
     if constexpr (Queries::leave_early) {
@@ -116,7 +62,7 @@ public:
     } else {
       step<false>(ticket, tickets);
     }
-    values_ = ticket.values_place();
+    last_ = ticket;
     pending_ = true;
     foreign_ = 0;
   }
@@ -129,16 +75,12 @@ public:
     }
   }
 
-  // Ends an item, if there is one.
   SALE_DEVICE void finish() {
-    if (number_ < 0) {
-      return;
+    end_tiles();
+    settle();
+    if (number_ >= 0) {
+      store();
     }
-    if constexpr (!Queries::leave_early) {
-      leave_queries();
-    }
-    drain();
-    store();
   }
 
 private:
@@ -146,6 +88,34 @@ private:
   static SALE_DEVICE bool is_shared(Ticket ticket) { return takes_turns && ticket.users() == 3; }
   SALE_DEVICE void take_turn() const { barrier_sync(1 + consumer_, 256); }
   SALE_DEVICE void pass_turn() const { barrier_arrive(2 - consumer_, 256); }
+
+  SALE_DEVICE void end_tiles() {
+    if (!Queries::leave_early && (number_ >= 0 || next_ >= 0)) {
+      leave_queries();
+    }
+    drain();
+  }
+
+  // Stores the rows held and makes place for those of the item begun since, if there is one.
+  SALE_DEVICE void settle() {
+    if (next_ < 0) {
+      return;
+    }
+    if (number_ >= 0) {
+      store();
+    }
+    number_ = next_;
+    next_ = -1;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      base_[r] = -infinity();
+      sum_[r] = 0.0F;
+    }
+#pragma unroll
+    for (int i = 0; i < 4 * out_tiles; ++i) {
+      out_[i] = 0.0F;
+    }
+  }
 
   // With P·V of the tile before, if that is still to come.
   template <bool with_values>
@@ -158,7 +128,7 @@ private:
     }
     multiply_keys(scores, place);
     if constexpr (with_values) {
-      shared_.v.wait_full(values_);
+      shared_.v.wait_full(last_.values_place());
       multiply_values();
     }
     if (is_shared(ticket)) {
@@ -167,22 +137,23 @@ private:
     if constexpr (with_values) {
       wgmma_wait<1>();
     } else {
+      settle();
       wgmma_wait<0>();
     }
     wgmma_results(scores);
-    shared_.k.release(place);
     if (ticket.is_masked(consumer_)) {
       mask(scores, tickets);
     }
-    tickets.release();
     f32 alpha[2];
-    const bool grown = soften(scores, alpha);
+    const bool moved = soften(scores, alpha, ticket, tickets);
+    shared_.k.release(place);
+    tickets.release();
     if constexpr (with_values) {
       wgmma_wait<0>();
       wgmma_results(out_);
-      shared_.v.release(values_);
+      shared_.v.release(last_.values_place());
     }
-    if (grown) {
+    if (moved) {
 #pragma unroll
       for (int i = 0; i < 4 * out_tiles; ++i) {
         out_[i] *= alpha[i % 4 / 2];
@@ -210,7 +181,8 @@ private:
   }
 
   SALE_DEVICE void multiply_values() {
-    const u64 values = matrix_descriptor(shared_.v.data(values_), Layout::panel_bytes, 1024, MatrixSwizzle::bytes_128);
+    const u64 values =
+        matrix_descriptor(shared_.v.data(last_.values_place()), Layout::panel_bytes, 1024, MatrixSwizzle::bytes_128);
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < key_tiles / 2; ++k) {
@@ -222,11 +194,11 @@ private:
   // The product with the values of the last tile, if it is still to come.
   SALE_DEVICE void drain() {
     if (pending_) {
-      shared_.v.wait_full(values_);
+      shared_.v.wait_full(last_.values_place());
       multiply_values();
       wgmma_wait<0>();
       wgmma_results(out_);
-      shared_.v.release(values_);
+      shared_.v.release(last_.values_place());
       pending_ = false;
     }
   }
@@ -251,39 +223,40 @@ private:
     }
   }
 
-  SALE_DEVICE f32 base_of(f32 highest) const { return highest == -infinity() ? 0.0F : mul_rn(highest, scale_log2_); }
+  // Scores become probabilities. Returns whether the base moved: the output so far is worth alpha then.
+  SALE_DEVICE bool soften(f32 (&scores)[4 * key_tiles], f32 (&alpha)[2], Ticket ticket,
+                          const TicketRing<Config> &tickets) {
+    f32 sums[2];
+    if (!warp_any(base_[0] == -infinity() || base_[1] == -infinity())) {
+      exponentiate(scores, sums);
+      // A branch that needs the exponentials also keeps ptxas from waiting for the values before them.
+      if (!warp_any(sums[0] > sum_limit || sums[1] > sum_limit)) {
+        sum_[0] += sums[0];
+        sum_[1] += sums[1];
+        return false;
+      }
+      multiply_keys_again(scores, ticket.place());
+      if (ticket.is_masked(consumer_)) {
+        mask(scores, tickets);
+      }
+    }
+    raise_base(scores, alpha);
+    exponentiate(scores, sums);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      sum_[r] = sum_[r] * alpha[r] + sums[r];
+    }
+    return true;
+  }
 
-  // Online softmax: scores become probabilities. Returns whether the output so far is worth alpha of it.
-  SALE_DEVICE bool soften(f32 (&scores)[4 * key_tiles], f32 (&alpha)[2]) {
-    f32 highest[2];
+  // Rows that have seen no key have no base.
+  static SALE_DEVICE f32 finite(f32 base) { return base == -infinity() ? 0.0F : base; }
+
+  SALE_DEVICE void exponentiate(f32 (&scores)[4 * key_tiles], f32 (&sums)[2]) const {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      f32 even = max_[r];
-      f32 odd = max_[r];
-#pragma unroll
-      for (int n = 0; n < key_tiles; ++n) {
-        even = max_f32(even, scores[4 * n + 2 * r]);
-        odd = max_f32(odd, scores[4 * n + 2 * r + 1]);
-      }
-      f32 both = max_f32(even, odd);
-      both = max_f32(both, shuffle_xor(both, 1));
-      highest[r] = max_f32(both, shuffle_xor(both, 2));
-    }
-    // -inf minus -inf is NaN, which is no growth.
-    const bool grown = warp_any(mul_rn(sub_rn(highest[0], max_[0]), scale_log2_) > max_growth ||
-                                mul_rn(sub_rn(highest[1], max_[1]), scale_log2_) > max_growth);
-    if (grown) {
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        alpha[r] = max_[r] == -infinity() ? 0.0F : exp2_approx(sub_rn(base_of(max_[r]), base_of(highest[r])));
-        max_[r] = highest[r];
-        sum_[r] *= alpha[r];
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const f32 base = base_of(max_[r]);
-      f32 even = sum_[r];
+      const f32 base = finite(base_[r]);
+      f32 even = 0.0F;
       f32 odd = 0.0F;
 #pragma unroll
       for (int n = 0; n < key_tiles; ++n) {
@@ -294,9 +267,48 @@ private:
         even += a;
         odd += b;
       }
-      sum_[r] = even + odd;
+      sums[r] = even + odd;
     }
-    return grown;
+  }
+
+  SALE_DEVICE void raise_base(const f32 (&scores)[4 * key_tiles], f32 (&alpha)[2]) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      f32 highest = -infinity();
+#pragma unroll
+      for (int n = 0; n < key_tiles; ++n) {
+        highest = max_f32(highest, max_f32(scores[4 * n + 2 * r], scores[4 * n + 2 * r + 1]));
+      }
+      highest = max_f32(highest, shuffle_xor(highest, 1));
+      highest = max_f32(highest, shuffle_xor(highest, 2));
+      const f32 base = max_f32(base_[r], mul_rn(highest, scale_log2_));
+      alpha[r] = base_[r] == -infinity() ? 0.0F : exp2_approx(sub_rn(base_[r], base));
+      base_[r] = base;
+    }
+  }
+
+  // By this warp alone: few tiles need their scores twice, and not those of all four warps at once.
+  SALE_DEVICE void multiply_keys_again(f32 (&scores)[4 * key_tiles], const RingPlace &place) const {
+    const u32 row = lane_index() / 16 * 8 + lane_index() % 8;
+    const u32 keys = shared_.k.data(place) + row * 128;
+#pragma unroll
+    for (int n = 0; n < key_tiles; n += 2) {
+      f32 products[2][4] = {};
+#pragma unroll
+      for (int k = 0; k < Config::head_dim / 16; ++k) {
+        u32 a[4];
+        u32 b[4];
+        queries_.fragment(a, k);
+        const u32 chunk = k % 4 * 2 + lane_index() / 8 % 2;
+        ldmatrix_x4(b, keys + k / 4 * Layout::panel_bytes + n * 8 * 128 + ((chunk ^ (row & 7U)) << 4));
+        mma(Element{}, products[0], a, b[0], b[1]);
+        mma(Element{}, products[1], a, b[2], b[3]);
+      }
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        scores[4 * n + i] = products[i / 4][i % 4];
+      }
+    }
   }
 
   // The accumulator fragments of the scores are the A fragments of P·V.
@@ -310,11 +322,9 @@ private:
     }
   }
 
-  // Straight from registers, so that the place of Q belongs to the next item already: four lanes trade the words of
-  // four tiles of columns, so that each stores 16 bytes.
+  // Straight from registers: the place of Q belongs to the next item already.
   SALE_DEVICE void store() const {
     const AttendItem<Config> item(args_, number_);
-    const u32 quad_lane = lane_index() % 4;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       f32 sum = sum_[r];
@@ -322,56 +332,32 @@ private:
       sum += shuffle_xor(sum, 2);
       const f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
       const s32 token = item.first_row + static_cast<s32>(consumer_) * 64 + row() + r * 8;
-      if (args_.lse != nullptr && quad_lane == 0 && token < args_.q_len) {
-        args_.lse[(static_cast<s64>(item.batch) * args_.num_q_heads + item.head) * args_.q_len + token] =
-            sum == 0.0F ? -infinity() : (base_of(max_[r]) + log2_approx(sum)) * ln_of_2();
+      if (args_.lse != nullptr && lane_index() % 4 == 0 && token < args_.q_len) {
+        const s64 head = static_cast<s64>(item.batch) * args_.num_q_heads + item.head;
+        store_global_f32(args_.lse + head * args_.q_len + token,
+                         sum == 0.0F ? -infinity() : (base_[r] + log2_approx(sum)) * ln_of_2());
       }
       u8 *out =
           static_cast<u8 *>(args_.out.data) + 2 * (item.batch * args_.out.stride_batch +
                                                    item.head * args_.out.stride_head + token * args_.out.stride_token);
-#pragma unroll
-      for (int n = 0; n < out_tiles; n += 4) {
-        Vec16 words;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          words.word[i] = Element::pack(out_[4 * (n + i) + 2 * r] * inverse, out_[4 * (n + i) + 2 * r + 1] * inverse);
-        }
-        transpose(words, quad_lane);
-        if (token < args_.q_len) {
-          store_global_16(out + 16 * (n + quad_lane), words);
-        }
-      }
+      store_output_row<Element>(out, out_, r, inverse, token < args_.q_len);
     }
-  }
-
-  // Word i of lane j of a quad becomes word j of lane i.
-  static SALE_DEVICE void transpose(Vec16 &words, u32 quad_lane) {
-    u32(&w)[4] = words.word;
-    const bool odd = (quad_lane & 1U) != 0;
-    const u32 a = shuffle_xor(odd ? w[0] : w[1], 1);
-    const u32 b = shuffle_xor(odd ? w[2] : w[3], 1);
-    (odd ? w[0] : w[1]) = a;
-    (odd ? w[2] : w[3]) = b;
-    const bool high = (quad_lane & 2U) != 0;
-    const u32 c = shuffle_xor(high ? w[0] : w[2], 2);
-    const u32 d = shuffle_xor(high ? w[1] : w[3], 2);
-    (high ? w[0] : w[2]) = c;
-    (high ? w[1] : w[3]) = d;
   }
 
   const AttendWgmmaArgs &args_;
   const AttendShared<Config> shared_;
   u32 consumer_;
   f32 scale_log2_;
-  s32 number_ = -1; // the item; negative before the first
+  s32 number_ = -1; // the item whose rows are held; negative before the first
+  s32 next_ = -1;   // the item begun since, if there is one
   s32 position_;    // key position of row()
   RingPlace q_place_;
   bool pending_ = false; // p_ has not met its values yet
-  RingPlace values_;     // where those lie
+  Ticket last_{0};       // of the tile that p_ is from
   int foreign_ = 0;      // tiles of others since
   Queries queries_;
-  f32 max_[2]; // what the exponentials are relative to: at most max_growth below the maximum
-  f32 sum_[2]; // this lane's share
+  f32 base_[2]; // log2 of what probabilities are relative to; -inf before the first key
+  f32 sum_[2];  // this lane's share
   f32 out_[4 * out_tiles];
   u32 p_[key_tiles / 2][4];
 };

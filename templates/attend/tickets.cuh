@@ -7,6 +7,7 @@
 #include "device/memory.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
+#include "device/warp.cuh"
 
 // A granule is a run of keys_per_copy keys, which share their mask bit. A tile is a few of them.
 template <class Config>
@@ -72,33 +73,36 @@ public:
 
   // By the planning warp; lane g brings the entry of granule g.
   SALE_DEVICE void put(Ticket ticket, u32 entry) {
-    slots_.wait_empty(at_);
+    slots_.wait_empty(at());
     const u32 lane = lane_index();
     if (lane < Granule<Config>::per_tile) {
-      store_shared_4(slots_.data(at_) + entries_offset + lane * 4, entry);
+      store_shared_4(slots_.data(at()) + entries_offset + lane * 4, entry);
     }
     if (lane == 0) {
-      store_shared_4(slots_.data(at_), ticket.word());
+      store_shared_4(slots_.data(at()), ticket.word());
     }
     sync_warp();
     if (lane == 0) {
-      mbarrier_arrive(slots_.full(at_));
+      mbarrier_arrive(slots_.full(at()));
     }
-    at_.template advance<depth>();
+    count_ += 1;
   }
 
   // By whole warps: the next ticket, readable until release().
   SALE_DEVICE Ticket read() const {
-    slots_.wait_full(at_);
-    return Ticket(load_shared_4(slots_.data(at_)));
+    slots_.wait_full(at());
+    // Shuffled, so that the compiler knows it to be the same in a whole warp.
+    return Ticket(shuffle(load_shared_4(slots_.data(at())), 0));
   }
-  SALE_DEVICE u32 entry(u32 granule) const { return load_shared_4(slots_.data(at_) + entries_offset + granule * 4); }
+  SALE_DEVICE u32 entry(u32 granule) const { return load_shared_4(slots_.data(at()) + entries_offset + granule * 4); }
   SALE_DEVICE void release() {
-    slots_.release(at_);
-    at_.template advance<depth>();
+    slots_.release(at());
+    count_ += 1;
   }
 
 private:
+  SALE_DEVICE RingPlace at() const { return {count_ % depth, count_ / depth % 2}; }
+
   Slots slots_;
-  RingPlace at_;
+  u32 count_ = 0; // one register, where a place takes two
 };

@@ -23,7 +23,6 @@ public:
   template <class Emit>
   static SALE_DEVICE void walk(const AttendWgmmaArgs &args, const AttendItem<Config> &item, u32 /*list*/,
                                const Emit &emit) {
-    static_assert(Granule<Config>::per_tile == 1, "a tile is one granule");
     s32 visible[Config::consumers];
     s32 end = 0;
 #pragma unroll
@@ -31,14 +30,16 @@ public:
       visible[c] = item.visible_keys(args, c);
       end = imax(end, visible[c]);
     }
+    const s32 lane = static_cast<s32>(lane_index());
 #pragma unroll 1
-    for (s32 tile = 0; tile * Config::keys_per_step < end; ++tile) {
+    for (s32 first = 0; first < end; first += Config::keys_per_step) {
+      const s32 key = first + lane * Granule<Config>::keys;
       u32 keep = 0;
 #pragma unroll
       for (int c = 0; c < Config::consumers; ++c) {
-        keep |= static_cast<u32>(tile * Config::keys_per_step < visible[c]) << c;
+        keep |= static_cast<u32>(key < visible[c]) << c;
       }
-      emit(Granule<Config>::entry(tile, keep));
+      emit(Granule<Config>::entry(key / Granule<Config>::keys, keep));
     }
   }
 };

@@ -5,7 +5,9 @@
 #include "device/math.cuh"
 #include "device/types.cuh"
 
+// largest_probability: what attend's unnormalised probabilities may add up to, with room for outputs.
 struct Bf16 {
+  static constexpr f32 largest_probability = 1.152921504606846976e18F; // 2^60
   static SALE_DEVICE f32 low(u32 pair) { return bits_float(pair << 16); }
   static SALE_DEVICE f32 high(u32 pair) { return bits_float(pair & 0xffff0000U); }
   static SALE_DEVICE u32 pack(f32 low, f32 high) {
@@ -16,6 +18,7 @@ struct Bf16 {
 };
 
 struct F16 {
+  static constexpr f32 largest_probability = 32768.0F;
   static SALE_DEVICE f32 low(u32 pair) {
     f32 r;
     asm("{\n\t.reg .b16 a, b;\n\tmov.b32 {a, b}, %1;\n\tcvt.f32.f16 %0, a;\n\t}" : "=f"(r) : "r"(pair));

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <random>
@@ -36,6 +37,7 @@ struct Case {
   unsigned ctas = 1;
   bool dynamic = false;
   float level = 0; ///< Every score is near this, the later the key the nearer to 0.
+  DType dtype = DType::bf16;
 };
 
 std::ostream &operator<<(std::ostream &out, const Case &c) { return out << c.name; }
@@ -44,6 +46,7 @@ KernelSpec spec_of(const Case &c) {
   KernelSpec spec;
   spec.stage = Stage::attend;
   spec.arch = {9, 0, true};
+  spec.dtype = c.dtype;
   spec.head_dim = c.head_dim;
   spec.gqa = c.gqa;
   spec.block_q = c.block_q;
@@ -65,6 +68,20 @@ std::vector<std::uint16_t> random_values(std::mt19937 &random, int rows, int hea
   std::vector<std::uint16_t> result(static_cast<std::size_t>(rows) * static_cast<std::size_t>(head_dim));
   std::generate(result.begin(), result.end(), [&] { return to_bf16(normal(random)); });
   return result;
+}
+
+// Few bits of bf16's range are used here: its values are also values of f16.
+std::vector<std::uint16_t> as(DType dtype, std::vector<std::uint16_t> values) {
+  if (dtype == DType::f16) {
+    for (std::uint16_t &value : values) {
+      value = std::bit_cast<std::uint16_t>(static_cast<_Float16>(from_bf16(value)));
+    }
+  }
+  return values;
+}
+
+float to_float(DType dtype, std::uint16_t value) {
+  return dtype == DType::f16 ? static_cast<float>(std::bit_cast<_Float16>(value)) : from_bf16(value);
 }
 
 // One batch element's share of a tensor.
@@ -101,15 +118,15 @@ void run_and_compare(const Case &c) {
 
   Device &device = Device::get();
   const KernelSpec spec = spec_of(c);
-  const auto q_data = device.upload(q);
-  const auto k_data = device.upload(k);
-  const auto v_data = device.upload(v);
+  const auto q_data = device.upload(as(c.dtype, q));
+  const auto k_data = device.upload(as(c.dtype, k));
+  const auto v_data = device.upload(as(c.dtype, v));
   const auto mask = device.upload(bits);
   const auto next_item = device.upload(std::vector<std::uint32_t>{0});
   const auto out = device.allocate(q.size() * 2);
   const auto lse = device.allocate(static_cast<std::size_t>(c.batch * c.heads * c.q_len) * 4);
   const auto map = [&](const DeviceBuffer &buffer, int heads, int tokens, int box_rows) {
-    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads, tokens, c.head_dim), DType::bf16, c.batch,
+    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads, tokens, c.head_dim), c.dtype, c.batch,
                       heads, tokens, c.head_dim, box_rows);
   };
   AttendWgmmaArgs args{};
@@ -154,7 +171,7 @@ void run_and_compare(const Case &c) {
       }
       for (int d = 0; d < c.head_dim; ++d) {
         // Probabilities and outputs are rounded to 8 bits.
-        ASSERT_NEAR(from_bf16(got[at * static_cast<std::size_t>(c.head_dim) + static_cast<std::size_t>(d)]),
+        ASSERT_NEAR(to_float(c.dtype, got[at * static_cast<std::size_t>(c.head_dim) + static_cast<std::size_t>(d)]),
                     expected.out[static_cast<std::size_t>(d)], 0.02)
             << where << " channel " << d;
       }
@@ -210,6 +227,9 @@ const auto cases = ::testing::Values(
     Case{.name = "drawn_items", .q_len = 300, .kv_len = 300, .heads = 4, .gqa = 2, .ctas = 3, .dynamic = true},
     Case{.name = "far_below_zero", .q_len = 100, .kept = {0.7, 0.7}, .level = -300},
     Case{.name = "far_above_zero", .q_len = 100, .kept = {0.7, 0.7}, .level = 300},
+    Case{.name = "far_below_zero_in_f16", .q_len = 100, .kept = {0.7, 0.7}, .level = -300, .dtype = DType::f16},
+    Case{.name = "rising_a_little_in_f16", .q_len = 100, .kept = {0.7, 0.7}, .level = -30, .dtype = DType::f16},
+    Case{.name = "wide_rows_far_below_zero", .head_dim = 256, .q_len = 100, .stages = 2, .level = -300},
     Case{.name = "dense_chunk", .dense = true},
     Case{.name = "dense_square",
          .head_dim = 128,
