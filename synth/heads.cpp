@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 #include <utility>
 
 namespace sale::synth {
@@ -66,6 +67,7 @@ Vector unit_vector(Random random, const Vector &channel_size, const std::vector<
 std::vector<Vector> unit_vectors(Random random, int count, const Vector &channel_size,
                                  const std::vector<Vector> &others = {}) {
   std::vector<Vector> vectors;
+  vectors.reserve(count);
   for (int i = 0; i < count; ++i) {
     vectors.push_back(unit_vector(random.child(i), channel_size, others));
   }
@@ -85,6 +87,13 @@ std::vector<int> shuffled_channels(Random random, int head_dim) {
 // in many small, as in models.
 double channel_weight(int i, int count) { return std::clamp(1.5 - 2.2 * i / count, 0.1, 1.0); }
 
+void assign_pairs(std::vector<Turn> &turns, std::span<const int> channels) {
+  for (std::size_t i = 0; i < turns.size(); ++i) {
+    turns[i].first_channel = channels[2 * i];
+    turns[i].second_channel = channels[2 * i + 1];
+  }
+}
+
 // Appends them with their sizes scaled so that squares sum to 1.
 void add_turns(std::vector<Turn> &turns, const std::vector<Turn> &more) {
   double squares = 0;
@@ -98,23 +107,28 @@ void add_turns(std::vector<Turn> &turns, const std::vector<Turn> &more) {
 }
 
 // Wavelengths of the band rise geometrically from 8 to 2048 tokens, and its energy falls with them.
-std::vector<Turn> band(const int *channels, int count, Random random) {
-  std::vector<Turn> turns;
+std::vector<Turn> band(std::span<const int> channels, Random random) {
+  const auto count = static_cast<int>(channels.size() / 2);
+  std::vector<Turn> turns(count);
   for (int i = 0; i < count; ++i) {
     const double exponent = 3.0 + 8.0 * (i + random.uniform(i)) / count;
-    turns.push_back({channels[2 * i], channels[2 * i + 1], phase_step(power_of_two(exponent)),
-                     static_cast<float>(channel_weight(i, count)), 0});
+    turns[i].step = phase_step(power_of_two(exponent));
+    turns[i].size = static_cast<float>(channel_weight(i, count));
   }
+  assign_pairs(turns, channels);
   return turns;
 }
 
 // The harmonics of one period, weighted as Fejér's kernel: a peak every period, and little between.
-std::vector<Turn> slashes(const int *channels, int count, double period) {
-  std::vector<Turn> turns;
+std::vector<Turn> slashes(std::span<const int> channels, double period) {
+  const auto count = static_cast<int>(channels.size() / 2);
+  std::vector<Turn> turns(count);
   for (int i = 0; i < count; ++i) {
-    turns.push_back({channels[2 * i], channels[2 * i + 1], phase_step(period) * static_cast<Phase>(i + 1),
-                     static_cast<float>(std::sqrt(1.0 - (i + 1.0) / (count + 1))), i + 1});
+    turns[i].harmonic = i + 1;
+    turns[i].step = phase_step(period) * static_cast<Phase>(i + 1);
+    turns[i].size = static_cast<float>(std::sqrt(1.0 - (i + 1.0) / (count + 1)));
   }
+  assign_pairs(turns, channels);
   return turns;
 }
 
@@ -122,7 +136,8 @@ std::vector<Turn> slashes(const int *channels, int count, double period) {
 std::vector<Needle> draw_needles(const Structure &structure, Random random, int kv_len) {
   constexpr int shortest = 1024;
   std::vector<Needle> needles;
-  for (int i = 0; kv_len >= shortest && i < structure.needles; ++i) {
+  const std::uint64_t count = kv_len >= shortest ? structure.needles : 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
     const int rows = structure.needle_rows;
     const int first_quarter = kv_len / 4;
     Needle needle;
@@ -180,17 +195,19 @@ KvHead::KvHead(const Problem &problem, const Structure &structure, Random stream
 // In shuffled order: outliers, then pairs that turn, then those that directions lie in, whose sizes are returned.
 Vector KvHead::assign_channels(const Problem &problem, const Structure &structure) {
   const int dim = problem.head_dim;
-  const int num_outliers = std::min(structure.outlier_channels, dim / 16);
+  const std::uint64_t num_outliers = std::min(structure.outlier_channels, dim / 16);
   const int num_band = dim * 3 / 16;
   const int num_slash = dim / 16;
   const std::vector<int> order = shuffled_channels(random.child(channel_order), dim);
-  const int *const turning = order.data() + num_outliers;
-  const int *const rest = turning + 2 * (num_band + num_slash);
-  const auto num_rest = static_cast<int>(order.data() + dim - rest);
+  const std::span<const int> turning = std::span(order).subspan(num_outliers);
+  const std::size_t band_channels = std::size_t{2} * num_band;
+  const std::size_t slash_channels = std::size_t{2} * num_slash;
+  const std::span<const int> rest = turning.subspan(band_channels + slash_channels);
+  const auto num_rest = static_cast<int>(rest.size());
 
   const Random period = random.child(periods);
-  add_turns(turns, band(turning, num_band, period));
-  add_turns(turns, slashes(turning + 2 * num_band, num_slash,
+  add_turns(turns, band(turning.first(band_channels), period));
+  add_turns(turns, slashes(turning.subspan(band_channels, slash_channels),
                            structure.slash_period * power_of_two(period.uniform(num_band, 0.0, 2.0))));
   Vector content(dim);
   for (int i = 0; i < num_rest; ++i) {
@@ -212,7 +229,7 @@ Vector KvHead::assign_channels(const Problem &problem, const Structure &structur
   query_noise = scaled(noise, structure.query_noise);
 
   const Random outlier = random.child(outliers);
-  for (int i = 0; i < num_outliers; ++i) {
+  for (std::uint64_t i = 0; i < num_outliers; ++i) {
     const auto mean = static_cast<float>(structure.outlier_mean * outlier.uniform(2 * i, 1.0, 2.0));
     key_mean[order[i]] = outlier.below(2 * i + 1, 2) == 0 ? mean : -mean;
     key_noise[order[i]] *= static_cast<float>(structure.outlier_noise);

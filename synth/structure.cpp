@@ -93,7 +93,8 @@ HeadRole role_of(const Problem &problem, const Structure &structure, int q_head)
   role.shared = kv_head % 2 == 0;
   if (role.shared) {
     role.style = which % num_styles;
-    role.rank = (which + 0.5) / ((problem.num_kv_heads + 1) / 2);
+    const int shared_groups = (problem.num_kv_heads + 1) / 2;
+    role.rank = (which + 0.5) / shared_groups;
     return role;
   }
   // Each differing group has sparse and dense heads, and all differing groups together every rank from 0 to 1.

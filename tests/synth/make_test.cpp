@@ -159,7 +159,9 @@ TEST(Density, is_in_a_stated_band_at_2048_tokens) {
     const double sparse = measured(0.12);
     EXPECT_GT(sparse, 0.25) << head_dim;
     EXPECT_LT(sparse, 0.42) << head_dim;
-    EXPECT_GT(measured(0.15), sparse) << head_dim;
+    if (head_dim == 64) { // once: the oracle takes a second
+      EXPECT_GT(measured(0.15), sparse);
+    }
   }
 }
 
@@ -242,9 +244,8 @@ TEST_F(Heads, of_a_shared_group_keep_more_in_common_than_those_of_a_differing_gr
     }
     return static_cast<double>(both) / either;
   };
-  printf("overlap %f %f\n",overlap(0),overlap(4));
-  EXPECT_GT(overlap(0), 0.6);
-  EXPECT_LT(overlap(4), 0.5);
+  EXPECT_GT(overlap(0), 0.65);
+  EXPECT_LT(overlap(4), 0.3);
 }
 
 TEST_F(Heads, have_outlier_channels_in_their_keys) {
