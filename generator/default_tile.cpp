@@ -53,9 +53,16 @@ Tile attend_tile(const KernelSpec &spec) {
 }
 
 // A warpgroup with two units of 64 rows halves what comes from L2 per estimate, and 256 keys at a time what a step
-// costs beside its products, where Q leaves the registers. Measured on an H100.
+// costs beside its products, where Q leaves the registers; int8's sums are twice as large. Measured on an H100.
 Tile select_wgmma_tile(const KernelSpec &spec) {
   const int row_bytes = spec.code_row_bytes();
+  if (spec.estimator == Estimator::int8) {
+    const bool wide = row_bytes > 128;
+    return {.rows_per_warp = wide || row_bytes <= 64 ? 32 : 16,
+            .warps = wide ? 8 : 16,
+            .keys_per_step = 128,
+            .stages = wide ? 4 : 6};
+  }
   const int q_row_bytes = spec.prune_queries ? row_bytes / 2 : row_bytes;
   const int keys = q_row_bytes <= 64 ? 256 : 128;
   return {.rows_per_warp = q_row_bytes <= 160 ? 32 : 16,
@@ -83,20 +90,22 @@ Tile select_tile(const KernelSpec &spec) {
   return {.rows_per_warp = 32, .warps = 4, .keys_per_step = 64, .stages = 2, .min_ctas = row_bytes <= 256 ? 2 : 1};
 }
 
-// As many query heads share their keys as leave shared memory and registers for two CTAs an SM.
+// Two query heads share their keys: four would need CTAs of 256 threads, and those wait longer for each other. Measured
+// on an H100.
 Tile prepare_tile(const KernelSpec &spec) {
   const bool wide = spec.head_dim > 128;
-  const int rows = wide || spec.arch.max_shared_memory() < 160 * 1024 ? 128 : 256;
-  int heads = std::clamp(rows / (wide ? 2 : 1) / spec.block_q, 1, spec.gqa);
+  int heads = std::clamp((wide ? 64 : 128) / spec.block_q, 1, spec.gqa);
   while (spec.basis == EstimateBasis::projection && spec.gqa % heads != 0) {
     --heads; // the warps of a CTA share the projection's weights to the end
   }
   const int rows_per_warp = wide ? 16 : 32;
+  // Small shared memories have no room for more than two CTAs, and from sm_100 on ptxas needs more registers.
+  const bool many = spec.arch.max_shared_memory() >= 160 * 1024 && spec.arch.major < 10;
   return {.rows_per_warp = rows_per_warp,
           .warps = heads * spec.block_q / rows_per_warp,
           .keys_per_step = 32,
           .stages = 2,
-          .min_ctas = wide ? 1 : 2};
+          .min_ctas = wide ? 1 : (many ? 4 : 2)};
 }
 
 } // namespace

@@ -107,6 +107,9 @@ std::string config_text(const KernelSpec &spec) {
     constant("consumers", spec.tile.warps / 4);
     if (spec.stage == Stage::select) {
       constant("units", spec.tile.rows_per_warp / 16);
+      if (spec.estimator != Estimator::fp8) { // which says so above
+        flag("pruned", false);
+      }
     }
   } else {
     constant("warps", spec.tile.warps);

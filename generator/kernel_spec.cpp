@@ -20,7 +20,9 @@ bool rows_fit_blocks(const KernelSpec &spec) {
   case Stage::channels: return true;
   case Stage::quantize: return spec.tile.warps == 4;
   case Stage::values: return 32 * spec.tile.warps == spec.head_dim;
-  case Stage::prepare: return rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0;
+  case Stage::prepare:
+    return rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0 &&
+           spec.block_k % spec.tile.keys_per_step == 0;
   case Stage::select:
     // Those of wgmma take pieces of 64 rows, of whichever head.
     return rows % spec.block_q == 0 &&
@@ -108,7 +110,7 @@ int KernelSpec::code_row_bytes() const {
 }
 
 KernelFamily KernelSpec::family() const {
-  const bool selects = stage == Stage::select && estimator == Estimator::fp8;
+  const bool selects = stage == Stage::select && (estimator == Estimator::fp8 || estimator == Estimator::int8);
   const bool attends = stage == Stage::attend && head_dim % 64 == 0;
   return arch.has_wgmma() && (selects || attends) ? KernelFamily::wgmma : KernelFamily::mma_sync;
 }

@@ -10,15 +10,16 @@ std::vector<WgmmaShape> wgmma_shapes(const KernelSpec &spec) {
   const int keys = spec.tile.keys_per_step;
   if (spec.stage == Stage::select) {
     // Q stays in registers.
-    return {{.operand = WgmmaOperand::e4m3,
-             .result = WgmmaResult::f16,
+    const bool fp8 = spec.estimator == Estimator::fp8;
+    return {{.operand = fp8 ? WgmmaOperand::e4m3 : WgmmaOperand::s8,
+             .result = fp8 ? WgmmaResult::f16 : WgmmaResult::s32,
              .n = keys,
              .a_in_registers = true,
-             .sparse = spec.prune_queries}};
+             .sparse = fp8 && spec.prune_queries}};
   }
   if (spec.fp8_attend) {
     // S = Q·K as below; 64 columns of P·V at a time, with V transposed.
-    const WgmmaShape values = {.operand = WgmmaOperand::e4m3, .n = 64, .a_in_registers = true};
+    const WgmmaShape values = {.operand = WgmmaOperand::e4m3, .n = spec.head_dim == 128 ? 128 : 64, .a_in_registers = true};
     const WgmmaShape scores = {.operand = WgmmaOperand::e4m3, .n = keys, .a_in_registers = spec.head_dim <= 128};
     return scores.type_name() == values.type_name() ? std::vector{values} : std::vector{scores, values};
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arguments of the wgmma select kernel (fp8 estimates to mask bits); also compiled into the host library, so plain
-// types only.
+// Arguments of the wgmma select kernel (fp8 or int8 estimates to mask bits); also compiled into the host library, so
+// plain types only.
 #pragma once
 
 #include "common/tensor_map.cuh"
@@ -11,7 +11,8 @@ struct SelectWgmmaArgs {
   const unsigned char *q_codes; // [batch, num_q_heads, q_padded, code_row_bytes]; pruned: half as wide
   const unsigned int
       *q_metadata;              // pruned: [batch, num_q_heads, q_padded / 64, estimate_dim / 64, 128], a word a thread
-  const unsigned int *k_scales; // f16 pairs: [batch, num_kv_heads, round_up(ceil(kv_len/32), 4)]
+  const unsigned int *k_scales; // fp8: f16 pairs [batch, num_kv_heads, round_up(ceil(kv_len/32), 4)]; int8: fp32
+                                // [batch, num_kv_heads, ceil(kv_len/32)]
   const float *theta;           // [batch, num_q_heads, q_padded], q_padded = round_up(q_len, 128)
   const float *tau;             // [num_q_heads]; 0 keeps every visible block
   unsigned int *mask;           // [batch, num_q_heads, q_blocks, mask_words]

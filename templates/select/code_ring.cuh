@@ -4,10 +4,12 @@
 #pragma once
 
 #include "args/select_wgmma_args.cuh"
+#include "common/estimator.cuh"
 #include "device/bulk_copy.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/mbarrier.cuh"
 #include "device/memory.cuh"
+#include "device/proxy_fence.cuh"
 #include "device/shared.cuh"
 #include "device/special.cuh"
 #include "device/tensor_copy.cuh"
@@ -121,13 +123,24 @@ public:
   SALE_DEVICE explicit CodeRing(u32 shared) : shared_(shared), ring_(shared + Layout::barriers_offset) {}
 
   SALE_DEVICE void init() const { ring_.init(); }
+  // By all threads, before the CTA's first barrier: the last tile of a head may have fewer scales than it has room for.
+  SALE_DEVICE void clear_scales() const {
+    static_assert(Config::stages * Layout::scale_bytes / 16 <= 128, "one store a thread");
+    if (thread_index() < Config::stages * Layout::scale_bytes / 16) {
+      store_shared_16(shared_ + Layout::scales_offset + thread_index() * 16, {0, 0, 0, 0});
+      fence_async_proxy();
+    }
+  }
 
   // By one thread: the codes and scales of tile `tile` of a KV head.
   SALE_DEVICE void load(const SelectWgmmaArgs &args, s32 kv_head, s32 tile) {
     ring_.wait_empty();
+    // int8's rows of scales begin at no multiple of 16 bytes.
     const s32 scales_per_head = ceil_div(args.kv_len, 128) * 4;
     const s32 first_scale = tile * (Layout::scale_bytes / 4);
-    const u32 scale_bytes = static_cast<u32>(imin(Layout::scale_bytes, (scales_per_head - first_scale) * 4));
+    const u32 scale_bytes = Config::estimator == Estimator::fp8
+                                ? static_cast<u32>(imin(Layout::scale_bytes, (scales_per_head - first_scale) * 4))
+                                : 0;
     mbarrier_expect(ring_.full(), Layout::tile_bytes + scale_bytes);
     const u32 codes = shared_ + ring_.slot() * Layout::tile_bytes;
 #pragma unroll
@@ -135,8 +148,10 @@ public:
       tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at, tile * Layout::keys,
                      kv_head);
     }
-    bulk_load(scales(), args.k_scales + static_cast<s64>(kv_head) * scales_per_head + first_scale, scale_bytes,
-              ring_.full());
+    if (scale_bytes != 0) {
+      bulk_load(scales(), args.k_scales + static_cast<s64>(kv_head) * scales_per_head + first_scale, scale_bytes,
+                ring_.full());
+    }
     ring_.advance();
   }
 
@@ -160,24 +175,4 @@ public:
 private:
   u32 shared_;
   Ring<Config, Config::stages> ring_;
-};
-
-// The scales of a tile in registers.
-template <class Config>
-class CodeScales {
-  static constexpr int vectors = SelectLayout<Config>::scale_bytes / 16;
-
-public:
-  SALE_DEVICE explicit CodeScales(const CodeRing<Config> &ring) {
-#pragma unroll
-    for (int i = 0; i < vectors; ++i) {
-      words_[i] = load_shared_16(ring.scales() + i * 16);
-    }
-  }
-
-  // Of the 32 keys `sub_block`, twice.
-  SALE_DEVICE u32 pair(int sub_block) const { return words_[sub_block / 4].word[sub_block % 4]; }
-
-private:
-  Vec16 words_[vectors];
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// select for the wgmma family: fp8 estimates of every (query row, key) outside the reference region, reduced at once to
-// the bits of the key blocks that are kept (docs/numerics.md, section 12). Persistent: one thread draws items and loads
-// their tiles of K, warpgroups with Q in registers multiply, and no score leaves the registers.
+// select for the wgmma family: fp8 or int8 estimates of every (query row, key) outside the reference region, reduced at
+// once to the bits of the key blocks that are kept (docs/numerics.md, sections 7 and 12). Persistent: one thread draws
+// items and loads their tiles of K, warpgroups with Q in registers multiply, and no score leaves the registers.
 #pragma once
 
 #include "args/select_wgmma_args.cuh"
@@ -118,7 +118,7 @@ class SelectWarpgroup {
   static constexpr int buffers = units > 1 && Config::consumers < 4 ? 2 : 1;
   // How many units' codes of the next item are loaded while this one is computed, so that no one waits for them: as
   // many as there are registers for.
-  static constexpr int tile_registers = buffers * Rows::words + Layout::scale_bytes / 4 + units * 7;
+  static constexpr int tile_registers = buffers * Rows::Decision::words + Rows::Decision::scale_words + units * 7;
   static constexpr int spare_registers =
       SelectRegisters<Config::consumers>::compute - tile_registers - units * Rows::code_registers;
   static constexpr int ahead = spare_registers >= units * Rows::code_registers ? units
@@ -140,10 +140,7 @@ public:
       Rows rows_after[units];
 #pragma unroll
       for (int u = ahead; u < units; ++u) {
-        const SelectUnit<Config> of = unit(tiles.item, u);
-        if (has_rows(of)) {
-          rows[u].load_codes(args_, of);
-        }
+        rows[u].load_codes(args_, readable_unit(tiles.item, u));
       }
 #pragma unroll
       for (int u = 0; u < units; ++u) {
@@ -168,17 +165,20 @@ private:
 
   SALE_DEVICE SelectUnit<Config> unit(s32 item, int u) const { return all_.unit(item, consumer_ * units + u); }
   SALE_DEVICE bool has_rows(const SelectUnit<Config> &of) const { return of.exists && of.first_row < args_.q_len; }
+  // Or one that exists: what is multiplied has to be codes and metadata, even where the bits go nowhere.
+  SALE_DEVICE SelectUnit<Config> readable_unit(s32 item, int u) const {
+    const SelectUnit<Config> of = unit(item, u);
+    return has_rows(of) ? of : all_.unit(item, 0);
+  }
 
   SALE_DEVICE void load_ahead(Rows (&rows)[units], s32 item) const {
     if (item >= 0) {
 #pragma unroll
       for (int u = 0; u < units; ++u) {
-        const SelectUnit<Config> of = unit(item, u);
-        if (has_rows(of)) {
-          rows[u].load_thresholds(args_, of);
-          if (u < ahead) {
-            rows[u].load_codes(args_, of);
-          }
+        const SelectUnit<Config> of = readable_unit(item, u);
+        rows[u].load_thresholds(args_, of);
+        if (u < ahead) {
+          rows[u].load_codes(args_, of);
         }
       }
     }
@@ -201,13 +201,14 @@ private:
       }
       return;
     }
+    const s32 kv_head = all_.kv_head(tiles.item);
     u32 below[units]; // of the current mask word, this thread's rows and keys: the newest tile uppermost
 #pragma unroll
     for (u32 &bits : below) {
       bits = ~0U;
     }
     for (s32 tile = tiles.begin; tile < tiles.end; ++tile) {
-      estimate(rows, below);
+      estimate(rows, kv_head, tile, below);
       if ((tile + 1) % tiles_per_word == 0) {
         add(targets, tile / tiles_per_word, below, 0);
 #pragma unroll
@@ -234,15 +235,15 @@ private:
       write_reference_bits<sharing_threads>(args_.mask + static_cast<s64>(row) * args_.mask_words, args_.mask_words,
                                             region, dense, thread_index() % sharing_threads);
     }
-    return {row, dense || of.first_row >= args_.q_len ? 0 : region.end_estimated};
+    return {row, dense || !has_rows(of) ? 0 : region.end_estimated};
   }
 
-  // Takes the next tile of the ring.
-  SALE_DEVICE void estimate(const Rows (&rows)[units], u32 (&below)[units]) {
-    u32 d[buffers][Rows::words];
+  // Takes the next tile of the ring, which is `tile` of the KV head.
+  SALE_DEVICE void estimate(const Rows (&rows)[units], s32 kv_head, s32 tile, u32 (&below)[units]) {
+    typename Rows::Products d[buffers];
     codes_.wait();
     rows[0].multiply(d[0], codes_);
-    const CodeScales<Config> scales(codes_);
+    const typename Rows::Decision::Scales scales(codes_, args_, kv_head, tile);
 #pragma unroll
     for (int u = 0; u < units; ++u) {
       if (buffers == 2 && u + 1 < units) {
@@ -286,6 +287,7 @@ private:
 template <class Config>
 SALE_DEVICE void select(const SelectWgmmaArgs &args) {
   using Registers = SelectRegisters<Config::consumers>;
+  CodeRing<Config>(dynamic_shared_address()).clear_scales();
   if (thread_index() == 0) {
     CodeRing<Config>(dynamic_shared_address()).init();
     ItemRing<Config>(dynamic_shared_address()).init();

@@ -30,6 +30,7 @@ struct SelectWgmmaCase {
   int kv_heads = 2;
   int batch = 1;
   bool pruned = false;
+  bool int8 = false; ///< Not fp8.
   int consumers = 4;
   int units = 1; ///< 64 rows each, of a warpgroup
   int keys_per_step = 128;
@@ -40,22 +41,22 @@ struct SelectWgmmaCase {
 };
 
 std::ostream &operator<<(std::ostream &out, const SelectWgmmaCase &c) {
-  return out << fmt::format("e{}{} {}x{} gqa{} q{} k{} heads {}x{} consumers {}x{} keys {}x{}{}", c.width,
-                            c.pruned ? " 2:4" : "", c.q_len, c.kv_len, c.gqa, c.block_q, c.block_k, c.batch, c.kv_heads,
-                            c.consumers, c.units, c.keys_per_step, c.stages, c.drawn ? "" : " strided");
+  return out << fmt::format("{}{}{} {}x{} gqa{} q{} k{} heads {}x{} consumers {}x{} keys {}x{}{}", c.int8 ? "d" : "e",
+                            c.width, c.pruned ? " 2:4" : "", c.q_len, c.kv_len, c.gqa, c.block_q, c.block_k, c.batch,
+                            c.kv_heads, c.consumers, c.units, c.keys_per_step, c.stages, c.drawn ? "" : " strided");
 }
 
 KernelSpec spec_of(const SelectWgmmaCase &c) {
   KernelSpec spec;
   spec.stage = Stage::select;
   spec.arch = Arch{9, 0, true};
-  spec.head_dim = 256;
+  spec.head_dim = c.int8 ? c.width : 256;
   spec.gqa = c.gqa;
-  spec.estimator = Estimator::fp8;
+  spec.estimator = c.int8 ? Estimator::int8 : Estimator::fp8;
   spec.block_q = c.block_q;
   spec.block_k = c.block_k;
-  spec.estimate_dim = c.width == 256 ? 0 : c.width;
-  spec.basis = c.width == 256 ? EstimateBasis::all : EstimateBasis::channels;
+  spec.estimate_dim = c.width == spec.head_dim ? 0 : c.width;
+  spec.basis = c.width == spec.head_dim ? EstimateBasis::all : EstimateBasis::channels;
   spec.prune_queries = c.pruned;
   spec.tile = {
       .rows_per_warp = 16 * c.units, .warps = 4 * c.consumers, .keys_per_step = c.keys_per_step, .stages = c.stages};
@@ -64,8 +65,11 @@ KernelSpec spec_of(const SelectWgmmaCase &c) {
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-/// e4m3 of an integer of at most 4 in magnitude.
-std::uint8_t code(int value) {
+/// Of an integer of at most 4 in magnitude.
+std::uint8_t code(int value, bool int8) {
+  if (int8) {
+    return static_cast<std::uint8_t>(value);
+  }
   constexpr std::uint8_t magnitude[] = {0x00, 0x38, 0x40, 0x44, 0x48};
   return static_cast<std::uint8_t>(magnitude[std::abs(value)] | (value < 0 ? 0x80 : 0));
 }
@@ -107,7 +111,7 @@ public:
   int q_padded() const { return ceil_div(c.q_len, 128) * 128; }
   int q_blocks() const { return ceil_div(c.q_len, c.block_q); }
   int k_blocks() const { return ceil_div(c.kv_len, c.block_k); }
-  int scales_per_head() const { return ceil_div(c.kv_len, 128) * 4; }
+  int scales_per_head() const { return c.int8 ? ceil_div(c.kv_len, 32) : ceil_div(c.kv_len, 128) * 4; }
   int mask_words() const { return ceil_div(ceil_div(k_blocks(), 32), 4) * 4; }
   int stored_width() const { return c.pruned ? c.width / 2 : c.width; }
   std::size_t row_of(int head, int row) const { return static_cast<std::size_t>(head) * q_padded() + row; }
@@ -131,6 +135,9 @@ public:
   bool keeps(int head, int row, int key) const {
     const std::size_t group = static_cast<std::size_t>(head / c.gqa) * scales_per_head() + key / 32;
     const double scale = group == nan_scale ? std::nan("") : std::ldexp(1.0, scale_exponent[group]);
+    if (c.int8) {
+      return !(product(head, row, key) * scale <= theta[row_of(head, row)]);
+    }
     return !(product(head, row, key) - round_down_to_f16(theta[row_of(head, row)]) * scale < 0);
   }
 
@@ -201,7 +208,8 @@ private:
         std::vector<float> estimates;
         for (int key = 0; key < end; ++key) {
           const std::size_t group = static_cast<std::size_t>(head / c.gqa) * scales_per_head() + key / 32;
-          estimates.push_back(std::ldexp(static_cast<float>(product(head, row, key)), -scale_exponent[group]));
+          const int exponent = c.int8 ? scale_exponent[group] : -scale_exponent[group];
+          estimates.push_back(std::ldexp(static_cast<float>(product(head, row, key)), exponent));
         }
         const std::size_t nth = std::min(rank(random_), estimates.size() - 1);
         std::partial_sort(estimates.begin(), estimates.begin() + static_cast<std::ptrdiff_t>(nth) + 1, estimates.end(),
@@ -229,15 +237,21 @@ private:
   std::mt19937 random_;
 };
 
-std::vector<std::uint8_t> codes(const std::vector<int> &values) {
+std::vector<std::uint8_t> codes(const std::vector<int> &values, bool int8) {
   std::vector<std::uint8_t> result;
-  std::transform(values.begin(), values.end(), std::back_inserter(result), code);
+  std::transform(values.begin(), values.end(), std::back_inserter(result),
+                 [int8](int value) { return code(value, int8); });
   return result;
 }
 
-// An f16 power of two, twice; its bits are those of the exponent.
-std::vector<std::uint32_t> scale_pairs(const Problem &problem) {
+// Powers of two: an f16 twice, whose bits are those of the exponent, or for int8 an fp32.
+std::vector<std::uint32_t> scale_words(const Problem &problem) {
   std::vector<std::uint32_t> words;
+  if (problem.c.int8) {
+    std::transform(problem.scale_exponent.begin(), problem.scale_exponent.end(), std::back_inserter(words),
+                   [](int exponent) { return static_cast<std::uint32_t>(exponent + 127) << 23; });
+    return words;
+  }
   for (std::size_t i = 0; i < problem.scale_exponent.size(); ++i) {
     const auto half =
         i == problem.nan_scale ? 0x7fffU : static_cast<std::uint32_t>(problem.scale_exponent[i] + 15) << 10;
@@ -250,10 +264,10 @@ std::vector<std::uint32_t> run(const Problem &problem) {
   const SelectWgmmaCase &c = problem.c;
   Device &device = Device::get();
   const KernelSpec spec = spec_of(c);
-  const auto k = device.upload(codes(problem.k));
-  const auto q = device.upload(codes(problem.q));
+  const auto k = device.upload(codes(problem.k, c.int8));
+  const auto q = device.upload(codes(problem.q, c.int8));
   const auto metadata = device.upload(c.pruned ? problem.metadata() : std::vector<std::uint32_t>(1));
-  const auto scales = device.upload(scale_pairs(problem));
+  const auto scales = device.upload(scale_words(problem));
   const auto theta = device.upload(problem.theta);
   const auto tau = device.upload(problem.tau);
   const auto next = device.upload(std::vector<std::uint32_t>(1, 0));
@@ -311,12 +325,19 @@ const auto cases = ::testing::Values(
     SelectWgmmaCase{.width = 192, .q_len = 260, .kv_len = 400, .gqa = 7, .block_q = 128, .kv_heads = 1, .consumers = 2},
     SelectWgmmaCase{.width = 160, .q_len = 65, .kv_len = 333, .gqa = 5, .kv_heads = 1, .consumers = 3, .stages = 3},
     SelectWgmmaCase{.width = 64, .q_len = 64, .kv_len = 1500, .gqa = 4, .keys_per_step = 256},
+    SelectWgmmaCase{
+        .width = 64, .q_len = 64, .kv_len = 1380, .gqa = 3, .pruned = true, .units = 2, .keys_per_step = 256},
     SelectWgmmaCase{.width = 128, .q_len = 128, .kv_len = 600, .pruned = true},
     SelectWgmmaCase{.width = 64, .q_len = 70, .kv_len = 700, .gqa = 1, .pruned = true, .consumers = 1},
     SelectWgmmaCase{.width = 256, .q_len = 64, .kv_len = 300, .gqa = 2, .pruned = true},
     SelectWgmmaCase{.width = 128, .q_len = 230, .kv_len = 600, .gqa = 4, .units = 2},
     SelectWgmmaCase{.width = 128, .q_len = 330, .kv_len = 500, .gqa = 3, .block_q = 128, .consumers = 3, .units = 2},
-    SelectWgmmaCase{.width = 64, .q_len = 200, .kv_len = 400, .gqa = 1, .block_q = 128, .consumers = 2, .units = 4});
+    SelectWgmmaCase{.width = 64, .q_len = 200, .kv_len = 400, .gqa = 1, .block_q = 128, .consumers = 2, .units = 4},
+    SelectWgmmaCase{.width = 128, .q_len = 150, .kv_len = 650, .gqa = 4, .int8 = true},
+    SelectWgmmaCase{
+        .width = 64, .q_len = 200, .kv_len = 455, .gqa = 3, .block_q = 128, .block_k = 64, .int8 = true, .units = 2},
+    SelectWgmmaCase{
+        .width = 256, .q_len = 64, .kv_len = 300, .gqa = 2, .batch = 2, .int8 = true, .consumers = 2, .units = 2});
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmma, cases);
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmmaCode, cases);
 
