@@ -151,8 +151,10 @@ void estimate_blocks(const Tensors &tensors, Policy policy, float scale, std::ve
   const std::vector<float> qbar =
       policy.estimator == Estimator::int4 ? reference::mean_queries(tensors) : std::vector<float>();
   const std::vector<float> threshold = reference::thresholds(tensors, policy, scale).value;
-  const reference::Margins margins = reference::estimate_margins(
-      tensors, policy, reference::prepare_estimates(tensors, policy, scale, kbar, qbar, threshold));
+  reference::Estimates estimates = reference::prepare_estimates(tensors, policy, scale, kbar, qbar, threshold);
+  // fp8 rounds thresholds down to f16, another step at every shift: without it, what a shift keeps it keeps for sure.
+  estimates.rows.theta16 = estimates.rows.theta;
+  const reference::Margins margins = reference::estimate_margins(tensors, policy, estimates);
   for (int h = 0; h < tensors.num_q_heads; ++h) {
     for (Block &block : heads[h]) {
       block.margin = scale * margins.at(block.batch, h, block.query_block, block.key_block);

@@ -30,7 +30,7 @@ using HeadBlocks = std::vector<Block>;
 std::vector<HeadBlocks> exact_blocks(const reference::Tensors &tensors, const Policy &policy, float scale);
 
 /// Fills in `margin` of blocks that exact_blocks gave for the same tensors, tau and block sizes. The policy's shift is
-/// ignored.
+/// ignored. fp8 may keep a little more than its margins say: its thresholds are rounded down.
 void estimate_blocks(const reference::Tensors &tensors, Policy policy, float scale, std::vector<HeadBlocks> &heads);
 
 } // namespace sale

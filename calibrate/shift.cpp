@@ -26,6 +26,7 @@ double Figures::kept_share() const { return ratio(found, wanted, 1.0); }
 double Figures::hit_mass() const { return reference::hit_share(found_mass, wanted_mass); }
 
 Figures &Figures::operator+=(const Figures &other) {
+  rows += other.rows;
   reference += other.reference;
   estimated += other.estimated;
   wanted += other.wanted;
@@ -41,6 +42,8 @@ Figures figures_of(const HeadBlocks &blocks, const Policy &policy, const Shape &
   for (int m = 0; m < reference::ceil_div(shape.q_len, policy.block_q); ++m) {
     const reference::Region region = reference::region_of(policy, shape, m);
     if (is_in(part, m)) {
+      figures.rows +=
+          static_cast<std::size_t>(shape.batch) * std::min(policy.block_q, shape.q_len - m * policy.block_q);
       figures.reference += static_cast<std::size_t>(shape.batch) *
                            (region.visible_blocks - (region.end_estimated - region.first_estimated));
     }

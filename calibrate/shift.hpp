@@ -15,6 +15,7 @@ bool is_in(Part part, int query_block);
 
 /// Blocks of one query head in a part of its query blocks, at one shift.
 struct Figures {
+  std::size_t rows = 0;      ///< Query rows; each has a mass of 1.
   std::size_t reference = 0; ///< Blocks of R: always kept.
   std::size_t estimated = 0;
   std::size_t wanted = 0; ///< Estimated blocks that the exact mask keeps.
@@ -27,6 +28,8 @@ struct Figures {
   double exact_density() const; ///< The exact mask's.
   double kept_share() const;    ///< Of the wanted blocks; 1 where there are none.
   double hit_mass() const;      ///< docs/numerics.md, section 10.
+  /// At least a thousandth of the head's mass is wanted: less says nothing about an estimate.
+  bool counts() const { return wanted_mass >= 1e-3 * static_cast<double>(rows); }
   Figures &operator+=(const Figures &other);
 };
 Figures figures_of(const HeadBlocks &blocks, const Policy &policy, const Shape &shape, double shift,

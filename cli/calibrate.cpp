@@ -143,6 +143,7 @@ std::string layer_text(const CalibratedLayer &layer) {
   return table.text();
 }
 
+/// Over all heads; the least and the counts over those with something to find.
 struct Summary {
   Figures before;
   Figures after;
@@ -158,10 +159,12 @@ Summary summarise(const std::vector<CalibratedLayer> &layers, double goal) {
     for (const HeadCalibration &head : layer.calibration.heads) {
       all.before += head.before;
       all.after += head.after;
-      all.least_before = std::min(all.least_before, head.before.hit_mass());
-      all.least_after = std::min(all.least_after, head.after.hit_mass());
-      ++all.heads;
-      all.reached += head.after.hit_mass() >= goal ? 1 : 0;
+      if (head.after.counts()) {
+        all.least_before = std::min(all.least_before, head.before.hit_mass());
+        all.least_after = std::min(all.least_after, head.after.hit_mass());
+        ++all.heads;
+        all.reached += head.after.hit_mass() >= goal ? 1 : 0;
+      }
     }
   }
   return all;
@@ -169,10 +172,10 @@ Summary summarise(const std::vector<CalibratedLayer> &layers, double goal) {
 
 std::string summary_text(const Summary &all, double goal) {
   return fmt::format(
-      "all heads: hit mass {:.4f}, least {:.4f}; with shift {:.4f}, least {:.4f}; {} of {} heads reach {}\n"
-      "density {:.4f}; with shift {:.4f}; exact mask {:.4f}\n",
-      all.before.hit_mass(), all.least_before, all.after.hit_mass(), all.least_after, all.reached, all.heads, goal,
-      all.before.density(), all.after.density(), all.before.exact_density());
+      "hit mass {:.4f}; with shift {:.4f}\ndensity {:.4f}; with shift {:.4f}; exact mask {:.4f}\n"
+      "{} of {} heads with something to find reach {}; the least hit mass is {:.4f}, without shift {:.4f}\n",
+      all.before.hit_mass(), all.after.hit_mass(), all.before.density(), all.after.density(),
+      all.before.exact_density(), all.reached, all.heads, goal, all.least_after, all.least_before);
 }
 
 nlohmann::ordered_json figures_json(const Figures &figures) {

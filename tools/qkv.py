@@ -74,28 +74,36 @@ def group_densities(layer: Layer, tau: float, scale: float | None) -> list[list[
     return result
 
 
-def write_group(path: Path, layer: Layer, kv_head: int, metadata: Mapping[str, str]) -> None:
-    """Writes every query head of one KV head as BF16 q [1, G, N, d], k and v [1, 1, N, d]."""
+def number_or_all(text: str) -> int | None:
+    """A command line's number; None for "all"."""
+    return None if text == "all" else int(text)
+
+
+def write_layer(path: Path, layer: Layer, kv_head: int | None, metadata: Mapping[str, str]) -> None:
+    """Writes every query head of one KV head (None: of all) as BF16 q [1, G, N, d], k and v [1, 1, N, d]."""
     q, k, v = layer
     group = q.shape[0] // k.shape[0]
-    tensors = {
-        "q": q[kv_head * group : (kv_head + 1) * group],
-        "k": k[kv_head : kv_head + 1],
-        "v": v[kv_head : kv_head + 1],
-    }
+    if kv_head is not None:
+        q, k, v = q[kv_head * group : (kv_head + 1) * group], k[kv_head : kv_head + 1], v[kv_head : kv_head + 1]
+        metadata = {**metadata, "kv_head": str(kv_head)}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(
-        {name: t[None].to(torch.bfloat16).contiguous() for name, t in tensors.items()},
+        {name: t[None].to(torch.bfloat16).contiguous() for name, t in (("q", q), ("k", k), ("v", v))},
         path,
-        metadata={**metadata, "kv_head": str(kv_head), "tokens": str(q.shape[1])},
+        metadata={**metadata, "tokens": str(q.shape[1])},
     )
+    print(f"wrote {path}")
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """The options that say what to do with a capture; `finish` carries them out."""
-    parser.add_argument("--layer", type=int, help="the layer to write (0-based)")
-    parser.add_argument("--kv-head", type=int, default=0, help="the KV head whose group to write (default 0)")
-    parser.add_argument("-o", "--output", type=Path, help="the .safetensors file to write")
+    parser.add_argument("--layer", type=number_or_all, default=-1, help="the layer to write (0-based), or all")
+    parser.add_argument(
+        "--kv-head", type=number_or_all, default=0, help="the KV head whose group to write, or all (default 0)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, help="the .safetensors file to write; with --layer all, the folder for layer0.safetensors ..."
+    )
     parser.add_argument("--scan", action="store_true", help="print the exact mask's density for every layer and head")
     parser.add_argument("--tau", type=float, default=0.004, help="threshold for the printed densities (default 0.004)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
@@ -107,7 +115,7 @@ def check_output_options(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error("give --output (with --layer) to write a file, or --scan to look for a layer worth writing")
     if not 0 <= args.tau < math.inf:
         parser.error(f"--tau {args.tau} must be a finite number >= 0; 0 is dense")
-    if args.output is not None and args.layer is None:
+    if args.output is not None and args.layer == -1:
         parser.error("--output needs --layer")
     torch.set_num_threads(args.threads)
 
@@ -118,22 +126,18 @@ def finish(
     metadata: Mapping[str, str],
 ) -> None:
     """Runs `capture(layers or None for all)` -> ({layer: Layer}, {layer: softmax scale}), prints densities, writes the file."""
-    layers, scales = capture(None if args.scan else {args.layer})
-    for index in sorted(layers):
+    layers, scales = capture(None if args.scan or args.layer is None else {args.layer})
+    for index in sorted(layers) if args.scan or args.layer is not None else ():
         for g, heads in enumerate(group_densities(layers[index], args.tau, scales.get(index))):
             print(f"layer {index:3} kv head {g:2} density", *(f"{d:.3f}" for d in heads), flush=True)
     if args.output is None:
         return
-    if args.layer not in layers:
-        raise SystemExit(f"layer {args.layer} was not captured; captured: {sorted(layers)}")
-    num_kv_heads = layers[args.layer][1].shape[0]
-    if not 0 <= args.kv_head < num_kv_heads:
-        raise SystemExit(f"--kv-head must be 0..{num_kv_heads - 1}")
-    scale = scales.get(args.layer, 1.0 / math.sqrt(layers[args.layer][0].shape[-1]))
-    write_group(
-        args.output,
-        layers[args.layer],
-        args.kv_head,
-        {**metadata, "layer": str(args.layer), "softmax_scale": repr(scale)},
-    )
-    print(f"wrote {args.output}")
+    for index in sorted(layers) if args.layer is None else [args.layer]:
+        if index not in layers:
+            raise SystemExit(f"layer {index} was not captured; captured: {sorted(layers)}")
+        q, k, _ = layers[index]
+        if args.kv_head is not None and not 0 <= args.kv_head < k.shape[0]:
+            raise SystemExit(f"--kv-head must be 0..{k.shape[0] - 1}, or all")
+        scale = scales.get(index, 1.0 / math.sqrt(q.shape[-1]))
+        path = args.output if args.layer is not None else args.output / f"layer{index}.safetensors"
+        write_layer(path, layers[index], args.kv_head, {**metadata, "layer": str(index), "softmax_scale": repr(scale)})

@@ -27,8 +27,6 @@ using reference::Tensors;
 constexpr double goal = 0.99;
 constexpr float measured_tau = 0.004F; ///< Margins are measured at this tau; another only moves them all.
 constexpr double taus[] = {0.001, 0.004, 0.016};
-/// A head with less of its mass to find than this, outside R, counts only in sums.
-constexpr double least_mass = 1e-3;
 
 enum class ShiftKind { none, smallest, positive };
 constexpr ShiftKind kinds[] = {ShiftKind::none, ShiftKind::smallest, ShiftKind::positive};
@@ -218,11 +216,10 @@ private:
 
   static void add_figures(Row &row, const std::vector<HeadBlocks> &heads, const Policy &policy, const Shape &shape,
                           const std::vector<double> &shifts, Part part) {
-    const double rows = static_cast<double>(shape.batch) * shape.q_len / (part == Part::whole ? 1 : 2);
     for (std::size_t h = 0; h < heads.size(); ++h) {
       const Figures figures = figures_of(heads[h], policy, shape, shifts[h], part);
       row.figures += figures;
-      if (figures.wanted_mass >= least_mass * rows) {
+      if (figures.counts()) {
         ++row.heads;
         row.reached += figures.hit_mass() >= goal ? 1 : 0;
         row.least = std::min(row.least, figures.hit_mass());

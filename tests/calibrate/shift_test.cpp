@@ -63,6 +63,9 @@ TEST(Figures, count_blocks_and_mass_at_a_shift) {
   const HeadBlocks blocks = {block(2, 2, 1, 1), block(3, 1, 1, -1), block(3, 3, -1, 0.5), block(3, 4, -1, -2)};
   const Figures all = figures_of(blocks, policy, shape, 0.0);
   EXPECT_EQ(all.reference, 16U);
+  EXPECT_EQ(all.rows, 256U);
+  EXPECT_TRUE(all.counts());
+  EXPECT_FALSE(figures_of({block(2, 0.2, 1, 1)}, policy, shape, 0.0).counts());
   EXPECT_EQ(all.estimated, 4U);
   EXPECT_EQ(all.wanted, 2U);
   EXPECT_EQ(all.kept, 2U);
@@ -73,6 +76,7 @@ TEST(Figures, count_blocks_and_mass_at_a_shift) {
   EXPECT_DOUBLE_EQ(all.exact_density(), 18.0 / 20.0);
   const Figures odd = figures_of(blocks, policy, shape, 1.5, Part::odd);
   EXPECT_EQ(odd.reference, 9U);
+  EXPECT_EQ(odd.rows, 128U);
   EXPECT_EQ(odd.kept, 2U);
   EXPECT_DOUBLE_EQ(odd.hit_mass(), 1.0);
   Figures sum = figures_of(blocks, policy, shape, 0.0, Part::even);
