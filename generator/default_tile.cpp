@@ -11,7 +11,8 @@ namespace {
 
 Tile attend_wgmma_tile(const KernelSpec &spec) {
   if (spec.fp8_attend) {
-    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.head_dim <= 128 ? 128 : 64, .stages = 4};
+    const bool wide = spec.head_dim > 128;
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = wide ? 64 : 128, .stages = wide ? 3 : 4};
   }
   switch (spec.head_dim) {
   case 64: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 128, .stages = 4};
@@ -99,8 +100,9 @@ Tile prepare_tile(const KernelSpec &spec) {
     --heads; // the warps of a CTA share the projection's weights to the end
   }
   const int rows_per_warp = wide ? 16 : 32;
-  // Small shared memories have no room for more than two CTAs, and from sm_100 on ptxas needs more registers.
-  const bool many = spec.arch.max_shared_memory() >= 160 * 1024 && spec.arch.major < 10;
+  // Small shared memories have no room for more than two CTAs; from sm_100 on ptxas needs more registers, and so do
+  // rows of 96 channels, which eight lanes do not share evenly.
+  const bool many = spec.arch.max_shared_memory() >= 160 * 1024 && spec.arch.major < 10 && spec.head_dim != 96;
   return {.rows_per_warp = rows_per_warp,
           .warps = heads * spec.block_q / rows_per_warp,
           .keys_per_step = 32,

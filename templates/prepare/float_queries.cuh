@@ -37,7 +37,7 @@ public:
       projection_ = args.projection + kv_head * 2 * Config::estimate_dim * Config::head_dim;
     }
     if constexpr (Config::pruned) {
-      weights_.load(args.weights + all_kv_heads * Config::estimate_dim);
+      weights_ = args.weights + all_kv_heads * Config::estimate_dim;
     }
   }
 
@@ -99,7 +99,9 @@ private:
   SALE_DEVICE f32 store_codes(const QueryRows &rows, s32 row, const Row &values, u32 (&metadata)[Row::per_lane]) const {
     u8 *const codes = rows.codes + static_cast<s64>(row) * code_row_bytes;
     if constexpr (Config::pruned) {
-      const PrunedRow<Config::estimate_dim> pruned(values, weights_, metadata);
+      Row weights; // again and again, rather than keep them in registers
+      weights.load(weights_);
+      const PrunedRow<Config::estimate_dim> pruned(values, weights, metadata);
       const f32 n2 = pruned.squared_norm();
       pruned.store_codes(codes, FloatScale::power(FloatScale::of_query(n2)));
       return n2;
@@ -139,5 +141,5 @@ private:
   EighthRow<Config::head_dim> mean_key_;
   EighthChannels<Config::estimate_dim> channels_; // gathered
   const f32 *projection_;                         // projected
-  Row weights_;                                   // pruned
+  const f32 *weights_;                            // pruned
 };
