@@ -38,10 +38,12 @@ int attend_wgmma_bytes(const KernelSpec &spec) {
   const int per_tile = tile.keys_per_step / spec.keys_per_copy();
   const int key_bytes = spec.fp8_attend ? 2 * spec.head_dim : 4 * spec.head_dim; // of K and V
   const int scales = spec.fp8_attend ? tile.stages * tile.keys_per_step / 32 * 16 : 0;
-  const int tiles = tile.rows() * spec.head_dim * 2 + tile.stages * tile.keys_per_step * key_bytes + scales;
+  const int query_bytes = spec.fp8_attend ? 3 * spec.head_dim : 2 * spec.head_dim;
+  const int tiles = tile.rows() * query_bytes + tile.stages * tile.keys_per_step * key_bytes + scales;
   const int tickets = wgmma_tickets * (16 + round_up_16(per_tile * 4));
   const int list = spec.dense ? 0 : round_up_16((wgmma_batch_granules + 3 * (per_tile - 1)) * 4);
-  return tiles + tickets + list + (1 + 2 * tile.stages + wgmma_tickets) * 16;
+  const int exchange = spec.second_filter ? tile.warps * tile.stages * 4 : 0; // a word of each warp that computes
+  return tiles + tickets + list + exchange + (1 + 2 * tile.stages + wgmma_tickets) * 16;
 }
 
 // A maximum of each half warp or warp; fp8 stages the keys whose channels it picks or mixes, and the weights of 32

@@ -21,15 +21,20 @@ struct AttendLayout {
   static constexpr int tile_bytes = panels * panel_bytes;
   static constexpr int scale_bytes = Config::fp8 ? Config::keys_per_step / 32 * 16 : 0; // beside a tile of keys
 
+  static constexpr int q_codes_bytes = Config::fp8 ? 64 * Config::head_dim : 0; // of a consumer
+
   using Queries = Ring<1, Config::consumers * q_block_bytes>;
   using Tiles = Ring<Config::stages, tile_bytes>;
 
-  static constexpr int k_offset = Queries::data_bytes;
+  static constexpr int q_codes_offset = Queries::data_bytes;
+  static constexpr int k_offset = q_codes_offset + Config::consumers * q_codes_bytes;
   static constexpr int v_offset = k_offset + Tiles::data_bytes;
   static constexpr int scales_offset = v_offset + Tiles::data_bytes;
   static constexpr int tickets_offset = scales_offset + Config::stages * scale_bytes;
   static constexpr int list_offset = tickets_offset + TicketRing<Config>::data_bytes;
-  static constexpr int q_barriers = list_offset + TileWalk<Config>::list_bytes;
+  static constexpr int exchange_offset = list_offset + TileWalk<Config>::list_bytes;
+  static constexpr int exchange_bytes = Config::filtered ? Config::stages * 16 : 0; // of a consumer: 4 words a place
+  static constexpr int q_barriers = exchange_offset + Config::consumers * exchange_bytes;
   static constexpr int k_barriers = q_barriers + Queries::barrier_bytes;
   static constexpr int v_barriers = k_barriers + Tiles::barrier_bytes;
   static constexpr int ticket_barriers = v_barriers + Tiles::barrier_bytes;
@@ -50,6 +55,11 @@ struct AttendShared {
   // fp8: 2^-xk, -xv and 2^xv of each 32 keys of a tile, which come and leave with its keys.
   SALE_DEVICE u32 scales(const RingPlace &at) const {
     return base + Layout::scales_offset + at.index * Layout::scale_bytes;
+  }
+
+  // A word for each warp of the consumer, that goes with the place of a tile of keys.
+  SALE_DEVICE u32 exchange(u32 consumer, const RingPlace &at) const {
+    return base + Layout::exchange_offset + consumer * Layout::exchange_bytes + at.index * 16;
   }
 
   // By one thread, before the CTA's first barrier.

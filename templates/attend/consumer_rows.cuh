@@ -7,6 +7,7 @@
 #include "args/attend_wgmma_args.cuh"
 #include "attend/attend_item.cuh"
 #include "attend/attend_shared.cuh"
+#include "attend/block_filter.cuh"
 #include "attend/output_rows.cuh"
 #include "attend/queries.cuh"
 #include "attend/tickets.cuh"
@@ -47,7 +48,12 @@ public:
     end_tiles();
     settle();
     next_ = number;
-    position_ = AttendItem<Config>(args_, number).position + static_cast<s32>(consumer_) * 64 + row();
+    const AttendItem<Config> item(args_, number);
+    const s32 item_row = static_cast<s32>(consumer_) * 64 + row();
+    position_ = item.position + item_row;
+    if constexpr (Config::filtered) {
+      filter_.begin(args_, item, item_row);
+    }
     shared_.q.wait_full(q_place_);
     queries_.take(shared_.q.data(q_place_) + consumer_ * Layout::q_block_bytes);
     if constexpr (Queries::leave_early) {
@@ -57,13 +63,8 @@ public:
 
   // A tile of these rows; frees the ticket.
   SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
-    if (pending_) {
-      step<true>(ticket, tickets);
-    } else {
-      step<false>(ticket, tickets);
-    }
+    pending_ = pending_ ? step<true>(ticket, tickets) : step<false>(ticket, tickets);
     last_ = ticket;
-    pending_ = true;
     foreign_ = 0;
   }
 
@@ -117,9 +118,9 @@ private:
     }
   }
 
-  // With P·V of the tile before, if that is still to come.
+  // With P·V of the tile before, if that is still to come. Returns whether P·V of this one is to come.
   template <bool with_values>
-  SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
+  SALE_DEVICE bool step(Ticket ticket, TicketRing<Config> &tickets) {
     const RingPlace place = ticket.place();
     f32 scores[4 * key_tiles];
     shared_.k.wait_full(place);
@@ -141,11 +142,20 @@ private:
       wgmma_wait<0>();
     }
     wgmma_results(scores);
-    if (ticket.is_masked(consumer_)) {
-      mask(scores, tickets);
+    u32 dropped = 0;
+    bool any_left = true;
+    if constexpr (Config::filtered) {
+      const auto granules =
+          filter_.apply(scores, args_, tickets, consumer_, position_ - row(), shared_.exchange(consumer_, place));
+      dropped = granules.dropped;
+      any_left = dropped != granules.kept;
     }
     f32 alpha[2];
-    const bool moved = soften(scores, alpha, ticket, tickets);
+    bool moved = false;
+    if (any_left) {
+      mask_if_needed(scores, ticket, tickets, dropped);
+      moved = soften(scores, alpha, ticket, tickets, dropped);
+    }
     shared_.k.release(place);
     tickets.release();
     if constexpr (with_values) {
@@ -159,7 +169,13 @@ private:
         out_[i] *= alpha[i % 4 / 2];
       }
     }
+    if (!any_left) {
+      shared_.v.wait_full(ticket.values_place());
+      shared_.v.release(ticket.values_place());
+      return false;
+    }
     pack(scores);
+    return true;
   }
 
   // Within the 64.
@@ -203,14 +219,21 @@ private:
     }
   }
 
-  // Scores of keys that a row does not see or that these rows do not keep become -inf.
-  SALE_DEVICE void mask(f32 (&scores)[4 * key_tiles], const TicketRing<Config> &tickets) const {
+  SALE_DEVICE void mask_if_needed(f32 (&scores)[4 * key_tiles], Ticket ticket, const TicketRing<Config> &tickets,
+                                  u32 dropped) const {
+    if (ticket.is_masked(consumer_) || dropped != 0) {
+      mask(scores, tickets, dropped);
+    }
+  }
+
+  // Scores of keys that a row does not see, that these rows do not keep or that were dropped become -inf.
+  SALE_DEVICE void mask(f32 (&scores)[4 * key_tiles], const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int tiles_per_granule = Granule<Config>::keys / 8;
     constexpr s32 never = 0x7fff0000;
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
-      const bool kept = (Granule<Config>::keep(entry) >> consumer_ & 1U) != 0;
+      const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
       // How far the lane's first column of the granule lies past the lane's first row.
       const s32 ahead =
           kept ? Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2) - position_ : never;
@@ -225,7 +248,7 @@ private:
 
   // Scores become probabilities. Returns whether the base moved: the output so far is worth alpha then.
   SALE_DEVICE bool soften(f32 (&scores)[4 * key_tiles], f32 (&alpha)[2], Ticket ticket,
-                          const TicketRing<Config> &tickets) {
+                          const TicketRing<Config> &tickets, u32 dropped) {
     f32 sums[2];
     if (!warp_any(base_[0] == -infinity() || base_[1] == -infinity())) {
       exponentiate(scores, sums);
@@ -236,9 +259,7 @@ private:
         return false;
       }
       multiply_keys_again(scores, ticket.place());
-      if (ticket.is_masked(consumer_)) {
-        mask(scores, tickets);
-      }
+      mask_if_needed(scores, ticket, tickets, dropped);
     }
     raise_base(scores, alpha);
     exponentiate(scores, sums);
@@ -355,6 +376,7 @@ private:
   bool pending_ = false; // p_ has not met its values yet
   Ticket last_{0};       // of the tile that p_ is from
   int foreign_ = 0;      // tiles of others since
+  BlockFilter<Config> filter_;
   Queries queries_;
   f32 base_[2]; // log2 of what probabilities are relative to; -inf before the first key
   f32 sum_[2];  // this lane's share

@@ -38,6 +38,7 @@ struct Case {
   bool dynamic = false;
   float level = 0; ///< Every score is near this, the later the key the nearer to 0.
   DType dtype = DType::bf16;
+  bool filtered = false; ///< With thresholds that leave out about half of the blocks that may be.
 };
 
 std::ostream &operator<<(std::ostream &out, const Case &c) { return out << c.name; }
@@ -52,6 +53,7 @@ KernelSpec spec_of(const Case &c) {
   spec.block_q = c.block_q;
   spec.block_k = c.block_k;
   spec.dense = c.dense;
+  spec.second_filter = c.filtered;
   spec.tile = {.rows_per_warp = 16,
                .warps = 4 * c.consumers,
                .keys_per_step = c.keys_per_step,
@@ -61,6 +63,10 @@ KernelSpec spec_of(const Case &c) {
 }
 
 constexpr int mask_words = 4;
+constexpr int sink = 40;
+constexpr int window = 50;
+constexpr int group_rows = 64;
+constexpr int unit_keys = 32;
 constexpr float scale = 0.125F;
 
 std::vector<std::uint16_t> random_values(std::mt19937 &random, int rows, int head_dim) {
@@ -90,6 +96,37 @@ std::vector<std::uint16_t> slice(const std::vector<std::uint16_t> &all, int inde
   const auto begin = all.begin() + static_cast<std::ptrdiff_t>(size * static_cast<std::size_t>(index));
   return {begin, begin + static_cast<std::ptrdiff_t>(size)};
 }
+
+// What the second filter sees of one head.
+struct FilteredHead {
+  const Case &c;
+  const std::uint16_t *q;
+  const std::uint16_t *k;
+  const float *threshold;
+
+  bool in_region(int query_block, int key) const {
+    const int first = c.kv_len - c.q_len + query_block * c.block_q; // position
+    const int block_begin = key / c.block_k * c.block_k;
+    return block_begin < sink || block_begin + c.block_k > std::max(0, first - window);
+  }
+  // Whether some row of the group has a score above its threshold in the 32 keys around `key`.
+  bool any_above(int group, int key) const {
+    const int end = std::min(c.q_len, (group + 1) * group_rows);
+    for (int row = group * group_rows; row < end; ++row) {
+      for (int i = key / unit_keys * unit_keys; i < (key / unit_keys + 1) * unit_keys; ++i) {
+        double score = 0;
+        for (int d = 0; d < c.head_dim; ++d) {
+          score += static_cast<double>(from_bf16(q[row * c.head_dim + d])) * from_bf16(k[i * c.head_dim + d]);
+        }
+        if (score > threshold[row]) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+  bool drops(int row, int key) const { return !in_region(row / c.block_q, key) && !any_above(row / group_rows, key); }
+};
 
 void run_and_compare(const Case &c) {
   std::mt19937 random(static_cast<unsigned>(c.q_len * 1000 + c.kv_len));
@@ -137,6 +174,19 @@ void run_and_compare(const Case &c) {
               static_cast<long long>(c.q_len) * c.head_dim, c.head_dim};
   args.lse = lse->as<float>();
   args.mask = mask->as<unsigned>();
+  const int q_padded = (c.q_len + 127) / 128 * 128;
+  std::vector<float> thresholds(static_cast<std::size_t>(c.batch * c.heads * q_padded),
+                                std::numeric_limits<float>::infinity());
+  for (std::size_t row = 0; row < thresholds.size(); ++row) {
+    if (static_cast<int>(row) % q_padded < c.q_len) {
+      // The largest of 64 x 32 scores is near 3.5 deviations.
+      thresholds[row] = std::sqrt(static_cast<float>(c.head_dim)) * (3.3F + 0.1F * static_cast<float>(row % 5));
+    }
+  }
+  const auto threshold = device.upload(thresholds);
+  args.threshold = c.filtered ? threshold->as<float>() : nullptr;
+  args.sink = sink;
+  args.window = window;
   args.next_item = c.dynamic ? next_item->as<unsigned>() : nullptr;
   args.batch = c.batch;
   args.num_q_heads = c.heads;
@@ -149,6 +199,8 @@ void run_and_compare(const Case &c) {
 
   const std::vector<std::uint16_t> got = out->read<std::uint16_t>();
   const std::vector<float> got_lse = lse->read<float>();
+  std::vector<bool> dropped; // keys of the current group of rows
+  std::ptrdiff_t drops = 0;
   for (int b = 0; b < c.batch; ++b) {
     const std::vector<std::uint16_t> q_slice = slice(q, b, c.batch);
     const std::vector<std::uint16_t> k_slice = slice(k, b, c.batch);
@@ -159,8 +211,19 @@ void run_and_compare(const Case &c) {
       const int token = row % c.q_len;
       const std::uint32_t *mask_row =
           bits.data() + static_cast<std::size_t>((b * c.heads + head) * q_blocks + token / c.block_q) * mask_words;
+      const FilteredHead filter{c, q_slice.data() + static_cast<std::ptrdiff_t>(head) * c.q_len * c.head_dim,
+                                k_slice.data() + static_cast<std::ptrdiff_t>(head / c.gqa) * c.kv_len * c.head_dim,
+                                thresholds.data() + static_cast<std::ptrdiff_t>(b * c.heads + head) * q_padded};
+      if (c.filtered && token % group_rows == 0) {
+        dropped.assign(static_cast<std::size_t>(c.kv_len), false);
+        for (int key = 0; key + unit_keys <= c.kv_len; key += unit_keys) {
+          std::fill_n(dropped.begin() + key, unit_keys, filter.drops(token, key));
+        }
+        drops += std::count(dropped.begin(), dropped.end(), true);
+      }
       const PlainAttention::Row expected = plain.row(head, token, [&](int key) {
-        return c.dense || (mask_row[key / c.block_k / 32] >> (key / c.block_k % 32) & 1U) != 0;
+        const bool kept = c.dense || (mask_row[key / c.block_k / 32] >> (key / c.block_k % 32) & 1U) != 0;
+        return kept && !(c.filtered && dropped[static_cast<std::size_t>(key)]);
       });
       const auto at = static_cast<std::size_t>(b * c.heads * c.q_len + row);
       const std::string where = fmt::format("batch {} head {} row {}", b, head, token);
@@ -177,6 +240,7 @@ void run_and_compare(const Case &c) {
       }
     }
   }
+  EXPECT_EQ(c.filtered, drops > 0);
 }
 
 class AttendWgmma : public KernelTest, public ::testing::WithParamInterface<Case> {};
@@ -230,6 +294,32 @@ const auto cases = ::testing::Values(
     Case{.name = "far_below_zero_in_f16", .q_len = 100, .kept = {0.7, 0.7}, .level = -300, .dtype = DType::f16},
     Case{.name = "rising_a_little_in_f16", .q_len = 100, .kept = {0.7, 0.7}, .level = -30, .dtype = DType::f16},
     Case{.name = "wide_rows_far_below_zero", .head_dim = 256, .q_len = 100, .stages = 2, .level = -300},
+    Case{.name = "filtered", .q_len = 130, .kv_len = 900, .kept = {0.8, 0.6}, .filtered = true},
+    Case{.name = "filtered_wide_tiles",
+         .head_dim = 128,
+         .q_len = 128,
+         .kv_len = 900,
+         .kept = {0.8, 0.8},
+         .keys_per_step = 128,
+         .heads = 1,
+         .filtered = true},
+    Case{.name = "filtered_tiles_of_one_block",
+         .q_len = 128,
+         .kv_len = 700,
+         .kept = {0.9, 0.3},
+         .keys_per_step = 32,
+         .filtered = true},
+    Case{
+        .name = "filtered_large_blocks", .q_len = 200, .kv_len = 900, .block_q = 128, .block_k = 128, .filtered = true},
+    Case{.name = "filtered_in_f16",
+         .q_len = 100,
+         .kv_len = 600,
+         .heads = 4,
+         .gqa = 2,
+         .batch = 2,
+         .ctas = 3,
+         .dtype = DType::f16,
+         .filtered = true},
     Case{.name = "dense_chunk", .dense = true},
     Case{.name = "dense_square",
          .head_dim = 128,

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The second filter (docs/numerics.md, section 13): which kept blocks of 32 keys no row of a consumer scores above its
+// threshold. Blocks of the reference region stay.
+#pragma once
+
+#include "args/attend_wgmma_args.cuh"
+#include "attend/attend_item.cuh"
+#include "attend/tickets.cuh"
+#include "device/math.cuh"
+#include "device/memory.cuh"
+#include "device/named_barrier.cuh"
+#include "device/special.cuh"
+#include "device/types.cuh"
+#include "device/warp.cuh"
+
+template <class Config>
+class BlockFilter {
+  static_assert(!Config::filtered || Granule<Config>::keys == 32, "granules are what is left out");
+  static constexpr int granule_tiles = Granule<Config>::keys / 8;
+
+public:
+  // What is left of a tile: a bit for each granule.
+  struct Granules {
+    u32 kept;
+    u32 dropped;
+  };
+
+  // row: the lane's first, of the item's.
+  SALE_DEVICE void begin(const AttendWgmmaArgs &args, const AttendItem<Config> &item, s32 row) {
+    const s64 head = static_cast<s64>(item.batch) * args.num_q_heads + item.head;
+    const s64 at = head * (ceil_div(args.q_len, 128) * 128) + item.first_row + row;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      threshold_[r] = args.threshold == nullptr ? -infinity() : load_global_f32(args.threshold + at + r * 8);
+    }
+  }
+
+  // By the whole warpgroup, before scores are masked: candidates are visible to every row.
+  // position: of the consumer's first row; exchange: 16 bytes of shared memory, the warpgroup's until it has left the
+  // tile.
+  SALE_DEVICE Granules apply(const f32 (&scores)[Config::keys_per_step / 2], const AttendWgmmaArgs &args,
+                             const TicketRing<Config> &tickets, u32 consumer, s32 position, u32 exchange) const {
+    const s32 block_position = position - (Config::block_q == 64 ? 0 : static_cast<s32>(consumer) * 64);
+    const s32 first_key = ceil_div(args.sink, Config::block_k) * Config::block_k;
+    const s32 end_key = imax(0, block_position - args.window) / Config::block_k * Config::block_k;
+    u32 kept = 0;
+    u32 candidates = 0;
+#pragma unroll
+    for (int g = 0; g < Granule<Config>::per_tile; ++g) {
+      const u32 entry = tickets.entry(g);
+      const s32 key = Granule<Config>::first_key(entry);
+      const bool is_kept = (Granule<Config>::keep(entry) >> consumer & 1U) != 0;
+      kept |= static_cast<u32>(is_kept) << g;
+      candidates |= static_cast<u32>(is_kept && key >= first_key && key < end_key) << g;
+    }
+    if (candidates == 0) {
+      return {kept, 0};
+    }
+    u32 above = 0;
+#pragma unroll
+    for (int g = 0; g < Granule<Config>::per_tile; ++g) {
+      above |= static_cast<u32>(is_above(scores, g, 0) || is_above(scores, g, 1)) << g;
+    }
+    above = reduce_or(above);
+    if (lane_index() == 0) {
+      store_shared_4(exchange + thread_index() % 128 / 32 * 4, above);
+    }
+    barrier_sync(3 + consumer, 128);
+    const Vec16 all = load_shared_16(exchange);
+    return {kept, candidates & ~(all.word[0] | all.word[1] | all.word[2] | all.word[3])};
+  }
+
+private:
+  // Whether row half r has a score of granule g above its threshold; NaN counts.
+  SALE_DEVICE bool is_above(const f32 (&scores)[Config::keys_per_step / 2], int g, int r) const {
+    f32 highest = -infinity();
+#pragma unroll
+    for (int n = 0; n < granule_tiles; ++n) {
+      const int at = 4 * (g * granule_tiles + n) + 2 * r;
+      highest = max_nan(highest, max_nan(scores[at], scores[at + 1]));
+    }
+    return !(highest <= threshold_[r]);
+  }
+
+  f32 threshold_[2];
+};
