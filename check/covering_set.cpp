@@ -10,6 +10,7 @@
 #include <array>
 #include <random>
 #include <string_view>
+#include <utility>
 
 namespace sale::check {
 
@@ -211,12 +212,48 @@ void set_estimate(CheckCase &c, const Fp8Estimate &estimate) {
   }
 }
 
+enum class Attend { plain, fp8, filtered };
+constexpr std::array attends = {Attend::plain, Attend::fp8, Attend::filtered};
+
+void set_attend(CheckCase &c, Attend attend) {
+  // e4m3 attention has no kernel for 96 channels.
+  c.policy.fp8_attend = attend == Attend::fp8 && c.problem.head_dim != 96;
+  c.policy.second_filter = attend == Attend::filtered;
+}
+
+// Attention in e4m3 without selection, and what else attend does with an estimate that every call has.
+std::vector<CheckCase> attend_cases() {
+  std::vector<CheckCase> cases;
+  for (const int dim : supported_head_dims) {
+    for (const auto &[mode_of_call, attend] :
+         {std::pair(Mode::dense, Attend::fp8), std::pair(Mode::given_mask, Attend::fp8),
+          std::pair(Mode::sparse, Attend::fp8), std::pair(Mode::sparse, Attend::filtered)}) {
+      CheckCase c;
+      c.mode = mode_of_call;
+      c.arch = "sm_90a";
+      c.problem.head_dim = dim;
+      c.problem.dtype = supported_dtypes[cases.size() / 2 % supported_dtypes.size()];
+      c.problem.num_q_heads = 6;
+      c.problem.num_kv_heads = 2;
+      c.policy.estimator = cases.size() % 3 == 0 ? Estimator::exact : Estimator::int8;
+      c.policy.tau = 0.01F;
+      c.shape = {2, 150, 777};
+      c.strided = cases.size() % 2 == 1;
+      set_attend(c, attend);
+      if (c.policy.fp8_attend || c.policy.second_filter) {
+        cases.push_back(std::move(c));
+      }
+    }
+  }
+  return cases;
+}
+
 // Pairs of whatever changes an fp8 estimate, on the architecture that has it.
 std::vector<CheckCase> fp8_cases() {
   const std::vector<Index> varied = {head_dim, dtype, gqa,       block_q, block_k, lengths,
                                      layout,   batch, threshold, region,  kbar};
   const std::vector<int> all_sizes = sizes_of_factors();
-  std::vector<int> sizes = {static_cast<int>(fp8_estimates.size())};
+  std::vector<int> sizes = {static_cast<int>(fp8_estimates.size()), static_cast<int>(attends.size())};
   for (const Index index : varied) {
     sizes.push_back(all_sizes[index]);
   }
@@ -225,10 +262,11 @@ std::vector<CheckCase> fp8_cases() {
     Choice base(factor_count, 0); // selecting
     base[arch] = static_cast<int>(std::find(archs.begin(), archs.end(), std::string_view("sm_90a")) - archs.begin());
     for (std::size_t i = 0; i < varied.size(); ++i) {
-      base[varied[i]] = choice[i + 1];
+      base[varied[i]] = choice[i + 2];
     }
     CheckCase c = make_case(base, 1000 + cases.size());
     set_estimate(c, fp8_estimates[static_cast<std::size_t>(choice[0])]);
+    set_attend(c, attends[static_cast<std::size_t>(choice[1])]);
     cases.push_back(std::move(c));
   }
   return cases;
@@ -307,7 +345,7 @@ std::vector<CheckCase> covering_set() {
   for (const Choice &choice : pairwise(sizes_of_factors(), holds)) {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
-  for (const auto &more : {deciding_cases(), long_cases(), fp8_cases()}) {
+  for (const auto &more : {deciding_cases(), long_cases(), fp8_cases(), attend_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;
