@@ -159,7 +159,7 @@ TEST_F(PlanTest, PutsEveryLaunchOnTheCallersStreamWithTheRightGrid) {
   };
   EXPECT_EQ(grid("sale_mean"), (std::vector<unsigned>{4, 8, 3}));
   EXPECT_EQ(grid("sale_quantize"), (std::vector<unsigned>{32, 8, 3}));
-  EXPECT_EQ(grid("sale_prepare"), (std::vector<unsigned>{3, 32, 3}));
+  EXPECT_EQ(grid("sale_prepare"), (std::vector<unsigned>{3, 16, 3})); // a CTA has two query heads
   for (const char *kernel : {"sale_select", "sale_attend"}) {
     KernelSpec spec;
     spec.stage = std::string(kernel) == "sale_select" ? Stage::select : Stage::attend;
