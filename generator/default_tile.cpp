@@ -16,9 +16,12 @@ Tile attend_wgmma_tile(const KernelSpec &spec) {
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = wide ? 64 : 128, .stages = wide ? 3 : 4};
   }
   switch (spec.head_dim) {
-  case 64: // narrow rows leave registers for more keys, unless the filter takes some
+  case 64: // narrow rows leave registers for more keys; the filter takes some
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.second_filter ? 128 : 192, .stages = 4};
-  case 128: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 128, .stages = 3};
+  case 128: {
+    const bool filtered = spec.second_filter;
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = filtered ? 96 : 128, .stages = filtered ? 4 : 3};
+  }
   default: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2};
   }
 }

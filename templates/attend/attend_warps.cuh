@@ -27,8 +27,8 @@ SALE_DEVICE void consume(const AttendWgmmaArgs &args, u32 consumer) {
       }
     } else {
       tickets.release();
+      rows.finish(ticket.is_stop());
       if (ticket.is_stop()) {
-        rows.finish();
         return;
       }
       rows.begin(ticket.item());

@@ -43,10 +43,7 @@ public:
     }
   }
 
-  // What the item before came to is stored beside the first product of this one.
   SALE_DEVICE void begin(s32 number) {
-    end_tiles();
-    settle();
     next_ = number;
     const AttendItem<Config> item(args_, number);
     const s32 item_row = static_cast<s32>(consumer_) * 64 + row();
@@ -76,11 +73,15 @@ public:
     }
   }
 
-  SALE_DEVICE void finish() {
-    end_tiles();
-    settle();
-    if (number_ >= 0) {
-      store();
+  // No more tiles of the item begun last come. What it came to is stored now, or beside the next item's first product.
+  SALE_DEVICE void finish(bool now) {
+    if (!Queries::leave_early && (number_ >= 0 || next_ >= 0)) {
+      leave_queries();
+    }
+    drain();
+#pragma unroll 1
+    while (next_ >= 0 || (now && number_ >= 0)) {
+      settle();
     }
   }
 
@@ -90,18 +91,8 @@ private:
   SALE_DEVICE void take_turn() const { barrier_sync(1 + consumer_, 256); }
   SALE_DEVICE void pass_turn() const { barrier_arrive(2 - consumer_, 256); }
 
-  SALE_DEVICE void end_tiles() {
-    if (!Queries::leave_early && (number_ >= 0 || next_ >= 0)) {
-      leave_queries();
-    }
-    drain();
-  }
-
   // Stores the rows held and makes place for those of the item begun since, if there is one.
   SALE_DEVICE void settle() {
-    if (next_ < 0) {
-      return;
-    }
     if (number_ >= 0) {
       store();
     }
@@ -138,7 +129,9 @@ private:
     if constexpr (with_values) {
       wgmma_wait<1>();
     } else {
-      settle();
+      if (next_ >= 0) {
+        settle();
+      }
       wgmma_wait<0>();
     }
     wgmma_results(scores);
@@ -153,7 +146,6 @@ private:
     f32 alpha[2];
     bool moved = false;
     if (any_left) {
-      mask_if_needed(scores, ticket, tickets, dropped);
       moved = soften(scores, alpha, ticket, tickets, dropped);
     }
     shared_.k.release(place);
@@ -219,13 +211,6 @@ private:
     }
   }
 
-  SALE_DEVICE void mask_if_needed(f32 (&scores)[4 * key_tiles], Ticket ticket, const TicketRing<Config> &tickets,
-                                  u32 dropped) const {
-    if (ticket.is_masked(consumer_) || dropped != 0) {
-      mask(scores, tickets, dropped);
-    }
-  }
-
   // Scores of keys that a row does not see, that these rows do not keep or that were dropped become -inf.
   SALE_DEVICE void mask(f32 (&scores)[4 * key_tiles], const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int tiles_per_granule = Granule<Config>::keys / 8;
@@ -249,25 +234,31 @@ private:
   // Scores become probabilities. Returns whether the base moved: the output so far is worth alpha then.
   SALE_DEVICE bool soften(f32 (&scores)[4 * key_tiles], f32 (&alpha)[2], Ticket ticket,
                           const TicketRing<Config> &tickets, u32 dropped) {
+    bool moves = warp_any(base_[0] == -infinity() || base_[1] == -infinity());
     f32 sums[2];
-    if (!warp_any(base_[0] == -infinity() || base_[1] == -infinity())) {
+    alpha[0] = 1.0F;
+    alpha[1] = 1.0F;
+#pragma unroll 1
+    for (;;) {
+      if (ticket.is_masked(consumer_) || dropped != 0) {
+        mask(scores, tickets, dropped);
+      }
+      if (moves) {
+        raise_base(scores, alpha);
+      }
       exponentiate(scores, sums);
       // A branch that needs the exponentials also keeps ptxas from waiting for the values before them.
-      if (!warp_any(sums[0] > sum_limit || sums[1] > sum_limit)) {
-        sum_[0] += sums[0];
-        sum_[1] += sums[1];
-        return false;
+      if (moves || !warp_any(sums[0] > sum_limit || sums[1] > sum_limit)) {
+        break;
       }
       multiply_keys_again(scores, ticket.place());
-      mask_if_needed(scores, ticket, tickets, dropped);
+      moves = true;
     }
-    raise_base(scores, alpha);
-    exponentiate(scores, sums);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       sum_[r] = sum_[r] * alpha[r] + sums[r];
     }
-    return true;
+    return moves;
   }
 
   // Rows that have seen no key have no base.

@@ -49,8 +49,6 @@ public:
 
   // Ends the item before.
   SALE_DEVICE void begin(s32 number) {
-    finish();
-    finish();
     const AttendItem<Config> item(args_, number);
     number_ = number;
     position_ = item.position + static_cast<s32>(consumer_) * 64 + row();
@@ -94,7 +92,7 @@ public:
   }
 
   // Ends an item, if there is one.
-  SALE_DEVICE void finish() {
+  SALE_DEVICE void finish(bool /*now*/) {
     if (number_ < 0) {
       return;
     }
