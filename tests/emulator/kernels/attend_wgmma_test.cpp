@@ -13,8 +13,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdlib>
+#include <limits>
 #include <random>
+#include <tuple>
 
 namespace sale::test {
 namespace {
@@ -252,10 +253,6 @@ TEST_P(AttendWgmma, EqualsPlainLoopsInAnyOrderOfThreads) {
   }
 }
 
-class AttendWgmmaCode : public ::testing::TestWithParam<Case> {};
-
-TEST_P(AttendWgmmaCode, IsGoodOnHopper) { expect_good_hopper_code(generate(spec_of(GetParam()))); }
-
 std::string name_of(const ::testing::TestParamInfo<Case> &info) { return info.param.name; }
 
 const auto cases = ::testing::Values(
@@ -339,7 +336,28 @@ const auto cases = ::testing::Values(
          .dense = true,
          .consumers = 3});
 INSTANTIATE_TEST_SUITE_P(Cases, AttendWgmma, cases, name_of);
-INSTANTIATE_TEST_SUITE_P(Cases, AttendWgmmaCode, cases, name_of);
+
+enum class Kind { sparse, dense, filtered };
+
+class AttendWgmmaCode : public ::testing::TestWithParam<std::tuple<int, DType, Kind>> {};
+
+TEST_P(AttendWgmmaCode, OfDefaultTilesIsGoodOnHopper) {
+  const auto [head_dim, dtype, kind] = GetParam();
+  KernelSpec spec;
+  spec.stage = Stage::attend;
+  spec.arch = {9, 0, true};
+  spec.dtype = dtype;
+  spec.head_dim = head_dim;
+  spec.gqa = 4;
+  spec.dense = kind == Kind::dense;
+  spec.second_filter = kind == Kind::filtered;
+  spec.tile = default_tile(spec);
+  expect_good_hopper_code(generate(spec));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, AttendWgmmaCode,
+                         ::testing::Combine(::testing::Values(64, 128, 256), ::testing::Values(DType::bf16, DType::f16),
+                                            ::testing::Values(Kind::sparse, Kind::dense, Kind::filtered)));
 
 } // namespace
 } // namespace sale::test
