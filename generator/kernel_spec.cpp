@@ -178,7 +178,7 @@ void validate(const KernelSpec &spec) {
   if (wgmma && spec.stage == Stage::select) { // which copies the scales of 128 keys at a time
     keys_rule = "128 or 256";
     keys_fit = tile.keys_per_step == 128 || tile.keys_per_step == 256;
-  } else if (wgmma && !(spec.fp8_attend && spec.dense)) { // which copies whole tiles of values, padded to 128 keys
+  } else if (wgmma) {
     keys_rule = "a multiple of 32 from 32 to 256";
     keys_fit = tile.keys_per_step % 32 == 0 && tile.keys_per_step >= 32 && tile.keys_per_step <= 256;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 64 query rows of a consumer as e4m3 codes, made from the 16-bit tile in shared memory (docs/numerics.md, section
-// 14): the first operand of Q·K, in registers, or where wide rows do not fit, in the place of the tile.
+// 14): the first operand of Q·K, in shared memory too, for want of registers.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
@@ -8,18 +8,20 @@
 #include "attend/attend_shared.cuh"
 #include "common/codes.cuh"
 #include "device/element.cuh"
+#include "device/ldmatrix.cuh"
 #include "device/math.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/memory.cuh"
 #include "device/named_barrier.cuh"
 #include "device/proxy_fence.cuh"
+#include "device/shared.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
 #include "device/wgmma.cuh"
 
-// A lane's part of the tile: of rows lane/4 and lane/4 + 8 of its warp's 16, from each 16 channels 4(lane%4)..+3. So
-// lie the bytes of an operand in registers: fragment[k][r + 2h] is of row r and channels 32k + 16h + ...
+// A lane's part of the tile: of rows lane/4 and lane/4 + 8 of its warp's 16, from each 16 channels 4(lane%4)..+3.
+// fragment[k][r + 2h] is of row r and channels 32k + 16h + ...
 template <class Config>
 class QueryTile {
   using Element = typename Config::Element;
@@ -93,58 +95,54 @@ private:
   u32 q_block_;
 };
 
+// Rows of codes lie in panels of 128 bytes a row (64 where there are no more), swizzled as the copy engine would.
 template <class Config>
-struct CodesInRegisters {
-  using Mma = Wgmma<E4m3, f32, Config::keys_per_step, WgmmaSource::registers, WgmmaMajor::k, WgmmaDensity::dense>;
-  static constexpr bool leave_early = true;
-
-  SALE_DEVICE void take(u32 q_block, u32 /*consumer*/, const f32 (&power)[2]) {
-    QueryTile<Config>(q_block).codes(fragment_, power);
-  }
-  SALE_DEVICE void multiply(f32 (&scores)[Config::keys_per_step / 2], int k, u64 keys) const {
-    Mma::run(scores, fragment_[k], keys, k != 0);
-  }
-
-private:
-  u32 fragment_[Config::head_dim / 32][4];
-};
-
-template <class Config>
-struct CodesInShared {
+class QueryCodes {
   using Mma = Wgmma<E4m3, f32, Config::keys_per_step, WgmmaSource::shared, WgmmaMajor::k, WgmmaDensity::dense>;
   using Layout = AttendLayout<Config>;
-  static constexpr bool leave_early = false;
+  static constexpr int row_bytes = Layout::panel_row_bytes;
+  static constexpr int panel_bytes = 64 * row_bytes;
+  static constexpr int chunks = row_bytes / 16;
+  static constexpr int rows_per_turn = 8 / chunks; // which swizzle alike
 
-  // A warp's rows of codes lie where the first panels of its own rows were.
-  SALE_DEVICE void take(u32 q_block, u32 consumer, const f32 (&power)[2]) {
+public:
+  SALE_DEVICE explicit QueryCodes(u32 consumer) : consumer_(consumer) {}
+
+  // By the whole warpgroup, when its products with the codes of before are done.
+  SALE_DEVICE void take(u32 q_block, const f32 (&power)[2]) const {
     u32 fragment[Config::head_dim / 32][4];
     QueryTile<Config>(q_block).codes(fragment, power);
-    sync_warp();
+    barrier_sync(3 + consumer_, 128);
 #pragma unroll
     for (int i = 0; i < Config::head_dim / 8; ++i) {
-      const u32 row = thread_index() % 128 / 32 * 16 + lane_index() / 4 + i % 2 * 8;
-      const u32 chunk = i / 2 % 8;
-      store_shared_4(q_block + i / 16 * Layout::q_panel_bytes + row * 128 + ((chunk ^ (row & 7U)) << 4) +
-                         lane_index() % 4 * 4,
-                     fragment[i / 4][i % 4]);
+      const u32 row = warp_row() + lane_index() / 4 + i % 2 * 8;
+      store_shared_4(chunk_address(row, i / 2) + lane_index() % 4 * 4, fragment[i / 4][i % 4]);
     }
     fence_async_proxy();
-    barrier_sync(3 + consumer, 128); // 1 and 2 pass turns
-    descriptor_ = matrix_descriptor(q_block, 16, 1024, MatrixSwizzle::bytes_128);
+    barrier_sync(3 + consumer_, 128);
   }
+
   SALE_DEVICE void multiply(f32 (&scores)[Config::keys_per_step / 2], int k, u64 keys) const {
-    Mma::run(scores, descriptor_ + static_cast<u64>((k / 4 * Layout::q_panel_bytes + k % 4 * 32) / 16), keys, k != 0);
+    constexpr MatrixSwizzle swizzle = row_bytes == 128 ? MatrixSwizzle::bytes_128 : MatrixSwizzle::bytes_64;
+    const int offset = k * 32 / row_bytes * panel_bytes + k * 32 % row_bytes;
+    const u64 queries = matrix_descriptor(address(), 16, 8 * row_bytes, swizzle);
+    Mma::run(scores, queries + static_cast<u64>(offset / 16), keys, k != 0);
+  }
+
+  // Channels 32k.. of this warp's 16 rows.
+  SALE_DEVICE void fragment(u32 (&fragment)[4], int k) const {
+    ldmatrix_x4(fragment, chunk_address(warp_row() + lane_index() % 16, 2 * k + static_cast<int>(lane_index() / 16)));
   }
 
 private:
-  u64 descriptor_;
-};
+  SALE_DEVICE u32 address() const {
+    return dynamic_shared_address() + Layout::q_codes_offset + consumer_ * Layout::q_codes_bytes;
+  }
+  static SALE_DEVICE u32 warp_row() { return thread_index() % 128 / 32 * 16; }
+  SALE_DEVICE u32 chunk_address(u32 row, int chunk) const {
+    const u32 in_row = static_cast<u32>(chunk % chunks) ^ (row / rows_per_turn % chunks);
+    return address() + chunk / chunks * panel_bytes + row * row_bytes + (in_row << 4);
+  }
 
-template <class Config, bool in_registers>
-struct QueryCodesOf {
-  using Type = CodesInRegisters<Config>;
-};
-template <class Config>
-struct QueryCodesOf<Config, false> {
-  using Type = CodesInShared<Config>;
+  u32 consumer_;
 };

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 64 query rows of a consumer of attend in e4m3 (docs/numerics.md, section 14), held as in consumer_rows.cuh.
 //
-// With y the scores in log2 units, M their running maximum less xv of their block, and P = 2^(y - xv - M) <= 1, the
-// products of P and the codes of V all have the scale 2^-M: blocks need no scales of their own. Only the sum of P is
-// weighted by 2^xv.
+// With y the scores in log2 units, xv the scale of a block's values and M a base near the maximum of y - xv, the
+// products of P = 2^(y - xv - M) and the codes of V all have the scale 2^-M: blocks need no scales of their own. Only
+// the sum of P is weighted by 2^xv. Tiles are tried with the base as it is; where codes of P could saturate, it moves.
 //
-// P·V of a tile starts from zero, 64 columns at a time, and is added to the output in fp32: the tensor cores keep only
-// about 14 bits of what they accumulate. That addition also rescales the output, for free.
+// Tensor cores keep only about 14 bits of what they accumulate, so P·V is taken up in fp32 every few tiles.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
@@ -19,7 +18,6 @@
 #include "device/math.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/memory.cuh"
-#include "device/named_barrier.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
@@ -29,23 +27,22 @@ template <class Config>
 class Fp8Rows {
   using Element = typename Config::Element;
   using Layout = AttendLayout<Config>;
-  using Queries = typename QueryCodesOf<Config, (Config::head_dim <= 128)>::Type;
-  static constexpr int parts = Config::head_dim / 64; // of the output, one at a time
+  static constexpr int parts = Config::head_dim <= 128 ? 1 : 4; // of the output, one at a time
   static constexpr int columns = Config::head_dim / parts;
   using ValuesMma = Wgmma<E4m3, f32, columns, WgmmaSource::registers, WgmmaMajor::k, WgmmaDensity::dense>;
   static constexpr int blocks = Config::keys_per_step / 32;
   static constexpr int score_count = Config::keys_per_step / 2;
-  // Whether P·V of a tile runs beside Q·K and softmax of the next: wide rows leave no registers for both.
-  static constexpr bool overlaps = Config::head_dim <= 128;
-  // Codes of P are P·2^8: up to 256, and down to 2^-9.
+  static constexpr int key_tiles = Config::keys_per_step / 8;
+  // Whether P·V stays in its accumulators from tile to tile and runs beside the next tile's softmax.
+  static constexpr bool overlaps = parts == 1;
+  static constexpr int tiles_taken_up = 512 / Config::keys_per_step; // at once
+  // Codes of P are P·2^8. They end at 448: more must not be the sum of any eight.
   static constexpr f32 code_shift = 8.0F;
+  static constexpr f32 sum_limit = 448.0F;
 
 public:
-  SALE_DEVICE Fp8Rows(const AttendWgmmaArgs &args, u32 consumer) : args_(args), consumer_(consumer) {
-    if (takes_turns && consumer_ == 1) {
-      pass_turn(); // consumer 0 begins
-    }
-  }
+  SALE_DEVICE Fp8Rows(const AttendWgmmaArgs &args, u32 consumer)
+      : args_(args), consumer_(consumer), queries_(consumer) {}
 
   // Ends the item before.
   SALE_DEVICE void begin(s32 number) {
@@ -54,7 +51,7 @@ public:
     position_ = item.position + static_cast<s32>(consumer_) * 64 + row();
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      max_[r] = -infinity();
+      base_[r] = -infinity();
       sum_[r] = 0.0F;
     }
 #pragma unroll
@@ -63,22 +60,21 @@ public:
     }
     shared_.q.wait_full(q_place_);
     take_queries(item, shared_.q.data(q_place_) + consumer_ * Layout::q_block_bytes);
-    if constexpr (Queries::leave_early) {
-      leave_queries();
-    }
+    shared_.q.release(q_place_);
+    q_place_.template advance<1>();
   }
 
   // A tile of these rows; frees the ticket.
   SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
     if constexpr (!overlaps) {
       drain();
-    }
-    if (overlaps && pending_) {
+      step<false>(ticket, tickets);
+    } else if (pending_) {
       step<true>(ticket, tickets);
     } else {
       step<false>(ticket, tickets);
     }
-    values_ = ticket.values_place();
+    last_ = ticket;
     pending_ = true;
     foreign_ = 0;
   }
@@ -96,21 +92,15 @@ public:
     if (number_ < 0) {
       return;
     }
-    if constexpr (!Queries::leave_early) {
-      leave_queries();
-    }
     drain();
+    if (tiles_ != 0) {
+      take_up();
+    }
     store();
     number_ = -1;
   }
 
 private:
-  // On tiles that both keep consumers take turns, so that one multiplies while the other computes exponentials.
-  static constexpr bool takes_turns = Config::consumers == 2;
-  static SALE_DEVICE bool is_shared(Ticket ticket) { return takes_turns && ticket.users() == 3; }
-  SALE_DEVICE void take_turn() const { barrier_sync(1 + consumer_, 256); }
-  SALE_DEVICE void pass_turn() const { barrier_arrive(2 - consumer_, 256); }
-
   // Within the 64.
   static SALE_DEVICE s32 row() { return static_cast<s32>(thread_index() % 128 / 32 * 16 + lane_index() / 4); }
   SALE_DEVICE s32 token(const AttendItem<Config> &item, int r) const {
@@ -145,77 +135,71 @@ private:
         }
       }
     }
-    queries_.take(q_block, consumer_, power);
+    queries_.take(q_block, power);
   }
 
-  SALE_DEVICE void leave_queries() {
-    shared_.q.release(q_place_);
-    q_place_.template advance<1>();
-  }
-
-  // With P·V of the tile before, if that is still to come: its first columns beside the maximum, its last beside the
-  // exponentials.
+  // With P·V of the tile before, if that is still to come.
   template <bool with_values>
   SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
     const RingPlace place = ticket.place();
     f32 scores[score_count];
-    f32 part[columns / 2];
     shared_.k.wait_full(place);
-    if (is_shared(ticket)) {
-      take_turn();
-    }
     multiply_keys(scores, place);
     if constexpr (with_values) {
-      shared_.v.wait_full(values_);
-      multiply_values(part, 0);
-    }
-    if (is_shared(ticket)) {
-      pass_turn();
+      shared_.v.wait_full(last_.values_place());
+      multiply_values(0);
     }
     wgmma_wait<with_values ? 1 : 0>();
     wgmma_results(scores);
     if (ticket.is_masked(consumer_)) {
       mask(scores, tickets);
     }
-    tickets.release();
-    f32 alpha[2];
-    raise_maximum(scores, alpha, shared_.scales(place));
-    if constexpr (with_values) {
-#pragma unroll
-      for (int p = 1; p < parts; ++p) {
-        wgmma_wait<0>();
-        add(part, p - 1);
-        multiply_values(part, p);
-      }
-    }
-    soften(scores, alpha, shared_.scales(place));
-    shared_.k.release(place);
+    f32 sums[2];
+    f32 largest[2]; // sum of eight
+    const Fit fit = soften(scores, sums, largest, shared_.scales(place));
     if constexpr (with_values) {
       wgmma_wait<0>();
-      add(part, parts - 1);
-      shared_.v.release(values_);
+      wgmma_results(part_);
+      shared_.v.release(last_.values_place());
+      tiles_ += 1;
+      if (tiles_ == tiles_taken_up) {
+        take_up();
+      }
     }
-    pack(scores);
+    if (fit != Fit::well) {
+      fit_again(scores, sums, largest, fit, ticket, tickets);
+    }
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      alpha_[r] = alpha[r];
+      sum_[r] += sums[r];
     }
+    shared_.k.release(place);
+    tickets.release();
+    pack(scores);
   }
 
   // The product with the values of the last tile, if it is still to come.
   SALE_DEVICE void drain() {
     if (pending_) {
-      f32 part[columns / 2];
-      shared_.v.wait_full(values_);
+      shared_.v.wait_full(last_.values_place());
 #pragma unroll
       for (int p = 0; p < parts; ++p) {
-        multiply_values(part, p);
+        multiply_values(p);
         wgmma_wait<0>();
-        add(part, p);
+        wgmma_results(part_);
+        if constexpr (!overlaps) {
+          add(p);
+        }
       }
-      shared_.v.release(values_);
+      shared_.v.release(last_.values_place());
+      tiles_ += overlaps ? 1 : 0;
       pending_ = false;
     }
+  }
+
+  SALE_DEVICE void take_up() {
+    add(0);
+    tiles_ = 0;
   }
 
   SALE_DEVICE void multiply_keys(f32 (&scores)[score_count], const RingPlace &place) {
@@ -231,24 +215,23 @@ private:
     wgmma_commit();
   }
 
-  // Columns 64·p.. of P·V.
-  SALE_DEVICE void multiply_values(f32 (&part)[columns / 2], int p) {
-    const u64 values = matrix_descriptor(shared_.v.data(values_) + static_cast<u32>(p * columns * 32), 16, 256,
-                                         MatrixSwizzle::bytes_32);
+  // Columns `columns`·p.. of P·V.
+  SALE_DEVICE void multiply_values(int p) {
+    const u64 values = matrix_descriptor(shared_.v.data(last_.values_place()), 16, 256, MatrixSwizzle::bytes_32);
     wgmma_fence();
 #pragma unroll
-    for (int k = 0; k < blocks; ++k) {
-      ValuesMma::run(part, p_[k], values + static_cast<u64>(k * Config::head_dim * 32 / 16), k != 0);
+    for (int b = 0; b < blocks; ++b) {
+      ValuesMma::run(part_, codes_[b], values + static_cast<u64>((b * Config::head_dim + p * columns) * 32 / 16),
+                     b != 0 || tiles_ != 0);
     }
     wgmma_commit();
   }
 
-  SALE_DEVICE void add(f32 (&part)[columns / 2], int p) {
-    wgmma_results(part);
+  // P·V of columns `columns`·p..
+  SALE_DEVICE void add(int p) {
 #pragma unroll
     for (int i = 0; i < columns / 2; ++i) {
-      f32 &out = out_[p * (columns / 2) + i];
-      out = fma_rn(out, alpha_[i % 4 / 2], part[i]);
+      out_[p * (columns / 2) + i] += part_[i];
     }
   }
 
@@ -272,38 +255,43 @@ private:
     }
   }
 
-  static SALE_DEVICE f32 base_of(f32 highest) { return highest == -infinity() ? 0.0F : highest; }
+  enum class Fit { well, large, infinite, no_base };
 
-  // max_ takes in the tile's; what was relative to the old one is worth alpha.
-  SALE_DEVICE void raise_maximum(const f32 (&scores)[score_count], f32 (&alpha)[2], u32 scales) {
-    f32 highest[2] = {max_[0], max_[1]};
-#pragma unroll
-    for (int b = 0; b < blocks; ++b) {
-      const Vec16 scale = load_shared_16(scales + b * 16);
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const f32 *const score = scores + b * 16 + 2 * r;
-        const f32 even = max_f32(max_f32(score[0], score[4]), max_f32(score[8], score[12]));
-        const f32 odd = max_f32(max_f32(score[1], score[5]), max_f32(score[9], score[13]));
-        const f32 unit = mul_rn(scale_log2_[r], bits_float(scale.word[0]));
-        highest[r] = max_f32(highest[r], fma_rn(max_f32(even, odd), unit, bits_float(scale.word[1])));
-      }
+  // Scores become probabilities times 2^8, unless some row has no base.
+  SALE_DEVICE Fit soften(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2], u32 scales) const {
+    if (warp_any(base_[0] == -infinity() || base_[1] == -infinity())) {
+      return Fit::no_base;
     }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      highest[r] = max_f32(highest[r], shuffle_xor(highest[r], 1));
-      highest[r] = max_f32(highest[r], shuffle_xor(highest[r], 2));
-      alpha[r] = exp2_approx(sub_rn(max_[r], base_of(highest[r])));
-      max_[r] = highest[r];
+    exponentiate(scores, sums, largest, scales);
+    // A branch that needs the exponentials also keeps ptxas from waiting for the values before them.
+    if (!warp_any(largest[0] > sum_limit || largest[1] > sum_limit)) {
+      return Fit::well;
     }
+    return warp_any(largest[0] == infinity() || largest[1] == infinity()) ? Fit::infinite : Fit::large;
   }
 
-  // Scores become probabilities times 2^8.
-  SALE_DEVICE void soften(f32 (&scores)[score_count], const f32 (&alpha)[2], u32 scales) {
+  SALE_DEVICE void fit_again(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2], Fit fit, Ticket ticket,
+                             const TicketRing<Config> &tickets) {
+    if (fit == Fit::infinite) {
+      multiply_keys_again(scores, ticket.place());
+      if (ticket.is_masked(consumer_)) {
+        mask(scores, tickets);
+      }
+    }
+    if (fit != Fit::large) {
+      raise_base(scores, shared_.scales(ticket.place()));
+      exponentiate(scores, sums, largest, shared_.scales(ticket.place()));
+    }
+    move_base(scores, sums, largest);
+  }
+
+  // Rows that have seen no key have no base.
+  static SALE_DEVICE f32 finite(f32 base) { return base == -infinity() ? 0.0F : base; }
+
+  SALE_DEVICE void exponentiate(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2], u32 scales) const {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const f32 top = code_shift - base_of(max_[r]);
-      sum_[r] *= alpha[r];
+      const f32 top = code_shift - finite(base_[r]);
 #pragma unroll
       for (int b = 0; b < blocks; ++b) {
         const Vec16 scale = load_shared_16(scales + b * 16);
@@ -316,10 +304,98 @@ private:
           f32 *const score = scores + b * 16 + n * 4 + 2 * r;
           score[0] = exp2_approx(fma_rn(score[0], unit, offset));
           score[1] = exp2_approx(fma_rn(score[1], unit, offset));
-          even += score[0];
-          odd += score[1];
+          even = n == 0 ? score[0] : even + score[0];
+          odd = n == 0 ? score[1] : odd + score[1];
         }
-        sum_[r] = fma_rn(even + odd, bits_float(scale.word[2]), sum_[r]);
+        const f32 sum = even + odd;
+        largest[r] = b == 0 ? sum : max_f32(largest[r], sum);
+        sums[r] = b == 0 ? sum * bits_float(scale.word[2]) : fma_rn(sum, bits_float(scale.word[2]), sums[r]);
+      }
+    }
+  }
+
+  // To the maximum, if that is higher.
+  SALE_DEVICE void raise_base(const f32 (&scores)[score_count], u32 scales) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      f32 highest = base_[r];
+#pragma unroll
+      for (int b = 0; b < blocks; ++b) {
+        const Vec16 scale = load_shared_16(scales + b * 16);
+        f32 of_block = -infinity();
+#pragma unroll
+        for (int n = 0; n < 4; ++n) {
+          const f32 *const score = scores + b * 16 + n * 4 + 2 * r;
+          of_block = max_f32(of_block, max_f32(score[0], score[1]));
+        }
+        const f32 unit = mul_rn(scale_log2_[r], bits_float(scale.word[0]));
+        highest = max_f32(highest, fma_rn(of_block, unit, bits_float(scale.word[1])));
+      }
+      highest = max_f32(highest, shuffle_xor(highest, 1));
+      highest = max_f32(highest, shuffle_xor(highest, 2));
+      scale_output(r, exp2_approx(sub_rn(base_[r], finite(highest))));
+      base_[r] = highest;
+    }
+  }
+
+  // By whole powers of two, so that no eight probabilities of a lane have a sum beyond the limit.
+  SALE_DEVICE void move_base(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2]) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      f32 most = max_f32(largest[r], shuffle_xor(largest[r], 1));
+      most = max_f32(most, shuffle_xor(most, 2));
+      // The sum's exponent becomes 7.
+      const s32 up = most > sum_limit ? static_cast<s32>(float_bits(most) >> 23) - (127 + 7) : 0;
+      const f32 power = FloatScale::power(-up);
+      base_[r] += static_cast<f32>(up);
+      scale_output(r, power);
+      sums[r] *= power;
+#pragma unroll
+      for (int i = 2 * r; i < score_count; i += 4) {
+        scores[i] *= power;
+        scores[i + 1] *= power;
+      }
+    }
+  }
+
+  SALE_DEVICE void scale_output(int r, f32 factor) {
+    sum_[r] *= factor;
+#pragma unroll
+    for (int i = 2 * r; i < Config::head_dim / 2; i += 4) {
+      out_[i] *= factor;
+      out_[i + 1] *= factor;
+    }
+    if (overlaps && tiles_ != 0) {
+#pragma unroll
+      for (int i = 2 * r; i < columns / 2; i += 4) {
+        part_[i] *= factor;
+        part_[i + 1] *= factor;
+      }
+    }
+  }
+
+  // By this warp alone: few tiles need their scores twice, and not those of all four warps at once.
+  SALE_DEVICE void multiply_keys_again(f32 (&scores)[score_count], const RingPlace &place) const {
+    constexpr int chunks = Layout::panel_row_bytes / 16;
+    const u32 row = lane_index() / 16 * 8 + lane_index() % 8;
+    const u32 turn = row / (8 / chunks) % chunks;
+#pragma unroll
+    for (int n = 0; n < key_tiles; n += 2) {
+      f32 products[2][4] = {};
+      const u32 keys = shared_.k.data(place) + (row + n * 8) * Layout::panel_row_bytes;
+#pragma unroll
+      for (int k = 0; k < Config::head_dim / 32; ++k) {
+        u32 a[4];
+        u32 b[4];
+        queries_.fragment(a, k);
+        const u32 chunk = k * 2 % chunks + lane_index() / 8 % 2;
+        ldmatrix_x4(b, keys + k * 2 / chunks * Layout::panel_bytes + ((chunk ^ turn) << 4));
+        mma(E4m3{}, products[0], a, b[0], b[1]);
+        mma(E4m3{}, products[1], a, b[2], b[3]);
+      }
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        scores[4 * n + i] = products[i / 4][i % 4];
       }
     }
   }
@@ -329,7 +405,7 @@ private:
 #pragma unroll
     for (int i = 0; i < blocks * 4; ++i) {
       const f32 *const score = scores + i / 2 * 8 + 2 * (i % 2);
-      p_[i / 4][i % 4] = E4m3::pack(score[0], score[1], score[4], score[5]);
+      codes_[i / 4][i % 4] = E4m3::pack(score[0], score[1], score[4], score[5]);
     }
   }
 
@@ -343,7 +419,7 @@ private:
       if (float *const place = lse(item, r)) {
         const f32 along_mean = load_global_f32(place);
         store_global_f32(place, sum == 0.0F ? -infinity()
-                                            : fma_rn(max_[r] - code_shift + log2_approx(sum), ln_of_2(), along_mean));
+                                            : fma_rn(base_[r] - code_shift + log2_approx(sum), ln_of_2(), along_mean));
       }
       u8 *const out = static_cast<u8 *>(args_.out.data) +
                       2 * (item.batch * args_.out.stride_batch + item.head * args_.out.stride_head +
@@ -358,14 +434,15 @@ private:
   s32 number_ = -1; // the item; negative for none
   s32 position_;    // key position of row()
   RingPlace q_place_;
-  bool pending_ = false; // p_ has not met its values yet
-  RingPlace values_;     // where those lie
+  QueryCodes<Config> queries_;
+  Ticket last_{0};       // the last tile's
+  bool pending_ = false; // its codes_ have not met them yet
   int foreign_ = 0;      // tiles of others since
-  Queries queries_;
-  f32 scale_log2_[2]; // of products of codes of Q and values of K
-  f32 max_[2];        // M
-  f32 alpha_[2];      // what out_ is worth beside P·V of p_
-  f32 sum_[2];        // this lane's share, times 2^8
+  int tiles_ = 0;        // that part_ has, beside out_
+  f32 scale_log2_[2];    // of products of codes of Q and values of K
+  f32 base_[2];          // M
+  f32 sum_[2];           // this lane's share, times 2^8
   f32 out_[Config::head_dim / 2];
-  u32 p_[blocks][4];
+  f32 part_[columns / 2];
+  u32 codes_[blocks][4];
 };
