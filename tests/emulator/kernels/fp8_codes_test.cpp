@@ -326,11 +326,11 @@ TEST_P(Fp8Codes, OfHugeTinyZeroAndNanRowsAreTheOracles) {
   expect_queries_prepared(false);
 }
 
-TEST_P(Fp8Codes, UseChannelsAndWeightsByEnergy) {
+// Estimates of some channels, or pruned.
+class Fp8Channels : public Fp8Codes {};
+
+TEST_P(Fp8Channels, AndWeightsAreThoseOfTheLargestEnergies) {
   const Estimate &e = GetParam();
-  if (e.basis != EstimateBasis::channels && !e.pruned) {
-    GTEST_SKIP() << "this estimate has neither";
-  }
   make_inputs();
   policy_.prune_queries = true;
   choose_channels();
@@ -377,31 +377,33 @@ TEST_P(Fp8Codes, UseChannelsAndWeightsByEnergy) {
 constexpr EstimateBasis chosen = EstimateBasis::channels;
 constexpr EstimateBasis projected = EstimateBasis::projection;
 
-INSTANTIATE_TEST_SUITE_P(
-    Estimates, Fp8Codes,
-    ::testing::Values(
-        Estimate{.name = "all"}, Estimate{.name = "all_of_128", .head_dim = 128, .gqa = 5},
-        Estimate{.name = "all_of_96", .head_dim = 96, .gqa = 1, .dtype = DType::f16, .block_q = 128},
-        Estimate{.name = "all_of_256", .head_dim = 256, .gqa = 1, .q_len = 70},
-        Estimate{.name = "channels", .estimate_dim = 32, .basis = chosen},
-        Estimate{.name = "half_of_128", .head_dim = 128, .estimate_dim = 64, .basis = chosen, .gqa = 4},
-        Estimate{.name = "channels_96_of_256",
-                 .head_dim = 256,
-                 .estimate_dim = 96,
-                 .basis = chosen,
-                 .q_len = 70,
-                 .dtype = DType::f16},
-        Estimate{.name = "projected", .estimate_dim = 32, .basis = projected},
-        Estimate{.name = "projected_64_of_96", .head_dim = 96, .estimate_dim = 64, .basis = projected, .q_len = 70},
-        Estimate{.name = "pruned", .pruned = true},
-        Estimate{.name = "pruned_half_of_128",
-                 .head_dim = 128,
-                 .estimate_dim = 64,
-                 .basis = chosen,
-                 .pruned = true,
-                 .gqa = 3},
-        Estimate{.name = "pruned_128", .head_dim = 128, .pruned = true, .q_len = 70}),
-    [](const auto &estimate) { return std::string(estimate.param.name); });
+constexpr Estimate whole[] = {
+    {.name = "all"},
+    {.name = "all_of_128", .head_dim = 128, .gqa = 5},
+    {.name = "all_of_96", .head_dim = 96, .gqa = 1, .dtype = DType::f16, .block_q = 128},
+    {.name = "all_of_256", .head_dim = 256, .gqa = 1, .q_len = 70},
+    {.name = "projected", .estimate_dim = 32, .basis = projected},
+    {.name = "projected_64_of_96", .head_dim = 96, .estimate_dim = 64, .basis = projected, .gqa = 3, .q_len = 70},
+    {.name = "projected_96_of_128", .head_dim = 128, .estimate_dim = 96, .basis = projected, .q_len = 70}};
+
+constexpr Estimate chosen_or_pruned[] = {
+    {.name = "channels", .estimate_dim = 32, .basis = chosen},
+    {.name = "half_of_128", .head_dim = 128, .estimate_dim = 64, .basis = chosen, .gqa = 4},
+    {.name = "channels_96_of_256",
+     .head_dim = 256,
+     .estimate_dim = 96,
+     .basis = chosen,
+     .q_len = 70,
+     .dtype = DType::f16},
+    {.name = "pruned", .pruned = true},
+    {.name = "pruned_half_of_128", .head_dim = 128, .estimate_dim = 64, .basis = chosen, .pruned = true, .gqa = 3},
+    {.name = "pruned_128", .head_dim = 128, .pruned = true, .q_len = 70}};
+
+std::string name_of(const ::testing::TestParamInfo<Estimate> &estimate) { return estimate.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Whole, Fp8Codes, ::testing::ValuesIn(whole), name_of);
+INSTANTIATE_TEST_SUITE_P(ChosenOrPruned, Fp8Codes, ::testing::ValuesIn(chosen_or_pruned), name_of);
+INSTANTIATE_TEST_SUITE_P(ChosenOrPruned, Fp8Channels, ::testing::ValuesIn(chosen_or_pruned), name_of);
 
 } // namespace
 } // namespace sale::test
