@@ -77,6 +77,7 @@ LayerCalibration calibrate_layer(const CalibrationGoal &goal, const std::vector<
   if (policy.estimator == Estimator::fp8 && policy.channels.empty() && policy.projection.empty() &&
       policy.estimate_dim != 0 && policy.estimate_dim < first.head_dim) {
     std::vector<const Tensors *> pointers;
+    pointers.reserve(samples.size());
     for (const Tensors &sample : samples) {
       pointers.push_back(&sample);
     }
@@ -93,6 +94,7 @@ LayerCalibration calibrate_layer(const CalibrationGoal &goal, const std::vector<
   policy.shift_per_head.clear();
   for (int h = 0; h < first.num_q_heads; ++h) {
     std::vector<const HeadBlocks *> lists;
+    lists.reserve(measured.size());
     for (const Measured &input : measured) {
       lists.push_back(&input.heads[h]);
     }

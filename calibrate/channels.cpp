@@ -43,7 +43,8 @@ std::vector<int> channels_by_energy(const std::vector<const Tensors *> &samples,
     const double *energy = energies.data() + static_cast<std::ptrdiff_t>(g) * dim;
     std::vector<int> order(dim);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return energy[a] > energy[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](int a, int b) { return energy[a] > energy[b] || (energy[a] == energy[b] && a < b); });
     order.resize(policy.estimate_dim);
     std::sort(order.begin(), order.end());
     channels.insert(channels.end(), order.begin(), order.end());
