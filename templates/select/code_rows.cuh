@@ -59,6 +59,16 @@ public:
     }
   }
 
+  // Brings near what load_codes() will load.
+  SALE_DEVICE void touch_codes(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) const {
+    const u8 *q = args.q_codes + (first_row(args, unit) + lane_row()) * q_row_bytes;
+#pragma unroll
+    for (u32 at = lane_index() % 4 * 32; at < q_row_bytes; at += 128) {
+      load_global_4(q + at);
+      load_global_4(q + 8 * q_row_bytes + at);
+    }
+  }
+
   // Between load_thresholds() and below().
   SALE_DEVICE void settle() { decision_.settle(); }
 

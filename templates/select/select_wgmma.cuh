@@ -28,12 +28,12 @@ struct SelectRegisters;
 template <>
 struct SelectRegisters<1> {
   static constexpr int compute = 232;
-  static constexpr int load = 24;
+  static constexpr int load = 40;
 };
 template <>
 struct SelectRegisters<2> {
-  static constexpr int compute = 240;
-  static constexpr int load = 24;
+  static constexpr int compute = 232;
+  static constexpr int load = 40;
 };
 template <>
 struct SelectRegisters<3> {
@@ -56,39 +56,44 @@ public:
       : args_(args), units_(args), items_(dynamic_shared_address()), codes_(dynamic_shared_address()) {}
 
   SALE_DEVICE void run() {
-    ItemTiles tiles = next();
-    items_.put(tiles);
-    while (tiles.item >= 0) {
-      // Announced early, so that the others can fetch its rows of Q.
-      const ItemTiles after = next();
-      items_.put(after);
+    while (true) {
+      // Drawn no sooner than the last tiles of the item before are on their way: nobody holds work that others wait
+      // for.
+      const ItemTiles tiles = tiles_of(draw());
+      items_.put(tiles);
+      if (tiles.item < 0) {
+        return;
+      }
       const s32 kv_head = units_.kv_head(tiles.item);
+#pragma unroll 1 // few registers
       for (s32 tile = tiles.begin; tile < tiles.end; ++tile) {
         codes_.load(args_, kv_head, tile);
       }
-      tiles = after;
     }
   }
 
 private:
-  SALE_DEVICE ItemTiles next() {
-    s32 item = 0;
-    if (args_.next_item == nullptr) {
-      item = static_cast<s32>(block_x() + drawn_ * grid_x());
-      drawn_ += 1;
-    } else {
-      item = static_cast<s32>(add_global_acq_rel(args_.next_item, 1));
+  SALE_DEVICE s32 draw() {
+    if (args_.next_item != nullptr) {
+      return static_cast<s32>(add_global(args_.next_item, 1));
     }
+    const s32 item = static_cast<s32>(block_x() + drawn_ * grid_x());
+    drawn_ += 1;
+    return item;
+  }
+
+  SALE_DEVICE ItemTiles tiles_of(s32 item) const {
     if (item >= units_.items()) {
       return {-1, 0, 0};
     }
+    bool estimates = false; // some head of the group; all loads at once
+    const s32 first_head = units_.kv_head(item) % (args_.num_q_heads / Config::gqa) * Config::gqa;
+#pragma unroll
+    for (int g = 0; g < Config::gqa; ++g) {
+      estimates |= load_global_f32(args_.tau + first_head + g) != 0.0F;
+    }
     // The first unit has the last query block, whose estimated keys include those of the others.
     const SelectRegion<Config> region(units_.unit(item, 0).block, args_.q_len, args_.kv_len, args_.sink, args_.window);
-    bool estimates = false;
-    for (s32 which = 0; which < Config::consumers * Config::units; ++which) {
-      const SelectUnit<Config> unit = units_.unit(item, which);
-      estimates |= unit.exists && load_global_f32(args_.tau + unit.query_head % args_.num_q_heads) != 0.0F;
-    }
     if (!estimates || region.first_estimated >= region.end_estimated) {
       return {item, 0, 0};
     }
@@ -117,10 +122,11 @@ class SelectWarpgroup {
   // Registers for D of two units, so that one is multiplied while the other is reduced.
   static constexpr int buffers = units > 1 && Config::consumers < 4 ? 2 : 1;
   // How many units' codes of the next item are loaded while this one is computed, so that no one waits for them: as
-  // many as there are registers for.
-  static constexpr int tile_registers = buffers * Rows::Decision::words + Rows::Decision::scale_words + units * 7;
-  static constexpr int spare_registers =
-      SelectRegisters<Config::consumers>::compute - tile_registers - units * Rows::code_registers;
+  // many as there are registers for beside D, the scales, what a unit has otherwise, and what ptxas needs in between.
+  static constexpr int words = Rows::Decision::words;
+  static constexpr int used_registers =
+      buffers * words + Rows::Decision::scale_words + units * (7 + Rows::code_registers) + 10 + words / 8;
+  static constexpr int spare_registers = SelectRegisters<Config::consumers>::compute - used_registers;
   static constexpr int ahead = spare_registers >= units * Rows::code_registers ? units
                                : spare_registers >= Rows::code_registers       ? 1
                                                                                : 0;
@@ -136,18 +142,32 @@ public:
     Rows rows[units];
     load_ahead(rows, tiles.item);
     while (tiles.item >= 0) {
-      const ItemTiles after = items_.take();
-      Rows rows_after[units];
 #pragma unroll
       for (int u = ahead; u < units; ++u) {
         rows[u].load_codes(args_, readable_unit(tiles.item, u));
       }
+      Target targets[units];
+      u32 below[units]; // of the current mask word, this thread's rows and keys: the newest tile uppermost
 #pragma unroll
       for (int u = 0; u < units; ++u) {
         rows[u].settle();
+        targets[u] = start(unit(tiles.item, u));
+        below[u] = ~0U;
       }
+      // The words written so far come before the bits below.
+      barrier_sync(1 + static_cast<u32>(consumer_ / sharers), sharing_threads);
+
+      // The next item is drawn while the last tiles of this one are computed.
+      const s32 late = imax(tiles.begin, tiles.end - 2);
+      compute(tiles.item, tiles.begin, late, rows, targets, below);
+      const ItemTiles after = items_.take();
+      Rows rows_after[units];
       load_ahead(rows_after, after.item);
-      compute(tiles, rows);
+      compute(tiles.item, late, tiles.end, rows, targets, below);
+      const s32 rest = tiles.end % tiles_per_word;
+      if (rest != 0) {
+        add(targets, tiles.end / tiles_per_word, below, 32 - rest * blocks);
+      }
 #pragma unroll
       for (int u = 0; u < units; ++u) {
         rows[u] = rows_after[u];
@@ -179,35 +199,30 @@ private:
         rows[u].load_thresholds(args_, of);
         if (u < ahead) {
           rows[u].load_codes(args_, of);
+        } else {
+          rows[u].touch_codes(args_, of);
         }
       }
     }
   }
 
-  SALE_DEVICE void compute(const ItemTiles &tiles, const Rows (&rows)[units]) {
-    Target targets[units];
+  // Tiles [begin, end) of an item.
+  SALE_DEVICE void compute(s32 item, s32 begin, s32 end, const Rows (&rows)[units], const Target (&targets)[units],
+                           u32 (&below)[units]) {
     bool estimates = false;
 #pragma unroll
     for (int u = 0; u < units; ++u) {
-      targets[u] = start(unit(tiles.item, u));
       estimates |= targets[u].end != 0;
     }
-    // The words written so far come before the bits below.
-    barrier_sync(1 + static_cast<u32>(consumer_ / sharers), sharing_threads);
     if (!estimates) {
-      for (s32 tile = tiles.begin; tile < tiles.end; ++tile) {
+      for (s32 tile = begin; tile < end; ++tile) {
         codes_.wait();
         codes_.release();
       }
       return;
     }
-    const s32 kv_head = all_.kv_head(tiles.item);
-    u32 below[units]; // of the current mask word, this thread's rows and keys: the newest tile uppermost
-#pragma unroll
-    for (u32 &bits : below) {
-      bits = ~0U;
-    }
-    for (s32 tile = tiles.begin; tile < tiles.end; ++tile) {
+    const s32 kv_head = all_.kv_head(item);
+    for (s32 tile = begin; tile < end; ++tile) {
       estimate(rows, kv_head, tile, below);
       if ((tile + 1) % tiles_per_word == 0) {
         add(targets, tile / tiles_per_word, below, 0);
@@ -216,10 +231,6 @@ private:
           bits = ~0U;
         }
       }
-    }
-    const s32 rest = tiles.end % tiles_per_word;
-    if (rest != 0) {
-      add(targets, tiles.end / tiles_per_word, below, 32 - rest * blocks);
     }
   }
 

@@ -51,6 +51,10 @@ std::vector<Case> memory_cases() {
                   "  or_global(out + (t & 15U), load_global_4(in + block_x() * 64 + t) & "
                   "load_global_4(in + 512 + t) & load_global_4(in + 1024 + t));\n"),
       // Old values come in any order, but each once.
+      memory_case("add_global", 4, 64, 9, R"(
+  u32 old = add_global(out, 1);
+  or_global(out + 1 + old / 32, 1U << (old & 31U));
+)"),
       memory_case("add_global_acq_rel", 4, 64, 9, R"(
   u32 old = add_global_acq_rel(out, 1);
   or_global(out + 1 + old / 32, 1U << (old & 31U));
