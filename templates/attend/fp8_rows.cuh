@@ -48,7 +48,6 @@ public:
   SALE_DEVICE void begin(s32 number) {
     const AttendItem<Config> item(args_, number);
     number_ = number;
-    position_ = item.position + static_cast<s32>(consumer_) * 64 + row();
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       base_[r] = -infinity();
@@ -239,13 +238,15 @@ private:
   SALE_DEVICE void mask(f32 (&scores)[score_count], const TicketRing<Config> &tickets) const {
     constexpr int granule_scores = Granule<Config>::keys / 2;
     constexpr s32 never = 0x7fff0000;
+    // Not kept: registers are short.
+    const s32 position = AttendItem<Config>(args_, number_).position + static_cast<s32>(consumer_) * 64 + row();
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
       const bool kept = (Granule<Config>::keep(entry) >> consumer_ & 1U) != 0;
       // How far the lane's first column of the granule lies past the lane's first row.
       const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
-      const s32 ahead = kept ? column - position_ : never;
+      const s32 ahead = kept ? column - position : never;
 #pragma unroll
       for (int i = 0; i < granule_scores; ++i) {
         if (ahead + i / 4 * 8 + i % 2 > i % 4 / 2 * 8) {
@@ -344,8 +345,8 @@ private:
     for (int r = 0; r < 2; ++r) {
       f32 most = max_f32(largest[r], shuffle_xor(largest[r], 1));
       most = max_f32(most, shuffle_xor(most, 2));
-      // The sum's exponent becomes 7.
-      const s32 up = most > sum_limit ? static_cast<s32>(float_bits(most) >> 23) - (127 + 7) : 0;
+      // The sum's exponent becomes 6: some way to the limit.
+      const s32 up = most > sum_limit ? static_cast<s32>(float_bits(most) >> 23) - (127 + 6) : 0;
       const f32 power = FloatScale::power(-up);
       base_[r] += static_cast<f32>(up);
       scale_output(r, power);
@@ -379,17 +380,20 @@ private:
     constexpr int chunks = Layout::panel_row_bytes / 16;
     const u32 row = lane_index() / 16 * 8 + lane_index() % 8;
     const u32 turn = row / (8 / chunks) % chunks;
+    // Where registers are shortest a loop spares addresses.
+    constexpr int steps_at_once = Config::head_dim == 128 && blocks == 4 ? 1 : Config::head_dim / 32;
+    const u32 keys = shared_.k.data(place) + row * Layout::panel_row_bytes;
 #pragma unroll
     for (int n = 0; n < key_tiles; n += 2) {
       f32 products[2][4] = {};
-      const u32 keys = shared_.k.data(place) + (row + n * 8) * Layout::panel_row_bytes;
-#pragma unroll
+#pragma unroll steps_at_once
       for (int k = 0; k < Config::head_dim / 32; ++k) {
         u32 a[4];
         u32 b[4];
         queries_.fragment(a, k);
         const u32 chunk = k * 2 % chunks + lane_index() / 8 % 2;
-        ldmatrix_x4(b, keys + k * 2 / chunks * Layout::panel_bytes + ((chunk ^ turn) << 4));
+        ldmatrix_x4(b, keys + n * 8 * Layout::panel_row_bytes + k * 2 / chunks * Layout::panel_bytes +
+                           ((chunk ^ turn) << 4));
         mma(E4m3{}, products[0], a, b[0], b[1]);
         mma(E4m3{}, products[1], a, b[2], b[3]);
       }
@@ -432,7 +436,6 @@ private:
   const AttendShared<Config> shared_;
   u32 consumer_;
   s32 number_ = -1; // the item; negative for none
-  s32 position_;    // key position of row()
   RingPlace q_place_;
   QueryCodes<Config> queries_;
   Ticket last_{0};       // the last tile's

@@ -45,6 +45,7 @@ struct Case {
   DType dtype = DType::bf16;
   bool wants_lse = true;
   float uneven_values = 1; ///< Values of every other 32 keys are larger by this.
+  int jump = 0;            ///< From this key on scores are higher by hundreds.
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -140,6 +141,15 @@ void run_and_compare(const Case &c) {
                       [&](float &x) { x *= c.uneven_values; });
     }
   }
+  if (c.jump != 0) { // carried by channel 0
+    for (std::size_t row = 0; row < tensors.q_rows(); ++row) {
+      tensors.q[row * static_cast<std::size_t>(c.head_dim)] = 64;
+    }
+    for (std::size_t row = 0; row < tensors.kv_rows(); ++row) {
+      tensors.k[row * static_cast<std::size_t>(c.head_dim)] =
+          row % static_cast<std::size_t>(c.kv_len) < static_cast<std::size_t>(c.jump) ? 0.0F : 64.0F;
+    }
+  }
   const std::vector<float> kbar = reference::mean_keys(tensors);
   const reference::Mask bits = random_mask(c, shape);
   const float scale = effective_softmax_scale(problem);
@@ -228,6 +238,15 @@ const auto cases = ::testing::Values(
     Case{.name = "wide_rows", .head_dim = 256, .q_len = 100, .kv_len = 200, .keys_per_step = 64, .dtype = DType::f16},
     Case{.name = "uneven_values", .q_len = 100, .kv_len = 500, .kept = {0.7, 0.7}, .uneven_values = 50},
     Case{.name = "zero_values", .q_len = 100, .kv_len = 500, .kept = {0.7, 0.7}, .uneven_values = 0},
+    Case{.name = "a_jump", .q_len = 300, .kv_len = 500, .kept = {0.9, 0.9}, .jump = 190},
+    Case{.name = "a_jump_in_narrow_rows", .head_dim = 64, .q_len = 300, .kv_len = 500, .dense = true, .jump = 301},
+    Case{.name = "a_jump_in_wide_rows",
+         .head_dim = 256,
+         .q_len = 100,
+         .kv_len = 300,
+         .keys_per_step = 64,
+         .dense = true,
+         .jump = 230},
     Case{.name = "groups", .q_len = 150, .kv_len = 260, .heads = 6, .gqa = 3, .ctas = 3},
     Case{.name = "drawn_items", .q_len = 300, .kv_len = 300, .heads = 4, .gqa = 2, .ctas = 3, .dynamic = true},
     Case{.name = "dense_chunk", .dense = true},
