@@ -54,7 +54,7 @@ TEST(Workspace, HasTheSizesThatTheKernelsWrite) {
   problem.num_kv_heads = 2;
   const Shape shape{3, 130, 1001};
   const WorkspaceLayout int8 = workspace_layout(problem, policy_with(Estimator::int8), shape, 128);
-  EXPECT_EQ(int8.counters.bytes, 4U * (3 * 2 + 1));
+  EXPECT_EQ(int8.counters.bytes, 4U * (3 * 2 + 2));
   EXPECT_EQ(int8.kbar_partial.bytes, 4U * 3 * 2 * 4 * 128);
   EXPECT_EQ(int8.kbar.bytes, 4U * 3 * 2 * 128);
   EXPECT_EQ(int8.k_codes.bytes, 3U * 2 * 1001 * 128);
@@ -67,7 +67,7 @@ TEST(Workspace, HasTheSizesThatTheKernelsWrite) {
   EXPECT_EQ(int8.bias.bytes + int8.qbar.bytes + int8.qbar_partial.bytes, 0U);
 
   const WorkspaceLayout int4 = workspace_layout(problem, policy_with(Estimator::int4), shape, 64);
-  EXPECT_EQ(int4.counters.bytes, 4U * (3 * (2 + 8) + 1));
+  EXPECT_EQ(int4.counters.bytes, 4U * (3 * (2 + 8) + 2));
   EXPECT_EQ(int4.k_codes.bytes, 3U * 2 * 1001 * 64);
   EXPECT_EQ(int4.k_scales.bytes, 4U * 3 * 2 * 32 * 4);
   EXPECT_EQ(int4.qbar.bytes, 4U * 3 * 8 * 128);
@@ -82,7 +82,7 @@ TEST(Workspace, HasRoomForCheaperFp8Estimates) {
   policy.estimate_dim = 64;
   policy.prune_queries = true;
   const WorkspaceLayout layout = workspace_layout(problem, policy, {3, 130, 4097}, 64);
-  EXPECT_EQ(layout.counters.bytes, 4U * (2 * 3 * 2 + 1));
+  EXPECT_EQ(layout.counters.bytes, 4U * (2 * 3 * 2 + 2));
   EXPECT_EQ(layout.k_codes.bytes, 3U * 2 * 4097 * 64);
   EXPECT_EQ(layout.k_scales.bytes, 4U * 3 * 2 * 132);
   EXPECT_EQ(layout.channels.bytes, 4U * 3 * 2 * 64);
@@ -106,7 +106,7 @@ TEST(Workspace, HasRoomForTheCodesOfFp8Attention) {
   EXPECT_EQ(own.all_k_codes.bytes, 3U * 2 * 1001 * 128);
   EXPECT_EQ(own.all_k_scales.bytes, 4U * 3 * 2 * 32);
   EXPECT_EQ(own.kbar.bytes, 4U * 3 * 2 * 128);
-  EXPECT_EQ(own.counters.bytes, 4U * (3 * 2 + 1));
+  EXPECT_EQ(own.counters.bytes, 4U * (3 * 2 + 2));
 }
 
 TEST(Workspace, OfTheExactEstimatorHoldsThresholdsMaskAndACounterOnly) {
