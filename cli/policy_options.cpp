@@ -33,6 +33,11 @@ void PolicyOptions::add_to(CLI::App &app) {
   app.add_option("--block-k", block_k, "Keys of a mask block: 32, 64 or 128 (default 32)")->group(group);
   app.add_option("--sink", sink, "Keys at the start that are always kept (default 32)")->group(group);
   app.add_option("--window", window, "Keys before a query block that are always kept (default 128)")->group(group);
+  app.add_flag("--fp8-attend", fp8_attend, "Multiply Q, K and V as fp8 (sm_90a)")->group(group);
+  app.add_flag("--second-filter", second_filter,
+               "Skip kept blocks of 32 keys in which no exact score exceeds its threshold (sm_90a)")
+      ->group(group);
+  app.add_option("--dense-below", dense_below, "Fewer keys than this are attended densely (default 0)")->group(group);
 }
 
 bool PolicyOptions::changes_estimate(const Policy &policy) const {
@@ -58,6 +63,9 @@ Policy PolicyOptions::resolve(const Problem &problem) const {
   override_with(block_k, policy.block_k);
   override_with(sink, policy.sink);
   override_with(window, policy.window);
+  policy.fp8_attend |= fp8_attend;
+  policy.second_filter |= second_filter;
+  override_with(dense_below, policy.dense_below);
   validate(policy, problem);
   return policy;
 }

@@ -22,6 +22,9 @@ struct PolicyOptions {
   std::optional<int> block_k;
   std::optional<int> sink;
   std::optional<int> window;
+  bool fp8_attend = false;
+  bool second_filter = false;
+  std::optional<int> dense_below;
 
   void add_to(CLI::App &app);
 

@@ -13,7 +13,9 @@ namespace {
 Tile attend_wgmma_tile(const KernelSpec &spec) {
   if (spec.fp8_attend) {
     const bool wide = spec.head_dim > 128;
-    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = wide ? 64 : 128, .stages = wide ? 3 : 4};
+    // Thresholds take the registers of half a tile.
+    const bool half = wide || (spec.second_filter && spec.head_dim == 128);
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = half ? 64 : 128, .stages = wide ? 3 : half ? 6 : 4};
   }
   switch (spec.head_dim) {
   case 64: // narrow rows leave registers for more keys; the filter takes some

@@ -138,8 +138,8 @@ private:
     u32 dropped = 0;
     bool any_left = true;
     if constexpr (Config::filtered) {
-      const auto granules =
-          filter_.apply(scores, args_, tickets, consumer_, position_ - row(), shared_.exchange(consumer_, place));
+      const auto granules = filter_.apply(scores, args_, tickets, consumer_, position_ - row(),
+                                          shared_.exchange(consumer_, place), typename BlockFilter<Config>::Unscaled());
       dropped = granules.dropped;
       any_left = dropped != granules.kept;
     }

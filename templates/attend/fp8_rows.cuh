@@ -11,6 +11,7 @@
 #include "args/attend_wgmma_args.cuh"
 #include "attend/attend_item.cuh"
 #include "attend/attend_shared.cuh"
+#include "attend/block_filter.cuh"
 #include "attend/fp8_queries.cuh"
 #include "attend/output_rows.cuh"
 #include "attend/tickets.cuh"
@@ -48,6 +49,10 @@ public:
   SALE_DEVICE void begin(s32 number) {
     const AttendItem<Config> item(args_, number);
     number_ = number;
+    shared_.q.wait_full(q_place_);
+    take_queries(item, shared_.q.data(q_place_) + consumer_ * Layout::q_block_bytes);
+    shared_.q.release(q_place_);
+    q_place_.template advance<1>();
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       base_[r] = -infinity();
@@ -57,24 +62,19 @@ public:
     for (int i = 0; i < Config::head_dim / 2; ++i) {
       out_[i] = 0.0F;
     }
-    shared_.q.wait_full(q_place_);
-    take_queries(item, shared_.q.data(q_place_) + consumer_ * Layout::q_block_bytes);
-    shared_.q.release(q_place_);
-    q_place_.template advance<1>();
   }
 
   // A tile of these rows; frees the ticket.
   SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
     if constexpr (!overlaps) {
       drain();
-      step<false>(ticket, tickets);
+      pending_ = step<false>(ticket, tickets);
     } else if (pending_) {
-      step<true>(ticket, tickets);
+      pending_ = step<true>(ticket, tickets);
     } else {
-      step<false>(ticket, tickets);
+      pending_ = step<false>(ticket, tickets);
     }
     last_ = ticket;
-    pending_ = true;
     foreign_ = 0;
   }
 
@@ -102,6 +102,10 @@ public:
 private:
   // Within the 64.
   static SALE_DEVICE s32 row() { return static_cast<s32>(thread_index() % 128 / 32 * 16 + lane_index() / 4); }
+  // Of the first row. Not kept: registers are short.
+  SALE_DEVICE s32 first_position() const {
+    return AttendItem<Config>(args_, number_).position + static_cast<s32>(consumer_) * 64;
+  }
   SALE_DEVICE s32 token(const AttendItem<Config> &item, int r) const {
     return item.first_row + static_cast<s32>(consumer_) * 64 + row() + r * 8;
   }
@@ -122,11 +126,17 @@ private:
       power[r] = FloatScale::power(exponent);
       scale_log2_[r] = args_.softmax_scale * log2_of_e() * FloatScale::power(-exponent);
     }
-    if (args_.lse != nullptr) {
+    if constexpr (Config::filtered) {
+      filter_.begin(args_, item, static_cast<s32>(consumer_) * 64 + row());
+    }
+    if (Config::filtered || args_.lse != nullptr) {
       // What the codes of K lack waits in lse until the sum is known.
       const s64 kv_head = static_cast<s64>(item.batch) * (args_.num_q_heads / Config::gqa) + item.kv_head;
       f32 along_mean[2];
       tile.dots(along_mean, args_.kbar + kv_head * Config::head_dim);
+      if constexpr (Config::filtered) {
+        filter_.change(along_mean, power);
+      }
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         if (float *const place = lse(item, r)) {
@@ -137,9 +147,9 @@ private:
     queries_.take(q_block, power);
   }
 
-  // With P·V of the tile before, if that is still to come.
+  // With P·V of the tile before, if that is still to come. Returns whether P·V of this one is to come.
   template <bool with_values>
-  SALE_DEVICE void step(Ticket ticket, TicketRing<Config> &tickets) {
+  SALE_DEVICE bool step(Ticket ticket, TicketRing<Config> &tickets) {
     const RingPlace place = ticket.place();
     f32 scores[score_count];
     shared_.k.wait_full(place);
@@ -150,8 +160,18 @@ private:
     }
     wgmma_wait<with_values ? 1 : 0>();
     wgmma_results(scores);
-    if (ticket.is_masked(consumer_)) {
-      mask(scores, tickets);
+    u32 dropped = 0;
+    bool any_left = true;
+    if constexpr (Config::filtered) {
+      const u32 scales = shared_.scales(place);
+      const auto granules =
+          filter_.apply(scores, args_, tickets, consumer_, first_position(), shared_.exchange(consumer_, place),
+                        [=](int g) { return load_shared_f32(scales + g * 16); });
+      dropped = granules.dropped;
+      any_left = dropped != granules.kept;
+    }
+    if (ticket.is_masked(consumer_) || dropped != 0) {
+      mask(scores, tickets, dropped);
     }
     f32 sums[2];
     f32 largest[2]; // sum of eight
@@ -166,7 +186,7 @@ private:
       }
     }
     if (fit != Fit::well) {
-      fit_again(scores, sums, largest, fit, ticket, tickets);
+      fit_again(scores, sums, largest, fit, ticket, tickets, dropped);
     }
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -174,7 +194,13 @@ private:
     }
     shared_.k.release(place);
     tickets.release();
+    if (!any_left) {
+      shared_.v.wait_full(ticket.values_place());
+      shared_.v.release(ticket.values_place());
+      return false;
+    }
     pack(scores);
+    return true;
   }
 
   // The product with the values of the last tile, if it is still to come.
@@ -221,7 +247,7 @@ private:
 #pragma unroll
     for (int b = 0; b < blocks; ++b) {
       ValuesMma::run(part_, codes_[b], values + static_cast<u64>((b * Config::head_dim + p * columns) * 32 / 16),
-                     b != 0 || tiles_ != 0);
+                     b != 0 || (overlaps && tiles_ != 0));
     }
     wgmma_commit();
   }
@@ -235,15 +261,14 @@ private:
   }
 
   // Scores of keys that a row does not see or that these rows do not keep become -inf.
-  SALE_DEVICE void mask(f32 (&scores)[score_count], const TicketRing<Config> &tickets) const {
+  SALE_DEVICE void mask(f32 (&scores)[score_count], const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int granule_scores = Granule<Config>::keys / 2;
     constexpr s32 never = 0x7fff0000;
-    // Not kept: registers are short.
-    const s32 position = AttendItem<Config>(args_, number_).position + static_cast<s32>(consumer_) * 64 + row();
+    const s32 position = first_position() + row();
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
-      const bool kept = (Granule<Config>::keep(entry) >> consumer_ & 1U) != 0;
+      const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
       // How far the lane's first column of the granule lies past the lane's first row.
       const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
       const s32 ahead = kept ? column - position : never;
@@ -272,11 +297,11 @@ private:
   }
 
   SALE_DEVICE void fit_again(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2], Fit fit, Ticket ticket,
-                             const TicketRing<Config> &tickets) {
+                             const TicketRing<Config> &tickets, u32 dropped) {
     if (fit == Fit::infinite) {
       multiply_keys_again(scores, ticket.place());
-      if (ticket.is_masked(consumer_)) {
-        mask(scores, tickets);
+      if (ticket.is_masked(consumer_) || dropped != 0) {
+        mask(scores, tickets, dropped);
       }
     }
     if (fit != Fit::large) {
@@ -380,27 +405,33 @@ private:
     constexpr int chunks = Layout::panel_row_bytes / 16;
     const u32 row = lane_index() / 16 * 8 + lane_index() % 8;
     const u32 turn = row / (8 / chunks) % chunks;
-    // Where registers are shortest a loop spares addresses.
-    constexpr int steps_at_once = Config::head_dim == 128 && blocks == 4 ? 1 : Config::head_dim / 32;
     const u32 keys = shared_.k.data(place) + row * Layout::panel_row_bytes;
 #pragma unroll
-    for (int n = 0; n < key_tiles; n += 2) {
-      f32 products[2][4] = {};
-#pragma unroll steps_at_once
-      for (int k = 0; k < Config::head_dim / 32; ++k) {
-        u32 a[4];
-        u32 b[4];
-        queries_.fragment(a, k);
-        const u32 chunk = k * 2 % chunks + lane_index() / 8 % 2;
-        ldmatrix_x4(b, keys + n * 8 * Layout::panel_row_bytes + k * 2 / chunks * Layout::panel_bytes +
-                           ((chunk ^ turn) << 4));
-        mma(E4m3{}, products[0], a, b[0], b[1]);
-        mma(E4m3{}, products[1], a, b[2], b[3]);
-      }
+    for (int i = 0; i < score_count; ++i) {
+      scores[i] = 0.0F;
+    }
+#pragma unroll 1
+    for (int k = 0; k < Config::head_dim / 32; ++k) {
+      u32 a[4];
+      queries_.fragment(a, k);
+      const u32 chunk = k * 2 % chunks + lane_index() / 8 % 2;
+      const u32 at = keys + k * 2 / chunks * Layout::panel_bytes + ((chunk ^ turn) << 4);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        scores[4 * n + i] = products[i / 4][i % 4];
+      for (int n = 0; n < key_tiles; n += 2) {
+        u32 b[4];
+        ldmatrix_x4(b, at + n * 8 * Layout::panel_row_bytes);
+        multiply_tile(scores + 4 * n, a, b[0], b[1]);
+        multiply_tile(scores + 4 * n + 4, a, b[2], b[3]);
       }
+    }
+  }
+
+  static SALE_DEVICE void multiply_tile(f32 *scores, const u32 (&a)[4], u32 b0, u32 b1) {
+    f32 d[4] = {scores[0], scores[1], scores[2], scores[3]};
+    mma(E4m3{}, d, a, b0, b1);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      scores[i] = d[i];
     }
   }
 
@@ -437,6 +468,7 @@ private:
   u32 consumer_;
   s32 number_ = -1; // the item; negative for none
   RingPlace q_place_;
+  BlockFilter<Config> filter_;
   QueryCodes<Config> queries_;
   Ticket last_{0};       // the last tile's
   bool pending_ = false; // its codes_ have not met them yet

@@ -11,6 +11,7 @@
 #include "reference/element.hpp"
 #include "reference/means.hpp"
 #include "reference/quantize_fp8.hpp"
+#include "reference/second_filter.hpp"
 #include "reference/synthetic.hpp"
 #include "runtime/tensor_maps.hpp"
 
@@ -19,6 +20,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <functional>
+#include <numeric>
 #include <random>
 
 namespace sale::test {
@@ -45,6 +48,7 @@ struct Case {
   DType dtype = DType::bf16;
   bool wants_lse = true;
   float uneven_values = 1; ///< Values of every other 32 keys are larger by this.
+  bool filtered = false;   ///< By thresholds that few blocks exceed.
   int jump = 0;            ///< From this key on scores are higher by hundreds.
 };
 
@@ -61,6 +65,7 @@ KernelSpec spec_of(const Case &c) {
   spec.block_k = c.block_k;
   spec.dense = c.dense;
   spec.fp8_attend = true;
+  spec.second_filter = c.filtered;
   spec.tile = {.rows_per_warp = 16,
                .warps = 4 * c.consumers,
                .keys_per_step = c.keys_per_step,
@@ -126,6 +131,33 @@ reference::Mask random_mask(const Case &c, const Shape &shape) {
   return mask;
 }
 
+// q . kbar of every row.
+std::vector<float> along_mean(const reference::Tensors &tensors, const std::vector<float> &kbar) {
+  std::vector<float> none(tensors.q_rows(), 0.0F);
+  std::vector<float> result = reference::fp8_filter_thresholds(tensors, kbar, none);
+  std::transform(result.begin(), result.end(), result.begin(), std::negate<>());
+  return result;
+}
+
+// T of the rows: every 16th has one key above, the others none.
+std::vector<float> few_thresholds(const reference::Tensors &operands, const std::vector<float> &offsets) {
+  std::vector<float> thresholds(operands.q_rows(), 1e30F);
+  for (int h = 0; h < operands.num_q_heads; ++h) {
+    for (int i = 0; i < operands.shape.q_len; i += 16) {
+      float two[2] = {-1e30F, -1e30F};
+      for (int j = 0; j <= operands.position(i); ++j) {
+        const float *q = operands.query(0, h, i);
+        const float x = std::inner_product(q, q + operands.head_dim, operands.key(0, operands.kv_head(h), j), 0.0F);
+        two[1] = std::max(two[1], std::min(x, two[0]));
+        two[0] = std::max(two[0], x);
+      }
+      const std::size_t row = operands.q_row(0, h, i);
+      thresholds[row] = (two[0] + two[1]) / 2 + offsets[row];
+    }
+  }
+  return thresholds;
+}
+
 void run_and_compare(const Case &c) {
   Problem problem;
   problem.dtype = c.dtype;
@@ -159,6 +191,16 @@ void run_and_compare(const Case &c) {
   const auto q = device.upload(reference::to_elements(tensors.q, c.dtype));
   const auto v = device.upload(reference::to_elements(tensors.v, c.dtype));
   const Operands operands = encode(c, tensors, kbar, *v);
+  const reference::Tensors rounded = reference::fp8_operands(tensors, kbar);
+  const std::vector<float> offsets = along_mean(tensors, kbar);
+  const std::vector<float> thresholds = few_thresholds(rounded, offsets);
+  const int q_padded = ceil_div(c.q_len, 128) * 128;
+  std::vector<float> padded(static_cast<std::size_t>(c.heads * q_padded), INFINITY);
+  for (int h = 0; h < c.heads; ++h) {
+    std::copy_n(thresholds.begin() + static_cast<std::ptrdiff_t>(h) * c.q_len, c.q_len,
+                padded.begin() + static_cast<std::ptrdiff_t>(h) * q_padded);
+  }
+  const auto threshold = device.upload(padded);
   const auto mask = device.upload(bits.words());
   const auto next_item = device.upload(std::vector<std::uint32_t>{0});
   const auto out = device.allocate(tensors.q.size() * 2);
@@ -175,6 +217,9 @@ void run_and_compare(const Case &c) {
   args.lse = c.wants_lse ? lse->as<float>() : nullptr;
   args.mask = mask->as<unsigned>();
   args.next_item = c.dynamic ? next_item->as<unsigned>() : nullptr;
+  args.threshold = threshold->as<float>();
+  args.sink = 32;
+  args.window = 64;
   args.batch = 1;
   args.num_q_heads = c.heads;
   args.q_len = c.q_len;
@@ -184,8 +229,21 @@ void run_and_compare(const Case &c) {
   device.run(generate(spec), spec.entry_name().c_str(), {c.ctas, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
 
-  const reference::Attention expected =
-      reference::attend_fp8(tensors, scale, kbar, c.dense ? nullptr : &bits, c.block_q, c.block_k);
+  Policy policy;
+  policy.block_q = c.block_q;
+  policy.block_k = c.block_k;
+  policy.window = args.window;
+  const std::vector<float> own_thresholds = reference::fp8_filter_thresholds(tensors, kbar, thresholds);
+  reference::Attention expected =
+      c.filtered ? reference::attend(rounded, scale,
+                                     std::make_unique<reference::Mask>(
+                                         reference::second_filter(rounded, policy, &bits, own_thresholds))
+                                         .get(),
+                                     reference::filter_rows, reference::filter_keys)
+                 : reference::attend(rounded, scale, c.dense ? nullptr : &bits, c.block_q, c.block_k);
+  for (std::size_t row = 0; row < offsets.size(); ++row) {
+    expected.lse[row] += scale * offsets[row];
+  }
   const std::vector<float> got = reference::to_floats(out->read<std::uint16_t>(), c.dtype);
   const std::vector<float> got_lse = lse->read<float>();
   float largest = 0;
@@ -232,7 +290,6 @@ const auto cases = ::testing::Values(
     Case{.name = "no_second_block", .q_len = 63, .kv_len = 400, .wants_lse = false},
     Case{.name = "one_token", .q_len = 1, .kv_len = 65, .kept = {1, 1}},
     Case{.name = "narrow_rows", .head_dim = 64, .q_len = 200, .kv_len = 610},
-    Case{.name = "two_granules_a_tile", .head_dim = 64, .keys_per_step = 64},
     Case{.name = "three_granules_a_tile", .q_len = 200, .kv_len = 610, .keys_per_step = 96},
     Case{.name = "blocks_of_four_granules", .q_len = 250, .kv_len = 700, .block_q = 128, .block_k = 128},
     Case{.name = "wide_rows", .head_dim = 256, .q_len = 100, .kv_len = 200, .keys_per_step = 64, .dtype = DType::f16},
@@ -247,6 +304,17 @@ const auto cases = ::testing::Values(
          .keys_per_step = 64,
          .dense = true,
          .jump = 230},
+    Case{.name = "filtered", .q_len = 200, .kv_len = 900, .kept = {0.8, 0.8}, .keys_per_step = 64, .filtered = true},
+    Case{.name = "filtered_wide_rows",
+         .head_dim = 256,
+         .q_len = 100,
+         .kv_len = 500,
+         .block_k = 64,
+         .kept = {0.9, 0.9},
+         .keys_per_step = 64,
+         .filtered = true},
+    Case{
+        .name = "many_tiles_of_the_other", .q_len = 128, .kv_len = 3000, .kept = {0.03, 0.97}, .stages = 2, .heads = 1},
     Case{.name = "groups", .q_len = 150, .kv_len = 260, .heads = 6, .gqa = 3, .ctas = 3},
     Case{.name = "drawn_items", .q_len = 300, .kv_len = 300, .heads = 4, .gqa = 2, .ctas = 3, .dynamic = true},
     Case{.name = "dense_chunk", .dense = true},
