@@ -53,6 +53,26 @@ TEST(KernelSpecTest, TheExactEstimatorNeedsNoCodes) {
   EXPECT_EQ(plan_kernels(Problem{}, policy, Arch{9, 0}).size(), 4U);
 }
 
+std::string stages_of(const Policy &policy) {
+  std::string text;
+  for (const KernelSpec &spec : plan_kernels(Problem{}, policy, Arch{9, 0, true})) {
+    text += std::string(text.empty() ? "" : " ") + to_string(spec.stage);
+  }
+  return text;
+}
+
+TEST(PlanKernels, EncodeKeysOnceWhereTheEstimateReadsAllChannels) {
+  Policy policy;
+  policy.fp8_attend = true;
+  policy.estimator = Estimator::fp8;
+  EXPECT_EQ(stages_of(policy), "mean quantize values prepare select attend attend");
+  policy.estimate_dim = 64;
+  EXPECT_EQ(stages_of(policy), "mean channels quantize quantize values prepare select attend attend");
+  policy.estimate_dim = 0;
+  policy.estimator = Estimator::exact;
+  EXPECT_EQ(stages_of(policy), "mean quantize values prepare select attend attend");
+}
+
 TEST(KernelSpecTest, Int4CodesArePackedWhereTensorCoresTakeThem) {
   KernelSpec spec;
   spec.estimator = Estimator::int4;

@@ -69,6 +69,9 @@ std::string kernel_name(const KernelSpec &spec) {
     name += fmt::format(" {}", to_string(spec.dtype));
   }
   name += fmt::format(" d{}", spec.head_dim);
+  if (spec.stage == Stage::values) {
+    return name;
+  }
   if (spec.stage != Stage::mean && spec.stage != Stage::attend) {
     name += fmt::format(" {}", to_string(spec.estimator));
     if (spec.estimator == Estimator::fp8) {
