@@ -216,9 +216,9 @@ enum class Attend { plain, fp8, filtered };
 constexpr std::array attends = {Attend::plain, Attend::fp8, Attend::filtered};
 
 void set_attend(CheckCase &c, Attend attend) {
-  // e4m3 attention has no kernel for 96 channels.
+  // The wgmma family has no attend for 96 channels.
   c.policy.fp8_attend = attend == Attend::fp8 && c.problem.head_dim != 96;
-  c.policy.second_filter = attend == Attend::filtered;
+  c.policy.second_filter = attend == Attend::filtered && c.problem.head_dim != 96;
 }
 
 // Attention in e4m3 without selection, and what else attend does with an estimate that every call has.

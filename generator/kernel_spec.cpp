@@ -147,6 +147,11 @@ void validate(const KernelSpec &spec) {
     throw Error(ErrorKind::invalid_argument,
                 "the channels kernel serves fp8 estimates of fewer channels than head_dim, or pruned ones");
   }
+  if (spec.second_filter && spec.stage == Stage::attend && spec.family() != KernelFamily::wgmma) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("second_filter has kernels for sm_90a and head_dim 64, 128 and 256 only, not for {} and {}",
+                            spec.arch.name(), spec.head_dim));
+  }
   const bool fp8_attends = spec.stage == Stage::values || (spec.fp8_attend && spec.stage == Stage::attend);
   if (fp8_attends && (!spec.arch.has_wgmma() || spec.head_dim % 64 != 0)) {
     throw Error(ErrorKind::invalid_argument,

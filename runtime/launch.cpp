@@ -72,14 +72,15 @@ public:
   void keep_all() const { select(static_cast<const float *>(plan_.zeros.data())); }
 
   // Before the first kernel that counts.
-  void zero_counters() const {
+  void zero_counters() {
     const bool smooths = plan_.policy.estimator != Estimator::exact || plan_.policy.fp8_attend;
     const bool of_means = plan_.policy.estimator == Estimator::int4 || (smooths && args_.kbar == nullptr);
-    const bool persistent = plan_.select.spec.family() == KernelFamily::wgmma ||
-                            plan_.attend.spec.family() == KernelFamily::wgmma;
+    const bool persistent =
+        plan_.select.spec.family() == KernelFamily::wgmma || plan_.attend.spec.family() == KernelFamily::wgmma;
     if (!of_means && !persistent) {
       return;
     }
+    counts_ = true;
     const Driver &driver = plan_.device->driver();
     driver.check(driver.api.fill_words(reinterpret_cast<cu::Address>(at<void>(layout_.counters)), 0,
                                        layout_.counters.bytes / 4, stream_),
@@ -99,6 +100,7 @@ public:
   }
 
   const std::uint32_t *mask() const { return mask_; }
+  std::size_t workspace_bytes() const { return layout_.total; }
 
 private:
   template <class T>
@@ -156,9 +158,7 @@ private:
     a.lse = args_.lse;
     a.mask = mask;
     a.threshold = selected ? at<float>(layout_.threshold) : nullptr;
-    // Without codes, a dense call and one with its own mask may come without a workspace.
-    a.next_item =
-        selected || plan_.policy.fp8_attend ? at<unsigned>(layout_.counters) + counters_.attend_item : nullptr;
+    a.next_item = counts_ ? at<unsigned>(layout_.counters) + counters_.attend_item : nullptr;
     a.batch = shape.batch;
     a.num_q_heads = problem.num_q_heads;
     a.q_len = shape.q_len;
@@ -394,6 +394,7 @@ private:
   const RunArgs &args_;
   cu::Stream stream_;
   Timeline *timeline_;
+  bool counts_ = false; // Whether the counters are there, and zero.
   WorkspaceLayout layout_;
   Counters counters_;
   float scale_;
@@ -405,11 +406,15 @@ private:
 } // namespace
 
 void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, RunMode mode, Timeline *timeline) {
-  const Call call(plan, args, stream, timeline);
+  Call call(plan, args, stream, timeline);
   const bool short_call = args.shape.kv_len < plan.policy.dense_below && args.mask_in == nullptr;
   const bool dense = mode == RunMode::dense || short_call;
   const bool selected = !dense && args.mask_in == nullptr;
-  if (selected || plan.policy.fp8_attend) {
+  // A dense call and one with its own mask may come without a workspace. All items of a dense one are known
+  // beforehand; those of a mask are drawn where a counter can be.
+  const bool draws = plan.attend.spec.family() == KernelFamily::wgmma && args.workspace != nullptr &&
+                     args.workspace_bytes >= call.workspace_bytes();
+  if (selected || plan.policy.fp8_attend || (args.mask_in != nullptr && draws)) {
     call.zero_counters();
   }
   if (selected) {
