@@ -233,11 +233,11 @@ std::vector<CheckCase> attend_cases() {
       c.arch = "sm_90a";
       c.problem.head_dim = dim;
       c.problem.dtype = supported_dtypes[cases.size() / 2 % supported_dtypes.size()];
-      c.problem.num_q_heads = 6;
+      c.problem.num_q_heads = 4;
       c.problem.num_kv_heads = 2;
       c.policy.estimator = cases.size() % 3 == 0 ? Estimator::exact : Estimator::int8;
       c.policy.tau = 0.01F;
-      c.shape = {2, 150, 777};
+      c.shape = {2, 129, 500};
       c.strided = cases.size() % 2 == 1;
       set_attend(c, attend);
       if (c.policy.fp8_attend || c.policy.second_filter) {
@@ -384,6 +384,9 @@ std::vector<CheckCase> full_product() {
       cases.push_back(make_case(drawn, cases.size() + 1));
     }
   } while (next());
+  for (const auto &more : {fp8_cases(), attend_cases()}) {
+    cases.insert(cases.end(), more.begin(), more.end());
+  }
   return cases;
 }
 

@@ -140,8 +140,8 @@ private:
       left[c] = lane < left_count ? load_shared_4(list_ + (left_from + lane) * 4) : 0;
       const u32 class_count = left_count + (totals >> c * count_bits_each & count_mask) * per_block;
       at[c] = start + left_count + ((through - own) >> c * count_bits_each & count_mask) * per_block;
-      begin = lane == c ? start : begin;
-      count = lane == c ? class_count : count;
+      begin = lane == static_cast<u32>(c) ? start : begin;
+      count = lane == static_cast<u32>(c) ? class_count : count;
       start += class_count;
     }
     sync_warp();

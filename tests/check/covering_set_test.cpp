@@ -33,9 +33,9 @@ const std::vector<Property> properties = {
     [](const CheckCase &c) { return std::to_string(c.policy.sink) + "/" + std::to_string(c.policy.window); },
 };
 
-TEST(CoveringSet, HoldsEveryPairAmongSelectingCalls) {
-  std::vector<CheckCase> cases = covering_set();
-  std::erase_if(cases, [](const CheckCase &c) { return c.mode != Mode::sparse; });
+bool is_fp8(const CheckCase &c) { return c.policy.estimator == Estimator::fp8; }
+
+void expect_every_pair(const std::vector<CheckCase> &cases) {
   for (std::size_t f = 0; f < properties.size(); ++f) {
     for (std::size_t g = f + 1; g < properties.size(); ++g) {
       std::set<std::string> first;
@@ -51,6 +51,31 @@ TEST(CoveringSet, HoldsEveryPairAmongSelectingCalls) {
   }
 }
 
+TEST(CoveringSet, HoldsEveryPairAmongSelectingCalls) {
+  std::vector<CheckCase> cases = covering_set();
+  std::erase_if(cases, [](const CheckCase &c) { return c.mode != Mode::sparse || is_fp8(c); });
+  expect_every_pair(cases);
+}
+
+TEST(CoveringSet, HoldsEveryPairAmongFp8Estimates) {
+  std::vector<CheckCase> cases = covering_set();
+  std::erase_if(cases, [](const CheckCase &c) { return !is_fp8(c); });
+  expect_every_pair(cases);
+  std::set<std::string> kinds;
+  for (const CheckCase &c : cases) {
+    const Policy &p = c.policy;
+    kinds.insert(std::string(p.estimate_dim == 0  ? "all"
+                             : p.channels.empty() ? "chosen"
+                                                  : "given") +
+                 (p.projection.empty() ? "" : " projected") + (p.prune_queries ? " pruned" : "") +
+                 (p.fp8_attend ? " fp8" : "") + (p.second_filter ? " filtered" : ""));
+  }
+  for (const char *kind : {"all", "chosen", "given", "all pruned", "given pruned", "chosen projected", "all fp8",
+                           "chosen fp8", "given filtered", "given pruned fp8", "all pruned filtered"}) {
+    EXPECT_TRUE(kinds.contains(kind)) << kind;
+  }
+}
+
 TEST(CoveringSet, HasEveryArchitectureHeadDimGroupAndEstimator) {
   std::vector<std::set<std::string>> values(properties.size());
   std::set<Mode> modes;
@@ -61,10 +86,10 @@ TEST(CoveringSet, HasEveryArchitectureHeadDimGroupAndEstimator) {
     }
   }
   EXPECT_EQ(modes.size(), 3U);
-  EXPECT_EQ(values[0], (std::set<std::string>{"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"}));
+  EXPECT_EQ(values[0], (std::set<std::string>{"sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"}));
   EXPECT_EQ(values[2], (std::set<std::string>{"64", "96", "128", "256"}));
   EXPECT_EQ(values[3], (std::set<std::string>{"1", "2", "4", "7"}));
-  EXPECT_EQ(values[4], (std::set<std::string>{"exact", "int8", "int4"}));
+  EXPECT_EQ(values[4], (std::set<std::string>{"exact", "int8", "int4", "fp8"}));
 }
 
 // Whether some estimated block is kept and some is dropped: else a select that estimates wrongly may pass.
@@ -103,9 +128,9 @@ TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryEstimator) {
       ++deciding;
     }
   }
-  EXPECT_EQ(archs.size(), 3U * 6U);
-  EXPECT_EQ(head_dims.size(), 3U * 4U);
-  EXPECT_EQ(blocks.size(), 3U * 6U);
+  EXPECT_EQ(archs.size(), 3U * 7U + 1U); // fp8 on sm_90a alone
+  EXPECT_EQ(head_dims.size(), 4U * 4U);
+  EXPECT_EQ(blocks.size(), 4U * 6U);
   EXPECT_GT(deciding, cases.size() / 3);
 }
 
@@ -117,7 +142,7 @@ TEST(CoveringSet, HasMasksOfMoreThanOneWordARowWithEveryEstimator) {
       estimators.insert(c.policy.estimator);
     }
   }
-  EXPECT_EQ(estimators.size(), 3U);
+  EXPECT_EQ(estimators.size(), 4U);
 }
 
 TEST(CoveringSet, HasMasksThatAttendWalksInSeveralBatchesOnEveryArchitecture) {
@@ -127,7 +152,7 @@ TEST(CoveringSet, HasMasksThatAttendWalksInSeveralBatchesOnEveryArchitecture) {
       archs.insert(c.arch);
     }
   }
-  EXPECT_EQ(archs.size(), 6U);
+  EXPECT_EQ(archs.size(), 7U);
 }
 
 TEST(CoveringSet, IsMadeOfCasesThatHaveKernels) {

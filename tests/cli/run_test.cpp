@@ -184,7 +184,7 @@ TEST_F(Run, a_gpu_is_used_when_there_is_a_driver) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const Json report = Json::parse(result.out);
   EXPECT_EQ(report["device"], "Fake GPU");
-  EXPECT_EQ(report["arch"], "sm_90");
+  EXPECT_EQ(report["arch"], "sm_90a");
   EXPECT_EQ(report["quality"]["dense_by"], "gpu");
   EXPECT_EQ(report["kernels"].size(), 6U);
   EXPECT_EQ(report["kernels"][0]["key"].get<std::string>().size(), 64U);

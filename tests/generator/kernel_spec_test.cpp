@@ -121,8 +121,8 @@ TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
   EXPECT_NE(refused([](KernelSpec &s) {
               s.stage = Stage::prepare;
               s.tile = default_tile(s);
-              s.tile.warps = 8;
-            }).find("prepare cannot share 128 rows"),
+              s.tile.warps = 3;
+            }).find("prepare cannot share 96 rows"),
             std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) { s.tile.stages = 1; }).find("stages"), std::string::npos);
   EXPECT_NE(refused([](KernelSpec &s) {
