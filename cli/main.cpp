@@ -106,7 +106,9 @@ int main(int argc, char **argv) {
     return sale::cli::exit_bad_input;
   }
   if (!command) {
-    fmt::print(stderr, "sale: say what to do: info, generate, prewarm, run, calibrate, check, bench, synth or cache; see sale --help\n");
+    fmt::print(
+        stderr,
+        "sale: say what to do: info, generate, prewarm, run, calibrate, check, bench, synth or cache; see sale --help\n");
     return sale::cli::exit_bad_input;
   }
   return flush_output(execute(command, verbose));

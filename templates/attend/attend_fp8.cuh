@@ -3,9 +3,9 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_warps.cuh"
-#include "attend/fp8_loads.cuh"
-#include "attend/fp8_rows.cuh"
+#include "attend/wgmma/attend_warps.cuh"
+#include "attend/wgmma/fp8_loads.cuh"
+#include "attend/wgmma/fp8_rows.cuh"
 #include "device/types.cuh"
 
 template <class Config>

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_warps.cuh"
-#include "attend/consumer_rows.cuh"
-#include "attend/tile_loader.cuh"
+#include "attend/wgmma/attend_warps.cuh"
+#include "attend/wgmma/consumer_rows.cuh"
+#include "attend/wgmma/tile_loader.cuh"
 #include "device/types.cuh"
 
 template <class Config>

@@ -14,10 +14,10 @@
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
-#include "select/code_ring.cuh"
-#include "select/code_rows.cuh"
+#include "select/wgmma/code_ring.cuh"
+#include "select/wgmma/code_rows.cuh"
 #include "select/reference_bits.cuh"
-#include "select/select_units.cuh"
+#include "select/wgmma/select_units.cuh"
 
 template <class Config>
 using SelectRegion = Region<Config::block_q, Config::block_k>;

@@ -111,9 +111,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "q_lens is not supported yet; set it to null and give the lengths in shape"},
         BadArgs{"KvLens", [](RunArgs &a) { a.kv_lens = address<std::int32_t>(16); },
                 "kv_lens is not supported yet; set it to null and give the lengths in shape"},
-        BadArgs{"Channels", [](RunArgs &a) { a.channels = address<std::int32_t>(16); },
-                "channels is given, but the plan's estimate uses every channel; prepare it with policy.estimate_dim and "
-                "without a projection"},
+        BadArgs{
+            "Channels", [](RunArgs &a) { a.channels = address<std::int32_t>(16); },
+            "channels is given, but the plan's estimate uses every channel; prepare it with policy.estimate_dim and "
+            "without a projection"},
         BadArgs{"Projection", [](RunArgs &a) { a.projection = address<float>(16); },
                 "projection is given, but the plan was prepared without one; give policy.projection"}),
     [](const auto &bad) { return std::string(bad.param.name); });

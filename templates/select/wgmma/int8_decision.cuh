@@ -6,7 +6,7 @@
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/types.cuh"
-#include "select/code_ring.cuh"
+#include "select/wgmma/code_ring.cuh"
 #include "select/integer_frame.cuh"
 
 template <class Config>

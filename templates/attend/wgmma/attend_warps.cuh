@@ -4,9 +4,9 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_shared.cuh"
-#include "attend/tickets.cuh"
-#include "attend/tile_loader.cuh"
+#include "attend/wgmma/attend_shared.cuh"
+#include "attend/wgmma/tickets.cuh"
+#include "attend/wgmma/tile_loader.cuh"
 #include "device/registers.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"

@@ -9,12 +9,12 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_item.cuh"
-#include "attend/attend_shared.cuh"
-#include "attend/block_filter.cuh"
-#include "attend/fp8_queries.cuh"
-#include "attend/output_rows.cuh"
-#include "attend/tickets.cuh"
+#include "attend/wgmma/attend_item.cuh"
+#include "attend/wgmma/attend_shared.cuh"
+#include "attend/wgmma/block_filter.cuh"
+#include "attend/wgmma/fp8_queries.cuh"
+#include "attend/wgmma/output_rows.cuh"
+#include "attend/wgmma/tickets.cuh"
 #include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/matrix_descriptor.cuh"

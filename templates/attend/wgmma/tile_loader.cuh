@@ -4,10 +4,10 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_item.cuh"
-#include "attend/attend_shared.cuh"
-#include "attend/tickets.cuh"
-#include "attend/tile_walk.cuh"
+#include "attend/wgmma/attend_item.cuh"
+#include "attend/wgmma/attend_shared.cuh"
+#include "attend/wgmma/tickets.cuh"
+#include "attend/wgmma/tile_walk.cuh"
 #include "device/mbarrier.cuh"
 #include "device/special.cuh"
 #include "device/tensor_copy.cuh"

@@ -4,8 +4,8 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_item.cuh"
-#include "attend/attend_shared.cuh"
+#include "attend/wgmma/attend_item.cuh"
+#include "attend/wgmma/attend_shared.cuh"
 #include "common/codes.cuh"
 #include "device/element.cuh"
 #include "device/ldmatrix.cuh"

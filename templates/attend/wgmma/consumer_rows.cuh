@@ -5,12 +5,12 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_item.cuh"
-#include "attend/attend_shared.cuh"
-#include "attend/block_filter.cuh"
-#include "attend/output_rows.cuh"
-#include "attend/queries.cuh"
-#include "attend/tickets.cuh"
+#include "attend/wgmma/attend_item.cuh"
+#include "attend/wgmma/attend_shared.cuh"
+#include "attend/wgmma/block_filter.cuh"
+#include "attend/wgmma/output_rows.cuh"
+#include "attend/wgmma/queries.cuh"
+#include "attend/wgmma/tickets.cuh"
 #include "device/element.cuh"
 #include "device/ldmatrix.cuh"
 #include "device/math.cuh"

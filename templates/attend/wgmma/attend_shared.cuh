@@ -3,9 +3,9 @@
 // there are no more), swizzled by the copy engine; queries have 16 bits a channel, keys and values 16, or 8 of codes.
 #pragma once
 
-#include "attend/ring.cuh"
-#include "attend/tickets.cuh"
-#include "attend/tile_walk.cuh"
+#include "attend/wgmma/ring.cuh"
+#include "attend/wgmma/tickets.cuh"
+#include "attend/wgmma/tile_walk.cuh"
 #include "device/shared.cuh"
 #include "device/types.cuh"
 

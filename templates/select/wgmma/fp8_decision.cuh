@@ -9,7 +9,7 @@
 #include "device/half2.cuh"
 #include "device/memory.cuh"
 #include "device/types.cuh"
-#include "select/code_ring.cuh"
+#include "select/wgmma/code_ring.cuh"
 
 // The largest f16 that is at most x, twice; NaN stays NaN.
 SALE_DEVICE u32 round_down_pair(f32 x) {

@@ -4,8 +4,8 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_item.cuh"
-#include "attend/tickets.cuh"
+#include "attend/wgmma/attend_item.cuh"
+#include "attend/wgmma/tickets.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/named_barrier.cuh"

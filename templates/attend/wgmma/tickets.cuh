@@ -3,7 +3,7 @@
 // next and whose it is, and that there is no more.
 #pragma once
 
-#include "attend/ring.cuh"
+#include "attend/wgmma/ring.cuh"
 #include "device/memory.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"

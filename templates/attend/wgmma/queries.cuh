@@ -4,7 +4,7 @@
 // they are.
 #pragma once
 
-#include "attend/attend_shared.cuh"
+#include "attend/wgmma/attend_shared.cuh"
 #include "device/ldmatrix.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/special.cuh"

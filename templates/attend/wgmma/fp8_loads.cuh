@@ -3,9 +3,9 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
-#include "attend/attend_item.cuh"
-#include "attend/attend_shared.cuh"
-#include "attend/tickets.cuh"
+#include "attend/wgmma/attend_item.cuh"
+#include "attend/wgmma/attend_shared.cuh"
+#include "attend/wgmma/tickets.cuh"
 #include "device/bulk_copy.cuh"
 #include "device/tensor_copy.cuh"
 #include "device/types.cuh"

@@ -8,10 +8,10 @@
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/wgmma.cuh"
-#include "select/code_ring.cuh"
-#include "select/fp8_decision.cuh"
-#include "select/int8_decision.cuh"
-#include "select/select_units.cuh"
+#include "select/wgmma/code_ring.cuh"
+#include "select/wgmma/fp8_decision.cuh"
+#include "select/wgmma/int8_decision.cuh"
+#include "select/wgmma/select_units.cuh"
 
 template <class Config, Estimator estimator>
 struct SelectDecision;
