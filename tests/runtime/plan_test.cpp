@@ -281,6 +281,23 @@ TEST_F(PlanTest, RunsDenseBelowThePolicysLength) {
   EXPECT_EQ(enqueued(plan, args_for(plan, {1, 500, 1000})).size(), 6U);
 }
 
+TEST_F(PlanTest, ZeroesTheCountersThatPersistentKernelsDrawFrom) {
+  arch_ = "sm_90a";
+  Policy policy;
+  policy.dense_below = 1000;
+  const Plan plan = prepare(policy);
+  RunArgs args = args_for(plan, {1, 500, 999});
+  args.mask_out = reinterpret_cast<std::uint32_t *>(0x9000);
+  EXPECT_EQ(enqueued(plan, args), (Names{memset_call, "sale_select", "sale_attend"}));
+  args.mask_out = nullptr;
+  args.mask_in = reinterpret_cast<const std::uint32_t *>(0x9000);
+  EXPECT_EQ(enqueued(plan, args), (Names{memset_call, "sale_attend"}));
+  EXPECT_NE(arguments_of<AttendWgmmaArgs>(launch("sale_attend")).next_item, nullptr);
+  args.workspace = nullptr;
+  EXPECT_EQ(enqueued(plan, args), Names{"sale_attend"});
+  EXPECT_EQ(arguments_of<AttendWgmmaArgs>(launch("sale_attend")).next_item, nullptr);
+}
+
 TEST_F(PlanTest, RefusesChannelsThatItsKernelsDoNotRead) {
   const Plan plan = prepare({});
   RunArgs args = args_for(plan, {1, 130, 1001});

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// attend, and the codes that it reads with fp8_attend.
+#include "runtime/call.hpp"
+
+#include "args/attend_args.cuh"
+#include "args/values_args.cuh"
+#include "runtime/tensor_maps.hpp"
+
+namespace sale {
+
+void Call::encode(bool selected) const {
+  if (!plan_.policy.fp8_attend) {
+    return;
+  }
+  if (!selected || plan_.policy.estimator == Estimator::exact) {
+    means(false);
+  }
+  if (plan_.quantize_all.module != nullptr) {
+    quantize(plan_.quantize_all, layout_.all_k_codes, layout_.all_k_scales);
+  } else if (!selected) {
+    quantize(plan_.quantize, layout_.k_codes, layout_.k_scales);
+  }
+  values();
+}
+
+void Call::attend(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
+  if (kernel.spec.fp8_attend) {
+    attend_fp8(kernel, mask, selected);
+  } else if (kernel.spec.family() == KernelFamily::wgmma) {
+    attend_wgmma(kernel, mask, selected);
+  } else {
+    attend_mma_sync(kernel, mask);
+  }
+  mark(Stage::attend);
+}
+
+void Call::attend_mma_sync(const Kernel &kernel, const std::uint32_t *mask) const {
+  AttendArgs a{};
+  a.q = tensor_arg(args_.q);
+  a.k = tensor_arg(args_.k);
+  a.v = tensor_arg(args_.v);
+  a.out = tensor_arg(args_.out);
+  a.lse = args_.lse;
+  a.mask = mask;
+  a.num_q_heads = plan_.problem.num_q_heads;
+  a.q_len = args_.shape.q_len;
+  a.kv_len = args_.shape.kv_len;
+  a.mask_words = mask_row_words(plan_.policy, args_.shape.kv_len);
+  a.softmax_scale = scale_;
+  launch(kernel, ceil_div(args_.shape.q_len, kernel.spec.tile.rows()), plan_.problem.num_q_heads, a);
+}
+
+TensorMap Call::map_16_bit(const TensorView &view, int heads, int tokens, int box_rows) const {
+  return map_tensor(plan_.device->driver(), view, plan_.problem.dtype, args_.shape.batch, heads, tokens,
+                    plan_.problem.head_dim, box_rows);
+}
+
+void Call::attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
+  const int keys_per_copy = kernel.spec.keys_per_copy();
+  AttendWgmmaArgs a{};
+  a.k = map_16_bit(args_.k, plan_.problem.num_kv_heads, args_.shape.kv_len, keys_per_copy);
+  a.v = map_16_bit(args_.v, plan_.problem.num_kv_heads, args_.shape.kv_len, keys_per_copy);
+  launch_attend(kernel, mask, selected, a);
+}
+
+void Call::attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
+  const bool own_codes = plan_.quantize_all.module != nullptr;
+  AttendWgmmaArgs a{};
+  a.k = map_codes(plan_.device->driver(), at<void>(own_codes ? layout_.all_k_codes : layout_.k_codes),
+                  args_.shape.batch * plan_.problem.num_kv_heads, args_.shape.kv_len, plan_.problem.head_dim,
+                  kernel.spec.keys_per_copy());
+  a.v_codes = at<unsigned char>(layout_.v_codes);
+  a.scales = at<float>(layout_.kv_scales);
+  a.kbar = kbar_;
+  launch_attend(kernel, mask, selected, a);
+}
+
+void Call::launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool selected, AttendWgmmaArgs &a) const {
+  const Problem &problem = plan_.problem;
+  const Shape &shape = args_.shape;
+  a.q = map_16_bit(args_.q, problem.num_q_heads, shape.q_len, warpgroup_rows);
+  a.out = tensor_arg(args_.out);
+  a.lse = args_.lse;
+  a.mask = mask;
+  a.threshold = selected ? at<float>(layout_.threshold) : nullptr;
+  a.next_item = counts_ ? at<unsigned>(layout_.counters) + counters_.attend_item : nullptr;
+  a.batch = shape.batch;
+  a.num_q_heads = problem.num_q_heads;
+  a.q_len = shape.q_len;
+  a.kv_len = shape.kv_len;
+  a.mask_words = mask_row_words(plan_.policy, shape.kv_len);
+  a.sink = plan_.policy.sink;
+  a.window = plan_.policy.window;
+  a.softmax_scale = scale_;
+  const std::int64_t items =
+      std::int64_t{shape.batch} * problem.num_q_heads * ceil_div(shape.q_len, kernel.spec.tile.rows());
+  launch_persistent(kernel, items, a);
+}
+
+void Call::values() const {
+  ValuesArgs a{};
+  a.v = tensor_arg(args_.v);
+  a.k_scales = at<unsigned>(plan_.quantize_all.module != nullptr ? layout_.all_k_scales : layout_.k_scales);
+  a.codes = at<unsigned char>(layout_.v_codes);
+  a.scales = at<float>(layout_.kv_scales);
+  a.num_kv_heads = plan_.problem.num_kv_heads;
+  a.kv_len = args_.shape.kv_len;
+  launch(plan_.values, 4 * ceil_div(a.kv_len, 4 * group_keys), a.num_kv_heads, a);
+  mark(Stage::values);
+}
+
+} // namespace sale
