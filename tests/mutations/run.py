@@ -18,8 +18,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What CI runs, the cheapest first: name, what it reads (a fault elsewhere cannot concern it), targets, command, seconds
 # at most, and what a failure says before the end (the rest is then not waited for). {build} is the build folder, {tree}
-# the copy of the sources. Formatting does not count; goldens come last, since a fault that is only seen there might have
-# been taken for a new cost.
+# the copy of the sources, {tests} and {cases} are SCOPES'. Formatting does not count; goldens come last, since a fault
+# that is only seen there might have been taken for a new cost.
 Check = collections.namedtuple("Check", "name reads targets command seconds early", defaults=[None])
 CHECKS = [
     Check("generator tests", ("templates/", "generator/"), ["generator_tests"],
@@ -27,12 +27,35 @@ CHECKS = [
     Check("conformance", ("templates/device/", "generator/"), ["emulator_conformance_tests"],
           "{build}/bin/emulator_conformance_tests --gtest_fail_fast", 600),
     Check("test kernels", ("templates/", "generator/", "tests/emulator/kernels/"),
-          ["test_kernels_run"], "{build}/bin/test_kernels_run --gtest_fail_fast", 600),
-    Check("sale check", ("templates/", "generator/"), ["sale_cli"], "{build}/bin/sale check", 1800,
+          ["test_kernels_run"], "{build}/bin/test_kernels_run --gtest_fail_fast --gtest_filter='{tests}'", 1200),
+    Check("sale check", ("templates/", "generator/"), ["sale_cli"], "{build}/bin/sale check {cases}", 1800,
           r"^\[[ \d]+/\d+\] FAILED.*\n(?:.*\n)*?To see this alone"),
     Check("lint", ("templates/", "generator/"), ["lint_tests"], "{build}/bin/lint_tests --gtest_fail_fast", 1800),
     Check("goldens", ("templates/", "generator/"), ["kernel_tests"], "{build}/bin/kernel_tests --gtest_fail_fast", 1800),
 ]
+
+# Which test kernels and which cases of sale check have what a file holds; the first line that fits counts, and what has
+# none is in all of them.
+HOPPER = "--arch sm_90a"
+SCOPES = [
+    (("templates/select/select_wgmma", "templates/select/wgmma/"), "*SelectWgmma*", HOPPER),
+    (("templates/attend/attend_fp8", "templates/attend/wgmma/fp8_"), "*AttendFp8*", HOPPER),
+    (("templates/attend/wgmma/consumer_rows", "templates/attend/wgmma/queries"), "*AttendWgmma*", HOPPER),
+    (("templates/attend/attend_wgmma", "templates/attend/wgmma/"), "*AttendWgmma*:*AttendFp8*", HOPPER),
+    (("templates/values/", "templates/common/amax_scale"), "*Values*", HOPPER),
+    (("templates/channels/",), "*Fp8Channels*", HOPPER),
+    (("templates/quantize/float_keys", "templates/prepare/float_queries", "templates/prepare/prune",
+      "templates/common/project"), "*Fp8Codes*", HOPPER),
+    (("tests/emulator/kernels/attend_sm90a",), "*AttendKernel*", ""),
+    (("tests/emulator/kernels/select_sm90a",), "*SelectKernel*", ""),
+    (("tests/emulator/kernels/sm90a",), "*AttendKernel*:*SelectKernel*", ""),
+]
+
+
+def scope_of(file):
+    """What stands for {tests} and {cases}."""
+    return next(({"tests": tests, "cases": cases} for files, tests, cases in SCOPES if file.startswith(files)),
+                {"tests": "*", "cases": ""})
 
 
 class Mutation:
@@ -122,14 +145,15 @@ class Worker:
         if not good:
             sys.exit(f"{what} the unmutated tree fails:\n{output[-4000:]}")
 
-    def first_to_fail(self, checks):
-        """(name, message) of the first check that fails, or None."""
+    def first_to_fail(self, checks, file=""):
+        """(name, message) of the first check that fails, or None. Without `file` checks run as a whole."""
         targets = sorted({target for check in checks for target in check.targets})
         good, output = self.run(["cmake", "--build", self.build, "-j", str(self.build_jobs), "--target", *targets], 3600)
         if not good:
             return "build", first_message(output)
         for check in checks:
-            good, output = self.run(check.command.format(build=self.build, tree=self.tree), check.seconds, check.early)
+            command = check.command.format(build=self.build, tree=self.tree, **scope_of(file))
+            good, output = self.run(command, check.seconds, check.early)
             if not good:
                 return check.name, first_message(output)
         return None
@@ -140,7 +164,8 @@ class Worker:
         original = path.read_text()
         path.write_text(mutation.apply(original))
         try:
-            found = self.first_to_fail([check for check in self.checks if mutation.file.startswith(check.reads)])
+            checks = [check for check in self.checks if mutation.file.startswith(check.reads)]
+            found = self.first_to_fail(checks, mutation.file)
         finally:
             path.write_text(original)
         return Outcome(mutation, *(found or (None, "")), time.monotonic() - start)
