@@ -137,7 +137,7 @@ private:
   // A word is twice the same f16; the words that pad a head are left out.
   std::vector<float> fp8_scales() const {
     const int groups = reference::ceil_div(shape_.kv_len, 32);
-    const auto padded = static_cast<std::size_t>(reference::ceil_div(groups, 4) * 4);
+    const auto padded = static_cast<std::size_t>(reference::ceil_div(groups, 4)) * 4;
     const auto words = workspace_.read_as<std::uint32_t>(layout_.k_scales.offset, layout_.k_scales.bytes / 4);
     std::vector<float> values;
     for (std::size_t head = 0; head < heads(run_.problem.num_kv_heads); ++head) {

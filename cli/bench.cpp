@@ -102,6 +102,7 @@ std::vector<Policy> policies_of(const BenchOptions &options, const Problem &prob
     base.dense_below = 0;
   }
   std::vector<Policy> estimates;
+  estimates.reserve(options.estimators.size());
   for (const std::string &word : options.estimators) {
     estimates.push_back(estimate_of(word, base, options.policy.layer, problem));
   }
@@ -124,6 +125,7 @@ std::vector<int> lengths_of(const BenchOptions &options) {
   const std::vector<std::string> large = {"32K", "64K", "128K"};
   const std::vector<std::string> &words = !options.lengths.empty() ? options.lengths : options.small ? small : large;
   std::vector<int> lengths;
+  lengths.reserve(words.size());
   for (const std::string &word : words) {
     lengths.push_back(bench::parse_length(word));
   }

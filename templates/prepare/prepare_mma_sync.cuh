@@ -62,11 +62,11 @@ class KeyLoader {
 public:
   // k: key 0; keys from `limit` on become zero.
   SALE_DEVICE KeyLoader(const u8 *k, s64 key_bytes, s32 limit)
-      : source_(k + 16 * (thread_index() % chunks)), key_bytes_(key_bytes), limit_(limit) {}
+      : source_(k + s64{16} * (thread_index() % chunks)), key_bytes_(key_bytes), limit_(limit) {}
 
   SALE_DEVICE void load(u32 tile, s32 first_key) const {
     if constexpr (Config::threads % chunks != 0) {
-      load_tile<Config::keys_per_step, row_bytes, Config::threads>(tile, source_ - 16 * (thread_index() % chunks),
+      load_tile<Config::keys_per_step, row_bytes, Config::threads>(tile, source_ - s64{16} * (thread_index() % chunks),
                                                                    key_bytes_, limit_, ConsecutiveRows{first_key});
       return;
     }

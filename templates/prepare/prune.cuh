@@ -86,8 +86,8 @@ SALE_DEVICE void store_metadata(u32 *metadata, s32 row, const u32 (&kept)[2][Eig
     }
     if (lane % 4 == 0) {
       const s64 block = static_cast<s64>(row / 64) * (dim / 64) + i;
-      const s32 thread = row % 64 / 16 * 32 + row % 8 * 4;
-      store_global_8(metadata + block * 128 + thread + lane / 4 * 2, word[0], word[1]);
+      const s32 thread = row % 64 / 16 * 32 + row % 8 * 4 + static_cast<s32>(lane / 4 * 2);
+      store_global_8(metadata + block * 128 + thread, word[0], word[1]);
     }
   }
 }
@@ -95,7 +95,7 @@ SALE_DEVICE void store_metadata(u32 *metadata, s32 row, const u32 (&kept)[2][Eig
 // As store_metadata, of 16 rows of zeros: a warp together.
 template <int dim>
 SALE_DEVICE void store_zero_metadata(u32 *metadata, s32 row) {
-  const s64 first = static_cast<s64>(row / 64) * (dim / 64) * 128 + row % 64 / 16 * 32;
+  const s64 first = static_cast<s64>(row / 64) * (dim / 64) * 128 + s64{32} * (row % 64 / 16);
 #pragma unroll
   for (int i = 0; i < dim / 64; ++i) {
     store_global_4(metadata + first + s64{128} * i + lane_index(), 0x44444444U);

@@ -123,7 +123,7 @@ template <class Config>
 SALE_DEVICE void quantize_floats(const QuantizeArgs &args) {
   const s64 group = block_x();
   const s64 groups = ceil_div(args.kv_len, 32);
-  const s64 padded_groups = ceil_div(static_cast<s32>(groups), 4) * 4;
+  const s64 padded_groups = s64{4} * ceil_div(static_cast<s32>(groups), 4);
   const s64 head = static_cast<s64>(block_z()) * args.num_kv_heads + block_y();
   FloatKeys<Config> keys;
   keys.load(args, group, block_z(), block_y());

@@ -78,6 +78,7 @@ TEST(GoldenKernelsTest, KernelsOfOneNameHaveOneSource) {
           KernelSpec other = spec;
           other.dtype = dtype;
           other.gqa = gqa;
+          other.tile = default_tile(other);
           std::string source = generate(other);
           source.erase(0, source.find('\n')); // which describes all of the spec
           const auto [known, is_new] = sources.emplace(arch.name() + " " + kernel_name(other), source);
