@@ -111,7 +111,9 @@ int run_prewarm(const PrewarmOptions &options) {
 void add_prewarm(CLI::App &app, Command &command) {
   auto options = std::make_shared<PrewarmOptions>();
   CLI::App *sub = app.add_subcommand("prewarm", "Compile every kernel that a model needs into the cache; needs no GPU");
-  sub->add_option("--arch", options->archs, "Architectures, e.g. sm_80,sm_90")->delimiter(',')->required();
+  sub->add_option("--arch", options->archs, "Architectures, e.g. sm_80,sm_90a (which an H100 takes)")
+      ->delimiter(',')
+      ->required();
   auto *model = sub->add_option("--model", options->model,
                                 "A model that libsale knows, or the path of its config.json or folder");
   sub->add_option("--problem", options->problem, "YAML with dtype, head_dim, num_q_heads, num_kv_heads")

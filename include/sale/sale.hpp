@@ -25,7 +25,8 @@ struct CUstream_st;
 namespace sale {
 
 /// One 16-bit device tensor [batch, heads, tokens, head_dim]. head_dim is contiguous; the other strides are in
-/// elements, any multiple of 8 (rows start on 16-byte boundaries).
+/// elements, any multiple of 8 (rows start on 16-byte boundaries); for sm_90a those of q, k and v are positive wherever
+/// there is more than one to step over.
 struct TensorView {
   void *data = nullptr;
   std::int64_t stride_batch = 0;
@@ -75,7 +76,7 @@ std::size_t mask_words(const Problem &problem, const Policy &policy, const Shape
 /// A compiled kernel and where it came from.
 struct KernelInfo {
   std::string name; ///< KernelSpec in one line
-  std::string arch; ///< "sm_90"
+  std::string arch; ///< "sm_90a"
   std::string key;  ///< cache key, hexadecimal SHA-256
   bool from_cache = false;
   int registers = 0;     ///< per thread; 0 when PTX
@@ -139,14 +140,15 @@ public:
   Plan prepare(const Problem &problem, const Policy &policy) const;
 
   std::string device_name() const;
-  std::string arch() const; ///< the architecture that kernels are compiled for, e.g. "sm_90"
+  std::string arch() const; ///< the architecture that kernels are compiled for, e.g. "sm_90a"
 
 private:
   struct State;
   std::shared_ptr<const State> state_;
 };
 
-/// Compiles every kernel of the problem for each architecture into the cache. Needs no GPU and no driver.
+/// Compiles every kernel of the problem for each architecture into the cache. Needs no GPU and no driver. Name what an
+/// Engine there would take: sm_90a for an H100, not sm_90.
 std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
                                 const Options &options = {});
 

@@ -43,10 +43,10 @@ struct Policy {
   int estimate_dim = 0;          ///< Channels of the estimate: 0 = head_dim, else a multiple of 32 below it.
   std::vector<int> channels;     ///< [num_kv_heads, estimate_dim], ascending per head; empty = by energy, each call.
   std::vector<float> projection; ///< [num_kv_heads, 2, estimate_dim, head_dim]: of Q, of K; empty = none.
-  bool prune_queries = false;    ///< Keep 2 of every 4 channels of a row of Q: half the price of select.
+  bool prune_queries = false;    ///< Keep 2 of every 4 channels of a row of Q: 0.6 of the time of select.
 
   // How attend computes.
-  bool fp8_attend = false;    ///< Q·K and P·V in e4m3.
+  bool fp8_attend = false;    ///< Q·K and P·V in e4m3. sm_90a, not head_dim 96; so is the filter.
   bool second_filter = false; ///< Skip exp and P·V of 32-key blocks in which no exact score exceeds its T.
   int dense_below = 0;        ///< Calls with kv_len below this run dense.
 };
