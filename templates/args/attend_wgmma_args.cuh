@@ -13,7 +13,8 @@ struct AttendWgmmaArgs {
   TensorMap k;
   TensorMap v;
   const unsigned char *v_codes; // fp8: as ValuesArgs::codes
-  const float *scales;          // fp8: as ValuesArgs::scales
+  const unsigned int *scales;   // fp8: as ValuesArgs::scales
+  const unsigned int *v_amax;   // fp8: [batch, num_kv_heads], fp32 bits of the largest |v|
   const float *kbar;            // fp8: [batch, num_kv_heads, head_dim], what the codes of K lack; lse has it added
   TensorArg out;                // [batch, num_q_heads, q_len, head_dim]
   float *lse;                   // [batch, num_q_heads, q_len]; null = not wanted
