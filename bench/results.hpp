@@ -23,10 +23,12 @@ enum class Work {
 const char *to_string(Work work);
 
 /// The stages of a call, in order.
-inline constexpr std::array<std::pair<const char *, double StageTimes::*>, 6> stages = {
+inline constexpr std::array<std::pair<const char *, double StageTimes::*>, 8> stages = {
     {{"mean", &StageTimes::mean},
      {"channels", &StageTimes::channels},
      {"quantize", &StageTimes::quantize},
+     {"amax", &StageTimes::amax},
+     {"values", &StageTimes::values},
      {"prepare", &StageTimes::prepare},
      {"select", &StageTimes::select},
      {"attend", &StageTimes::attend}}};

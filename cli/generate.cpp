@@ -46,7 +46,8 @@ int run_generate(const GenerateOptions &options) {
 void add_generate(CLI::App &app, Command &command) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App *sub = app.add_subcommand("generate", "Print the CUDA source of one kernel");
-  sub->add_option("--stage", options->stage, "mean, channels, quantize, values, prepare, select or attend")->required();
+  sub->add_option("--stage", options->stage, "mean, channels, quantize, amax, values, prepare, select or attend")
+      ->required();
   sub->add_option("--arch", options->arch, "Architecture")->capture_default_str();
   sub->add_option("--head-dim", options->head_dim, "64, 96, 128 or 256")->capture_default_str();
   sub->add_option("--gqa", options->gqa, "Query heads per KV head")->check(CLI::Range(1, 65535))->capture_default_str();

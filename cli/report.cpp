@@ -47,6 +47,7 @@ std::string times_text(const StageTimes &times) {
   add("mean", times.mean);
   add("channels", times.channels);
   add("quantize", times.quantize);
+  add("amax", times.amax);
   add("values", times.values);
   add("prepare", times.prepare);
   add("select", times.select);
@@ -165,6 +166,7 @@ std::string report_json(const Report &report) {
        {{"mean", times.mean},
         {"channels", times.channels},
         {"quantize", times.quantize},
+        {"amax", times.amax},
         {"values", times.values},
         {"prepare", times.prepare},
         {"select", times.select},

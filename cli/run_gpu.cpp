@@ -78,8 +78,13 @@ StageTimes measure(const Plan &plan, const RunArgs &args, bool emulated) {
     std::nth_element(values.begin(), values.begin() + repeats / 2, values.end());
     return values[repeats / 2];
   };
-  return {median(&StageTimes::mean),   median(&StageTimes::quantize), median(&StageTimes::prepare),
-          median(&StageTimes::select), median(&StageTimes::attend),   median(&StageTimes::total)};
+  StageTimes result;
+  for (double StageTimes::*stage :
+       {&StageTimes::mean, &StageTimes::channels, &StageTimes::quantize, &StageTimes::amax, &StageTimes::values,
+        &StageTimes::prepare, &StageTimes::select, &StageTimes::attend, &StageTimes::total}) {
+    result.*stage = median(stage);
+  }
+  return result;
 }
 
 reference::Mask reference_region(const io::Qkv &qkv, const Policy &policy) {

@@ -123,7 +123,8 @@ Tile prepare_tile(const KernelSpec &spec) {
 
 Tile default_tile(const KernelSpec &spec) {
   switch (spec.stage) {
-  case Stage::mean: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+  case Stage::mean:
+  case Stage::amax: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::channels:
   case Stage::quantize: return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::values:

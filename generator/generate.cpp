@@ -27,6 +27,7 @@ StageTemplate template_of(const KernelSpec &spec) {
   case Stage::channels: return {"channels/channels.cuh", "channels", "ChannelsArgs", "ChannelsLayout"};
   case Stage::mean: return {"mean/mean.cuh", "mean", "MeanArgs", "MeanLayout"};
   case Stage::quantize: return {"quantize/quantize.cuh", "quantize", "QuantizeArgs", "QuantizeLayout"};
+  case Stage::amax: return {"amax/amax.cuh", "amax", "AmaxArgs", "AmaxLayout"};
   case Stage::values: return {"values/values.cuh", "values", "ValuesArgs", "ValuesLayout"};
   case Stage::prepare: return {"prepare/prepare_mma_sync.cuh", "prepare", "PrepareArgs", "PrepareLayout"};
   case Stage::select:
@@ -65,7 +66,7 @@ std::string config_text(const KernelSpec &spec) {
     text += fmt::format("  using Element = {};\n", spec.dtype == DType::bf16 ? "Bf16" : "F16");
     constant("head_dim", spec.head_dim);
   }
-  const bool plain = spec.stage == Stage::mean || spec.stage == Stage::values; // one tensor in, whatever the heads
+  const bool plain = ignores_policy(spec.stage);
   const bool estimates = !plain && spec.stage != Stage::attend;
   if (estimates && spec.stage != Stage::channels) {
     text += fmt::format("  using Operand = {};\n", operand_name(spec));

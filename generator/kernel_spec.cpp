@@ -17,6 +17,7 @@ bool rows_fit_blocks(const KernelSpec &spec) {
   const int rows = spec.tile.rows();
   switch (spec.stage) {
   case Stage::mean:
+  case Stage::amax:
   case Stage::channels: return true;
   case Stage::quantize: return spec.tile.warps == 4;
   case Stage::values: return 32 * spec.tile.warps == spec.head_dim;
@@ -41,8 +42,8 @@ const char *basis_suffix(EstimateBasis basis) {
   return "";
 }
 
-constexpr std::array stages = {Stage::mean,    Stage::channels, Stage::quantize, Stage::values,
-                               Stage::prepare, Stage::select,   Stage::attend};
+constexpr std::array stages = {Stage::mean,   Stage::channels, Stage::quantize, Stage::amax,
+                               Stage::values, Stage::prepare,  Stage::select,   Stage::attend};
 
 } // namespace
 
@@ -51,6 +52,7 @@ const char *to_string(Stage stage) {
   case Stage::mean: return "mean";
   case Stage::channels: return "channels";
   case Stage::quantize: return "quantize";
+  case Stage::amax: return "amax";
   case Stage::values: return "values";
   case Stage::prepare: return "prepare";
   case Stage::select: return "select";
@@ -67,13 +69,16 @@ Stage parse_stage(std::string_view name) {
   }
   throw Error(
       ErrorKind::invalid_argument,
-      fmt::format("stage '{}' is not known; stages are mean, channels, quantize, values, prepare, select and attend",
-                  name));
+      fmt::format(
+          "stage '{}' is not known; stages are mean, channels, quantize, amax, values, prepare, select and attend",
+          name));
 }
+
+bool ignores_policy(Stage stage) { return stage == Stage::mean || stage == Stage::amax || stage == Stage::values; }
 
 std::string KernelSpec::describe() const {
   std::string text = fmt::format("{} {} {} d{}", to_string(stage), arch.name(), to_string(dtype), head_dim);
-  if (stage == Stage::mean || stage == Stage::values) {
+  if (ignores_policy(stage)) {
     return text;
   }
   if (stage != Stage::quantize || estimator == Estimator::int4) {
@@ -137,7 +142,7 @@ void validate(const KernelSpec &spec) {
   policy.prune_queries = spec.prune_queries;
   validate(policy, problem);
 
-  const bool fp8_stage = spec.stage != Stage::mean && spec.stage != Stage::values && spec.stage != Stage::attend;
+  const bool fp8_stage = !ignores_policy(spec.stage) && spec.stage != Stage::attend;
   if (spec.estimator == Estimator::fp8 && fp8_stage && !spec.arch.has_wgmma()) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("the fp8 estimator has kernels for sm_90a only, not for {}; int8 runs everywhere",
@@ -152,7 +157,8 @@ void validate(const KernelSpec &spec) {
                 fmt::format("second_filter has kernels for sm_90a and head_dim 64, 128 and 256 only, not for {} and {}",
                             spec.arch.name(), spec.head_dim));
   }
-  const bool fp8_attends = spec.stage == Stage::values || (spec.fp8_attend && spec.stage == Stage::attend);
+  const bool fp8_attends =
+      spec.stage == Stage::amax || spec.stage == Stage::values || (spec.fp8_attend && spec.stage == Stage::attend);
   if (fp8_attends && (!spec.arch.has_wgmma() || spec.head_dim % 64 != 0)) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("fp8_attend has kernels for sm_90a and head_dim 64, 128 and 256 only, not for {} and {}",

@@ -18,6 +18,7 @@ enum class Stage {
   mean,     ///< kbar (and qbar for int4).
   channels, ///< fp8: which channels estimate, by energy.
   quantize, ///< K to codes.
+  amax,     ///< fp8_attend: the largest |v| of each KV head.
   values,   ///< fp8_attend: V to codes.
   prepare,  ///< Thresholds per row; Q to codes.
   select,   ///< Estimates to mask bits.
@@ -33,6 +34,8 @@ enum class EstimateBasis {
 
 const char *to_string(Stage stage);
 Stage parse_stage(std::string_view name);
+/// mean, amax and values: dtype and head_dim alone tell their kernels apart.
+bool ignores_policy(Stage stage);
 
 /// What tuning may choose; never changes a result but by rounding.
 struct Tile {

@@ -54,6 +54,7 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
       spec.fp8_attend = true;
       add(spec);
     }
+    add(spec_of(Stage::amax));
     add(spec_of(Stage::values));
   };
   const auto add_attend = [&](bool dense) {

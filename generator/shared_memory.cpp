@@ -36,9 +36,10 @@ int select_wgmma_bytes(const KernelSpec &spec) {
 int attend_wgmma_bytes(const KernelSpec &spec) {
   const Tile &tile = spec.tile;
   const int per_tile = tile.keys_per_step / spec.keys_per_copy();
-  const int key_bytes = spec.fp8_attend ? 2 * spec.head_dim : 4 * spec.head_dim; // of K and V
+  // Of K and V; V's codes have eight channels of ones beside them.
+  const int key_bytes = spec.fp8_attend ? 2 * spec.head_dim + 8 : 4 * spec.head_dim;
   const int scales = spec.fp8_attend ? tile.stages * tile.keys_per_step / 32 * 16 : 0;
-  const int query_bytes = spec.fp8_attend ? 3 * spec.head_dim : 2 * spec.head_dim;
+  const int query_bytes = spec.fp8_attend && spec.head_dim > 128 ? 3 * spec.head_dim : 2 * spec.head_dim;
   const int tiles = tile.rows() * query_bytes + tile.stages * tile.keys_per_step * key_bytes + scales;
   const int tickets = wgmma_tickets * (16 + round_up_16(per_tile * 4));
   const int list = spec.dense ? 0 : round_up_16((wgmma_batch_granules + 3 * (per_tile - 1)) * 4);
@@ -70,7 +71,8 @@ int shared_memory_bytes(const KernelSpec &spec) {
     return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 2 * spec.head_dim * 4 + 16;
   case Stage::mean: return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
   case Stage::quantize: return quantize_bytes(spec);
-  case Stage::values: return 32; // a maximum of each warp
+  case Stage::amax:
+  case Stage::values: return 0;
   case Stage::prepare: return (tile.rows() + tile.stages * tile.keys_per_step) * row_bytes + tile.rows() * 4;
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:

@@ -11,6 +11,7 @@
 #include <bit>
 #include <cmath>
 #include <functional>
+#include <numeric>
 
 namespace sale::reference {
 
@@ -18,10 +19,16 @@ namespace {
 
 constexpr int keys_per_group = 32;
 
+/// NaN if one of both is.
+float larger_magnitude(float amax, float x) { return std::fabs(x) <= amax || std::isnan(amax) ? amax : std::fabs(x); }
+
 /// amax * 2^xv is in (224, 448].
 int value_exponent(float amax) {
   if (amax == 0.0F) {
     return 0;
+  }
+  if (!std::isfinite(amax)) {
+    return -100;
   }
   const int exponent = std::ilogb(amax);
   return std::clamp(amax <= std::ldexp(1.75F, exponent) ? 8 - exponent : 7 - exponent, -100, 100);
@@ -53,24 +60,17 @@ std::vector<float> along_mean(const Tensors &tensors, const std::vector<float> &
 } // namespace
 
 QuantizedValues quantize_values_fp8(const Tensors &tensors) {
-  const int dim = tensors.head_dim;
-  const int groups = ceil_div(tensors.shape.kv_len, keys_per_group);
-  const int heads = tensors.shape.batch * tensors.num_kv_heads;
+  const std::size_t heads = static_cast<std::size_t>(tensors.shape.batch) * tensors.num_kv_heads;
+  const std::size_t size = static_cast<std::size_t>(tensors.shape.kv_len) * tensors.head_dim;
   QuantizedValues values;
   values.codes.resize(tensors.v.size());
-  values.scales.resize(static_cast<std::size_t>(heads) * groups);
-  parallel_for(static_cast<std::int64_t>(heads) * groups, [&](std::int64_t item) {
-    const int first = static_cast<int>(item % groups) * keys_per_group;
-    const int count = std::min(keys_per_group, tensors.shape.kv_len - first);
-    const std::size_t begin = (item / groups * tensors.shape.kv_len + first) * dim;
-    const float *v = tensors.v.data() + begin;
-    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(count) * dim;
-    float amax = 0.0F;
-    std::for_each(v, v + size, [&](float x) { amax = std::max(amax, std::fabs(x)); });
-    const int exponent = value_exponent(amax);
-    std::transform(v, v + size, values.codes.begin() + static_cast<std::ptrdiff_t>(begin),
+  values.scales.resize(heads);
+  parallel_for(static_cast<std::int64_t>(heads), [&](std::int64_t head) {
+    const float *v = tensors.v.data() + head * size;
+    const int exponent = value_exponent(std::accumulate(v, v + size, 0.0F, larger_magnitude));
+    std::transform(v, v + size, values.codes.data() + head * size,
                    [=](float x) { return std::bit_cast<std::int8_t>(float_to_e4m3(std::ldexp(x, exponent))); });
-    values.scales[item] = std::ldexp(1.0F, -exponent);
+    values.scales[head] = std::ldexp(1.0F, -exponent);
   });
   return values;
 }
@@ -87,9 +87,10 @@ Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar) {
   for (std::size_t i = 0; i < operands.q.size(); ++i) {
     operands.q[i] = value_of(queries.codes[i]) * queries.scales[i / dim];
   }
+  const std::size_t values_per_head = dim * tensors.shape.kv_len;
   for (std::size_t i = 0; i < operands.k.size(); ++i) {
     operands.k[i] = value_of(keys.codes[i]) / keys.scales[scale_index(tensors, i / dim)];
-    operands.v[i] = value_of(values.codes[i]) * values.scales[scale_index(tensors, i / dim)];
+    operands.v[i] = value_of(values.codes[i]) * values.scales[i / values_per_head];
   }
   return operands;
 }

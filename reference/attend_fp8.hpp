@@ -13,7 +13,7 @@ namespace sale::reference {
 
 struct QuantizedValues {
   std::vector<std::int8_t> codes; ///< [batch, num_kv_heads, kv_len, head_dim], e4m3 bytes
-  std::vector<float> scales;      ///< 2^-xv, what codes are multiplied with: [batch, num_kv_heads, ceil(kv_len / 32)]
+  std::vector<float> scales;      ///< 2^-xv, what codes are multiplied with: [batch, num_kv_heads]
 };
 QuantizedValues quantize_values_fp8(const Tensors &tensors);
 

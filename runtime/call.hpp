@@ -39,6 +39,7 @@ public:
 
 private:
   static constexpr int group_keys = 32;     // one CTA of quantize and of values takes one group of keys
+  static constexpr int amax_tokens = 256;   // one CTA of amax takes so many: short heads too fill the GPU
   static constexpr int warpgroup_rows = 64; // of the wgmma family: m of a product
 
   static TensorArg tensor_arg(const TensorView &view) {
@@ -73,6 +74,8 @@ private:
   void attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool selected) const;
   // What both kinds of the wgmma family share.
   void launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool selected, AttendWgmmaArgs &a) const;
+  void amax() const;
+  unsigned *v_amax() const { return at<unsigned>(layout_.counters) + counters_.v_amax; }
   void values() const;
 
   // One CTA per multiprocessor takes item after item.

@@ -2,6 +2,7 @@
 // attend, and the codes that it reads with fp8_attend.
 #include "runtime/call.hpp"
 
+#include "args/amax_args.cuh"
 #include "args/attend_args.cuh"
 #include "args/values_args.cuh"
 #include "runtime/tensor_maps.hpp"
@@ -20,6 +21,7 @@ void Call::encode(bool selected) const {
   } else if (!selected) {
     quantize(plan_.quantize, layout_.k_codes, layout_.k_scales);
   }
+  amax();
   values();
 }
 
@@ -70,7 +72,8 @@ void Call::attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool sele
                   args_.shape.batch * plan_.problem.num_kv_heads, args_.shape.kv_len, plan_.problem.head_dim,
                   kernel.spec.keys_per_copy());
   a.v_codes = at<unsigned char>(layout_.v_codes);
-  a.scales = at<float>(layout_.kv_scales);
+  a.scales = at<unsigned>(layout_.kv_scales);
+  a.v_amax = v_amax();
   a.kbar = kbar_;
   launch_attend(kernel, mask, selected, a);
 }
@@ -97,12 +100,24 @@ void Call::launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool s
   launch_persistent(kernel, items, a);
 }
 
+void Call::amax() const {
+  AmaxArgs a{};
+  a.x = tensor_arg(args_.v);
+  a.amax = v_amax();
+  a.heads = plan_.problem.num_kv_heads;
+  a.len = args_.shape.kv_len;
+  a.tokens_per_split = amax_tokens;
+  launch(plan_.amax, ceil_div(a.len, amax_tokens), a.heads, a);
+  mark(Stage::amax);
+}
+
 void Call::values() const {
   ValuesArgs a{};
   a.v = tensor_arg(args_.v);
   a.k_scales = at<unsigned>(plan_.quantize_all.module != nullptr ? layout_.all_k_scales : layout_.k_scales);
+  a.amax = v_amax();
   a.codes = at<unsigned char>(layout_.v_codes);
-  a.scales = at<float>(layout_.kv_scales);
+  a.scales = at<unsigned>(layout_.kv_scales);
   a.num_kv_heads = plan_.problem.num_kv_heads;
   a.kv_len = args_.shape.kv_len;
   launch(plan_.values, 4 * ceil_div(a.kv_len, 4 * group_keys), a.num_kv_heads, a);

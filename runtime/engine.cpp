@@ -16,6 +16,7 @@ Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
   case Stage::mean: return kernels.mean;
   case Stage::channels: return kernels.channels;
   case Stage::quantize: return spec.fp8_attend ? kernels.quantize_all : kernels.quantize;
+  case Stage::amax: return kernels.amax;
   case Stage::values: return kernels.values;
   case Stage::prepare: return kernels.prepare;
   case Stage::select: return kernels.select;

@@ -31,6 +31,7 @@ struct PlanKernels {
   Kernel channels;
   Kernel quantize;
   Kernel quantize_all; ///< fp8_attend, where quantize does not make the codes that it reads.
+  Kernel amax;         ///< fp8_attend.
   Kernel values;       ///< fp8_attend.
   Kernel prepare;
   Kernel select;

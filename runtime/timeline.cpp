@@ -10,6 +10,7 @@ double &time_of(StageTimes &times, Stage stage) {
   case Stage::mean: return times.mean;
   case Stage::channels: return times.channels;
   case Stage::quantize: return times.quantize;
+  case Stage::amax: return times.amax;
   case Stage::values: return times.values;
   case Stage::prepare: return times.prepare;
   case Stage::select: return times.select;

@@ -45,6 +45,7 @@ Counters counters(const Problem &problem, const Policy &policy, int batch) {
   place(result.keys, smooths ? batch * problem.num_kv_heads : 0);
   place(result.queries, policy.estimator == Estimator::int4 ? batch * problem.num_q_heads : 0);
   place(result.channels, policy.estimator == Estimator::fp8 ? batch * problem.num_kv_heads : 0);
+  place(result.v_amax, policy.fp8_attend ? batch * problem.num_kv_heads : 0);
   place(result.select_item, std::min(batch, 1));
   place(result.attend_item, std::min(batch, 1));
   return result;

@@ -37,7 +37,7 @@ struct WorkspaceLayout {
   WorkspacePiece all_k_codes;  ///< fp8_attend, where k_codes are not of all channels: as k_codes, of head_dim bytes
   WorkspacePiece all_k_scales; ///< beside them, as fp8's k_scales
   WorkspacePiece v_codes;      ///< fp8_attend: [batch, num_kv_heads, round_up(kv_len, 128), head_dim]
-  WorkspacePiece kv_scales;    ///< fp8_attend: [batch, num_kv_heads, round_up(ceil(kv_len/32), 4), 4] fp32
+  WorkspacePiece kv_scales;    ///< fp8_attend: [batch, num_kv_heads, round_up(ceil(kv_len/32), 4), 4] u32
   WorkspacePiece bias;         ///< int4: [batch, num_q_heads, round_up(kv_len, 32)] fp32
   WorkspacePiece threshold;    ///< T: [batch, num_q_heads, q_padded] fp32
   WorkspacePiece theta;        ///< as threshold
@@ -48,11 +48,12 @@ struct WorkspaceLayout {
   std::size_t total = 0;       ///< bytes, a multiple of 256
 };
 
-/// Where each kernel's counters begin in WorkspaceLayout::counters, in words.
+/// Where each kernel's counters and maxima begin in WorkspaceLayout::counters, in words.
 struct Counters {
   int keys;        ///< mean of K: [batch, num_kv_heads]
   int queries;     ///< int4, mean of Q: [batch, num_q_heads]
   int channels;    ///< fp8: [batch, num_kv_heads]
+  int v_amax;      ///< fp8_attend, largest |v|: [batch, num_kv_heads]
   int select_item; ///< The persistent kernels': 1 each.
   int attend_item;
   int total;

@@ -63,6 +63,7 @@ struct StageTimes {
   double mean = 0;
   double channels = 0;
   double quantize = 0;
+  double amax = 0;   ///< fp8_attend: the largest |v| of each KV head.
   double values = 0; ///< fp8_attend: V to codes.
   double prepare = 0;
   double select = 0;

@@ -54,6 +54,10 @@ SALE_DEVICE void or_global(u32 *p, u32 bits) {
   asm volatile("red.relaxed.gpu.global.or.b32 [%0], %1;" ::"l"(p), "r"(bits) : "memory");
 }
 
+SALE_DEVICE void max_global(u32 *p, u32 value) {
+  asm volatile("red.relaxed.gpu.global.max.u32 [%0], %1;" ::"l"(p), "r"(value) : "memory");
+}
+
 SALE_DEVICE Vec16 load_shared_16(u32 address) {
   Vec16 v;
   asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// values: V to e4m3 codes and power-of-two scales (docs/numerics.md, section 14), transposed, so that the 32 keys of a
-// block are one step of P·V. One CTA takes one block; a thread takes eight channels of four keys.
+// values: V to e4m3 codes with one power-of-two scale per head (docs/numerics.md, section 14), transposed, so that the
+// 32 keys of a block are one step of P·V. One CTA takes one block; a thread takes eight channels of four keys.
 //
 // Where attend's accumulators have S for columns 8n + 2t and 8n + 2t + 1, an operand in registers has P for k =
 // 4t..4t+3 and 16+4t..16+4t+3. So byte 16h + 4t + i of a channel is key 16h + 2t + i for i < 2 and 16h + 8 + 2t + i - 2
@@ -13,35 +13,14 @@
 #include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
-#include "device/shared.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
-#include "device/warp.cuh"
 
 template <class Config>
 struct ValuesLayout {
   static_assert(Config::threads == Config::head_dim, "eight threads share eight channels");
-  static constexpr int shared_bytes = 32; // a maximum of each warp
+  static constexpr int shared_bytes = 0;
 };
-
-// The largest value of the CTA's threads; NaN if one is.
-template <class Config>
-SALE_DEVICE f32 max_of_threads(f32 value) {
-#pragma unroll
-  for (u32 distance = 16; distance > 0; distance /= 2) {
-    value = max_nan(value, shuffle_xor(value, distance));
-  }
-  const u32 maxima = dynamic_shared_address();
-  if (lane_index() == 0) {
-    store_shared_f32(maxima + thread_index() / 32 * 4, value);
-  }
-  sync_threads();
-#pragma unroll
-  for (int warp = 0; warp < Config::warps; ++warp) {
-    value = max_nan(value, load_shared_f32(maxima + warp * 4));
-  }
-  return value;
-}
 
 // Grid: (blocks, num_kv_heads, batch). Blocks past the last key are of zeros.
 template <class Config>
@@ -55,18 +34,12 @@ SALE_DEVICE void values(const ValuesArgs &args) {
   const u8 *v = static_cast<const u8 *>(args.v.data) +
                 2 * (block_z() * args.v.stride_batch + block_y() * args.v.stride_head + channel);
   Vec16 rows[4];
-  f32 amax = 0.0F;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const s64 key = block * 32 + place / 4 * 16 + place % 4 * 2 + i / 2 * 8 + i % 2;
     rows[i] = key < args.kv_len ? load_global_16(v + 2 * key * args.v.stride_token) : Vec16{{0, 0, 0, 0}};
-#pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      amax = max_nan(amax, max_nan(abs_f32(Element::low(rows[i].word[w])), abs_f32(Element::high(rows[i].word[w]))));
-    }
   }
-  const s32 exponent = AmaxScale::exponent(max_of_threads<Config>(amax));
-  const f32 power = AmaxScale::power(exponent);
+  const f32 power = AmaxScale::power(AmaxScale::exponent(load_global_f32(args.amax + head)));
   u8 *codes = args.codes + ((head * blocks + block) * Config::head_dim + channel) * 32;
 #pragma unroll
   for (int c = 0; c < 8; ++c) {
@@ -81,7 +54,7 @@ SALE_DEVICE void values(const ValuesArgs &args) {
   }
   if (thread_index() == 0) {
     const f32 k_power = F16::low(load_global_4(args.k_scales + head * blocks + block));
-    store_global_16(args.scales + (head * blocks + block) * 4,
-                    {{float_bits(div_rn(1.0F, k_power)), float_bits(to_float_rn(-exponent)), float_bits(power), 0}});
+    const f32 inverse = k_power == 0.0F ? 1.0F : div_rn(1.0F, k_power);
+    store_global_16(args.scales + (head * blocks + block) * 4, {{F16::pack(inverse, inverse), 0, 0, 0}});
   }
 }

@@ -69,7 +69,7 @@ std::string kernel_name(const KernelSpec &spec) {
     name += fmt::format(" {}", to_string(spec.dtype));
   }
   name += fmt::format(" d{}", spec.head_dim);
-  if (spec.stage == Stage::values) {
+  if (spec.stage == Stage::amax || spec.stage == Stage::values) {
     return name;
   }
   if (spec.stage != Stage::mean && spec.stage != Stage::attend) {
