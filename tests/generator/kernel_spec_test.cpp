@@ -65,12 +65,12 @@ TEST(PlanKernels, EncodeKeysOnceWhereTheEstimateReadsAllChannels) {
   Policy policy;
   policy.fp8_attend = true;
   policy.estimator = Estimator::fp8;
-  EXPECT_EQ(stages_of(policy), "mean quantize values prepare select attend attend");
+  EXPECT_EQ(stages_of(policy), "mean quantize amax values prepare select attend attend");
   policy.estimate_dim = 64;
-  EXPECT_EQ(stages_of(policy), "mean channels quantize quantize values prepare select attend attend");
+  EXPECT_EQ(stages_of(policy), "mean channels quantize quantize amax values prepare select attend attend");
   policy.estimate_dim = 0;
   policy.estimator = Estimator::exact;
-  EXPECT_EQ(stages_of(policy), "mean quantize values prepare select attend attend");
+  EXPECT_EQ(stages_of(policy), "mean quantize amax values prepare select attend attend");
 }
 
 TEST(KernelSpecTest, Int4CodesArePackedWhereTensorCoresTakeThem) {

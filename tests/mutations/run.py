@@ -42,7 +42,7 @@ SCOPES = [
     (("templates/attend/attend_fp8", "templates/attend/wgmma/fp8_"), "*AttendFp8*", HOPPER),
     (("templates/attend/wgmma/consumer_rows", "templates/attend/wgmma/queries"), "*AttendWgmma*", HOPPER),
     (("templates/attend/attend_wgmma", "templates/attend/wgmma/"), "*AttendWgmma*:*AttendFp8*", HOPPER),
-    (("templates/values/", "templates/common/amax_scale"), "*Values*", HOPPER),
+    (("templates/amax/", "templates/values/", "templates/common/amax_scale"), "*Values*", HOPPER),
     (("templates/channels/",), "*Fp8Channels*", HOPPER),
     (("templates/quantize/float_keys", "templates/prepare/float_queries", "templates/prepare/prune",
       "templates/common/project"), "*Fp8Codes*", HOPPER),

@@ -30,32 +30,44 @@ double rel_l2(const std::vector<float> &values, const std::vector<float> &expect
   return std::sqrt(error / size);
 }
 
-TEST(Fp8Values, HaveTheirGroupsLargestMagnitudeAbove224) {
+TEST(Fp8Values, HaveTheirHeadsLargestMagnitudeAbove224) {
   const Case c{.head_dim = 64, .num_q_heads = 2, .num_kv_heads = 2, .q_len = 3, .kv_len = 75, .batch = 2};
   Tensors t = c.tensors();
-  std::fill_n(t.v.begin(), 32 * 64, 0.0F); // the first group
-  for (int n = 0; n < 32 * 64; ++n) {      // the second
-    t.v[32 * 64 + n] *= 0x1p-30F;
-  }
-  t.v[64 * 64 + 5] = 448.0F; // the third, of 11 keys
-  t.v[65 * 64 + 5] = -449.0F;
+  constexpr std::size_t size = 75 * 64; // of a head
+  std::fill_n(t.v.begin(), size, 0.0F);
+  std::for_each_n(t.v.begin() + size, size, [](float &x) { x *= 0x1p-30F; });
+  t.v[2 * size + 5] = 448.0F;
+  t.v[3 * size - 1] = -449.0F;
+  t.v[4 * size - 1] = 448.0F;
   const QuantizedValues values = quantize_values_fp8(t);
-  ASSERT_EQ(values.scales.size(), 2U * 2 * 3);
+  ASSERT_EQ(values.scales.size(), 2U * 2);
   EXPECT_EQ(values.scales[0], 1.0F);
   EXPECT_EQ(values.scales[2], 2.0F);
-  for (std::size_t group = 1; group < values.scales.size(); ++group) {
-    const std::size_t head = group / 3;
+  EXPECT_EQ(values.scales[3], 1.0F);
+  for (std::size_t head = 0; head < values.scales.size(); ++head) {
     float amax = 0;
-    for (int j = static_cast<int>(group % 3) * 32; j < std::min<int>(static_cast<int>(group % 3) * 32 + 32, 75); ++j) {
-      for (int d = 0; d < 64; ++d) {
-        const std::size_t i = (head * 75 + j) * 64 + d;
-        amax = std::max(amax, std::fabs(t.v[i]));
-        const float scaled = t.v[i] / values.scales[group];
-        ASSERT_EQ(static_cast<std::uint8_t>(values.codes[i]), float_to_e4m3(scaled));
-      }
+    for (std::size_t i = head * size; i < (head + 1) * size; ++i) {
+      amax = std::max(amax, std::fabs(t.v[i]));
+      const float scaled = t.v[i] / values.scales[head];
+      ASSERT_EQ(static_cast<std::uint8_t>(values.codes[i]), float_to_e4m3(scaled));
     }
-    EXPECT_GT(amax / values.scales[group], 224.0F);
-    EXPECT_LE(amax / values.scales[group], 448.0F);
+    if (head > 0) {
+      EXPECT_GT(amax / values.scales[head], 224.0F);
+      EXPECT_LE(amax / values.scales[head], 448.0F);
+    }
+  }
+}
+
+TEST(Fp8Values, BesideNanOrInfinityAreAlmostNothing) {
+  const Case c{.head_dim = 64, .num_q_heads = 1, .q_len = 1, .kv_len = 2};
+  for (const float huge : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    Tensors t = c.tensors();
+    t.v[70] = huge;
+    t.v[100] = 3.0F;
+    const QuantizedValues values = quantize_values_fp8(t);
+    EXPECT_EQ(values.scales[0], 0x1p100F);
+    EXPECT_EQ(values.codes[100], 0);
+    EXPECT_EQ(static_cast<std::uint8_t>(values.codes[70]), std::isnan(huge) ? 0x7f : 0xfe);
   }
 }
 
@@ -84,20 +96,18 @@ TEST_P(Fp8Attend, IsCloseToExactAttention) {
 }
 
 TEST_P(Fp8Attend, RoundingProbabilitiesToE4m3StaysWithinTheStatedBound) {
-  // What a kernel does: 64 keys at a time, a running maximum, V's exponents folded into P, l of unrounded values.
+  // What a kernel does: 64 keys at a time, a running maximum, l of unrounded values.
   const Case c = GetParam();
   const Tensors t = c.tensors();
   const std::vector<float> kbar = mean_keys(t);
   const Tensors operands = fp8_operands(t, kbar);
   const QuantizedValues values = quantize_values_fp8(t);
   const Attention expected = attend_fp8(t, c.scale(), kbar, nullptr);
-  const std::size_t groups = ceil_div(c.kv_len, 32);
   std::vector<float> out;
   std::vector<float> wanted;
   for (int b = 0; b < c.batch; ++b) {
     for (int h = 0; h < c.num_q_heads; ++h) {
-      const float *scales = values.scales.data() + (std::size_t{1} * b * c.num_kv_heads + t.kv_head(h)) * groups;
-      const float largest_scale = *std::max_element(scales, scales + groups); // 2^-xv0
+      const float scale = values.scales[std::size_t{1} * b * c.num_kv_heads + t.kv_head(h)];
       for (int i = 0; i < c.q_len; i += 7) {
         double max = -HUGE_VAL;
         double sum = 0;
@@ -115,8 +125,7 @@ TEST_P(Fp8Attend, RoundingProbabilitiesToE4m3StaysWithinTheStatedBound) {
           for (int j = first; j < last; ++j) {
             const double p = std::exp(c.scale() * (testing::score(operands, b, h, i, j) - max));
             sum += p;
-            const double folded = p * 256 * scales[j / 32] / largest_scale;
-            const double rounded = e4m3_to_float(float_to_e4m3(static_cast<float>(folded)));
+            const double rounded = e4m3_to_float(float_to_e4m3(static_cast<float>(p * 256)));
             for (int d = 0; d < c.head_dim; ++d) {
               const auto code = static_cast<std::uint8_t>(values.codes[t.kv_row(b, t.kv_head(h), j) * c.head_dim + d]);
               row[d] += rounded * e4m3_to_float(code);
@@ -124,7 +133,7 @@ TEST_P(Fp8Attend, RoundingProbabilitiesToE4m3StaysWithinTheStatedBound) {
           }
         }
         for (int d = 0; d < c.head_dim; ++d) {
-          out.push_back(static_cast<float>(row[d] / 256 * largest_scale / sum));
+          out.push_back(static_cast<float>(row[d] / 256 * scale / sum));
           wanted.push_back(expected.out[t.q_row(b, h, i) * c.head_dim + d]);
         }
       }

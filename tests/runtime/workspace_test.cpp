@@ -99,6 +99,7 @@ TEST(Workspace, HasRoomForTheCodesOfFp8Attention) {
   const WorkspaceLayout shared = workspace_layout(problem, policy, {3, 130, 1001}, 128);
   EXPECT_EQ(shared.v_codes.bytes, 3U * 2 * 1024 * 128);
   EXPECT_EQ(shared.kv_scales.bytes, 3U * 2 * 32 * 16);
+  EXPECT_EQ(shared.counters.bytes, 4U * (3 * 3 * 2 + 2));
   EXPECT_EQ(shared.all_k_codes.bytes + shared.all_k_scales.bytes, 0U);
 
   policy.estimator = Estimator::exact;
@@ -106,7 +107,7 @@ TEST(Workspace, HasRoomForTheCodesOfFp8Attention) {
   EXPECT_EQ(own.all_k_codes.bytes, 3U * 2 * 1001 * 128);
   EXPECT_EQ(own.all_k_scales.bytes, 4U * 3 * 2 * 32);
   EXPECT_EQ(own.kbar.bytes, 4U * 3 * 2 * 128);
-  EXPECT_EQ(own.counters.bytes, 4U * (3 * 2 + 2));
+  EXPECT_EQ(own.counters.bytes, 4U * (2 * 3 * 2 + 2));
 }
 
 TEST(Workspace, OfTheExactEstimatorHoldsThresholdsMaskAndACounterOnly) {
