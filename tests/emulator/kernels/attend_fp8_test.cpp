@@ -76,7 +76,7 @@ KernelSpec spec_of(const Case &c) {
 
 // What attend reads in place of K and V.
 struct Operands {
-  std::unique_ptr<DeviceBuffer> k_codes, v_codes, scales, kbar;
+  std::unique_ptr<DeviceBuffer> k_codes, v_codes, scales, v_amax, kbar;
 };
 
 Operands encode(const Case &c, const reference::Tensors &tensors, const std::vector<float> &kbar,
@@ -101,11 +101,18 @@ Operands encode(const Case &c, const reference::Tensors &tensors, const std::vec
   operands.v_codes = device.allocate(all_blocks * 32 * static_cast<std::size_t>(c.head_dim));
   operands.scales = device.allocate(all_blocks * 16);
   const auto k_scales = device.upload(words);
+  std::vector<float> amax(static_cast<std::size_t>(kv_heads), 0.0F);
+  for (std::size_t i = 0; i < tensors.v.size(); ++i) {
+    float &largest = amax[i / (tensors.v.size() / amax.size())];
+    largest = std::max(largest, std::fabs(tensors.v[i]));
+  }
+  operands.v_amax = device.upload(amax);
   ValuesArgs args{};
   args.v = {v.as<void>(), 0, static_cast<long long>(c.kv_len) * c.head_dim, c.head_dim};
   args.k_scales = k_scales->as<unsigned>();
+  args.amax = operands.v_amax->as<unsigned>();
   args.codes = operands.v_codes->as<unsigned char>();
-  args.scales = operands.scales->as<float>();
+  args.scales = operands.scales->as<unsigned>();
   args.num_kv_heads = kv_heads;
   args.kv_len = c.kv_len;
   KernelSpec spec = spec_of(c);
@@ -211,7 +218,8 @@ void run_and_compare(const Case &c) {
   args.k = map_codes(device.driver(), operands.k_codes->as<void>(), tensors.num_kv_heads, c.kv_len, c.head_dim,
                      spec.keys_per_copy());
   args.v_codes = operands.v_codes->as<unsigned char>();
-  args.scales = operands.scales->as<float>();
+  args.scales = operands.scales->as<unsigned>();
+  args.v_amax = operands.v_amax->as<unsigned>();
   args.kbar = operands.kbar->as<float>();
   args.out = {out->as<void>(), 0, static_cast<long long>(c.q_len) * c.head_dim, c.head_dim};
   args.lse = c.wants_lse ? lse->as<float>() : nullptr;
