@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/runtime/fake_cuda.hpp"
 
+#include "args/amax_args.cuh"
 #include "args/attend_args.cuh"
 #include "args/attend_wgmma_args.cuh"
 #include "args/channels_args.cuh"
@@ -9,6 +10,7 @@
 #include "args/quantize_args.cuh"
 #include "args/select_args.cuh"
 #include "args/select_wgmma_args.cuh"
+#include "args/values_args.cuh"
 #include "runtime/driver_api.hpp"
 
 #include <algorithm>
@@ -69,7 +71,8 @@ std::size_t argument_bytes(const std::string &entry) {
   static const std::map<std::string, std::size_t> sizes = {
       {"sale_mean", sizeof(MeanArgs)},       {"sale_quantize", sizeof(QuantizeArgs)},
       {"sale_prepare", sizeof(PrepareArgs)}, {"sale_select", sizeof(SelectArgs)},
-      {"sale_attend", sizeof(AttendArgs)},   {"sale_channels", sizeof(ChannelsArgs)}};
+      {"sale_attend", sizeof(AttendArgs)},   {"sale_channels", sizeof(ChannelsArgs)},
+      {"sale_amax", sizeof(AmaxArgs)},       {"sale_values", sizeof(ValuesArgs)}};
   static const std::map<std::string, std::size_t> of_wgmma = {{"sale_select", sizeof(SelectWgmmaArgs)},
                                                               {"sale_attend", sizeof(AttendWgmmaArgs)}};
   return state.wgmma_family && of_wgmma.contains(entry) ? of_wgmma.at(entry) : sizes.at(entry);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a Plan asks of the driver: order, sizes and arguments of launches, and that nothing else happens.
+#include "args/amax_args.cuh"
 #include "args/attend_args.cuh"
 #include "args/attend_wgmma_args.cuh"
 #include "args/mean_args.cuh"
 #include "args/prepare_args.cuh"
 #include "args/quantize_args.cuh"
 #include "args/select_args.cuh"
+#include "args/values_args.cuh"
 #include "generator/kernel_spec.hpp"
 #include "runtime/workspace.hpp"
 #include "tests/runtime/count_allocations.hpp"
@@ -233,6 +235,32 @@ TEST_F(PlanTest, GivesTheTwoMeansOfInt4CountersOfTheirOwn) {
   ASSERT_EQ(means.size(), 2U);
   EXPECT_EQ(means[1].arrived - means[0].arrived, 3 * 8);
   EXPECT_EQ(means[1].heads, 32);
+}
+
+TEST_F(PlanTest, FindsTheLargestValueOfEachHeadBeforeItEncodesThem) {
+  arch_ = "sm_90a";
+  Policy policy = policy_with(Estimator::exact);
+  policy.fp8_attend = true;
+  const Plan plan = prepare(policy);
+  const RunArgs args = args_for(plan, {3, 130, 1001});
+  EXPECT_EQ(enqueued(plan, args), (Names{memset_call, "sale_prepare", "sale_select", "sale_mean", "sale_quantize",
+                                         "sale_amax", "sale_values", "sale_attend"}));
+  const WorkspaceLayout layout = workspace_layout(plan.problem(), policy, args.shape, 0);
+  const auto amax = arguments_of<AmaxArgs>(launch("sale_amax"));
+  const char *counters = static_cast<const char *>(args.workspace) + layout.counters.offset;
+  EXPECT_EQ(reinterpret_cast<const char *>(amax.amax), counters + 4 * 3 * 8); // after those of the means
+  EXPECT_EQ(amax.x.data, args.v.data);
+  EXPECT_EQ(amax.heads, 8);
+  EXPECT_EQ(amax.len, 1001);
+  EXPECT_EQ(launch("sale_amax").grid[0], static_cast<unsigned>(1000 / amax.tokens_per_split + 1));
+  EXPECT_EQ(launch("sale_amax").grid[1], 8U);
+  EXPECT_EQ(launch("sale_amax").grid[2], 3U);
+  const auto values = arguments_of<ValuesArgs>(launch("sale_values"));
+  EXPECT_EQ(values.amax, amax.amax);
+  const auto attend = arguments_of<AttendWgmmaArgs>(launch("sale_attend"));
+  EXPECT_EQ(attend.v_amax, amax.amax);
+  EXPECT_EQ(attend.scales, values.scales);
+  EXPECT_EQ(attend.v_codes, values.codes);
 }
 
 TEST_F(PlanTest, MapsTheTensorsOfAHopperCallAndStartsOneCtaPerMultiprocessor) {
