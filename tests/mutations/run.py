@@ -43,7 +43,7 @@ SCOPES = [
     (("templates/attend/wgmma/consumer_rows", "templates/attend/wgmma/queries"), "*AttendWgmma*", HOPPER),
     (("templates/attend/attend_wgmma", "templates/attend/wgmma/"), "*AttendWgmma*:*AttendFp8*", HOPPER),
     (("templates/amax/", "templates/values/", "templates/common/amax_scale"), "*Values*", HOPPER),
-    (("templates/channels/",), "*Fp8Channels*", HOPPER),
+    (("templates/channels/",), "*Fp8Channel*", HOPPER),
     (("templates/quantize/float_keys", "templates/prepare/float_queries", "templates/prepare/prune",
       "templates/common/project"), "*Fp8Codes*", HOPPER),
     (("tests/emulator/kernels/attend_sm90a",), "*AttendKernel*", ""),

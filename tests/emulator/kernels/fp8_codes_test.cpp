@@ -322,56 +322,92 @@ TEST_P(Fp8Codes, OfHugeTinyZeroAndNanRowsAreTheOracles) {
   };
   change(tensors_.k, 32);
   change(tensors_.q, 8);
+  // The second head's last keys are near its mean, beside which rows past the end would be large.
+  for (int d = 0; d < dim; ++d) {
+    float &mean = kbar_[dim + d];
+    mean = reference::round_to_element(4 + mean, GetParam().dtype);
+    for (int key = GetParam().kv_len / 32 * 32; key < GetParam().kv_len; ++key) {
+      tensors_.k[tensors_.kv_row(0, 1, key) * dim + d] = reference::round_to_element(mean + 0.25F, GetParam().dtype);
+    }
+  }
   expect_keys_quantized();
   expect_queries_prepared(false);
 }
 
 // Estimates of some channels, or pruned.
-class Fp8Channels : public Fp8Codes {};
-
-TEST_P(Fp8Channels, AndWeightsAreThoseOfTheLargestEnergies) {
-  const Estimate &e = GetParam();
-  make_inputs();
-  policy_.prune_queries = true;
-  choose_channels();
-  constexpr int splits = 3;
-  Device &device = Device::get();
-  const auto q = upload(tensors_.q);
-  const auto k = upload(tensors_.k);
-  const auto kbar = device.upload(kbar_);
-  const std::size_t count = static_cast<std::size_t>(kv_heads) * e.width();
-  const bool chosen = e.basis == EstimateBasis::channels;
-  for (const unsigned long long schedule : schedules) {
-    device.set_schedule(schedule);
-    for (const bool given : {false, true}) {
-      const auto partial = device.allocate(static_cast<std::size_t>(kv_heads) * splits * 2 * e.head_dim * 4);
-      const auto arrived = device.upload(std::vector<unsigned>(kv_heads, 0));
-      const auto index = device.upload(given ? channels_.index : std::vector<int>(count, -1));
-      const auto weights = device.allocate(count * 4);
-      ChannelsArgs args{};
-      args.q = packed(*q, e.q_len, e.head_dim);
-      args.k = packed(*k, e.kv_len, e.head_dim);
-      args.kbar = kbar->as<float>();
-      args.partial = partial->as<float>();
-      args.arrived = arrived->as<unsigned>();
-      args.channels = given || !chosen ? nullptr : index->as<int>();
-      args.given = given && chosen ? index->as<int>() : nullptr;
-      args.weights = weights->as<float>();
-      args.num_q_heads = kv_heads * e.gqa;
-      args.num_kv_heads = kv_heads;
-      args.q_len = e.q_len;
-      args.kv_len = e.kv_len;
-      args.splits = splits;
-      run(spec_of(e, Stage::channels), splits, kv_heads, args);
-      if (chosen) {
-        EXPECT_EQ(index->read<int>(), channels_.index);
-      }
-      const std::vector<float> got = weights->read<float>();
-      for (std::size_t c = 0; c < count; ++c) {
-        EXPECT_NEAR(got[c], channels_.weights[c], 1e-5F * channels_.weights[c]) << c;
+class Fp8Channels : public Fp8Codes {
+protected:
+  // given: the channels are; only weights are wanted.
+  void expect_chosen(bool given) const {
+    const Estimate &e = GetParam();
+    constexpr int splits = 4; // the last one has fewer tokens
+    Device &device = Device::get();
+    const auto q = upload(tensors_.q);
+    const auto k = upload(tensors_.k);
+    const auto kbar = device.upload(kbar_);
+    const std::size_t count = static_cast<std::size_t>(kv_heads) * e.width();
+    const bool chosen = e.basis == EstimateBasis::channels;
+    const auto partial = device.allocate(static_cast<std::size_t>(kv_heads) * splits * 2 * e.head_dim * 4);
+    const auto arrived = device.upload(std::vector<unsigned>(kv_heads, 0));
+    const auto index = device.upload(given ? channels_.index : std::vector<int>(count, -1));
+    const auto weights = device.allocate(count * 4);
+    ChannelsArgs args{};
+    args.q = packed(*q, e.q_len, e.head_dim);
+    args.k = packed(*k, e.kv_len, e.head_dim);
+    args.kbar = kbar->as<float>();
+    args.partial = partial->as<float>();
+    args.arrived = arrived->as<unsigned>();
+    args.channels = given || !chosen ? nullptr : index->as<int>();
+    args.given = given && chosen ? index->as<int>() : nullptr;
+    args.weights = weights->as<float>();
+    args.num_q_heads = kv_heads * e.gqa;
+    args.num_kv_heads = kv_heads;
+    args.q_len = e.q_len;
+    args.kv_len = e.kv_len;
+    args.splits = splits;
+    run(spec_of(e, Stage::channels), splits, kv_heads, args);
+    if (chosen) {
+      EXPECT_EQ(index->read<int>(), channels_.index);
+    }
+    const std::vector<float> got = weights->read<float>();
+    for (std::size_t c = 0; c < count; ++c) {
+      const float expected = channels_.weights[c];
+      if (std::isnan(expected)) {
+        EXPECT_TRUE(std::isnan(got[c])) << c;
+      } else {
+        EXPECT_NEAR(got[c], expected, 1e-5F * expected) << c;
       }
     }
   }
+};
+
+TEST_P(Fp8Channels, AndWeightsAreThoseOfTheLargestEnergies) {
+  make_inputs();
+  policy_.prune_queries = true;
+  choose_channels();
+  for (const unsigned long long schedule : schedules) {
+    Device::get().set_schedule(schedule);
+    for (const bool given : {false, true}) {
+      expect_chosen(given);
+    }
+  }
+}
+
+// Estimates of channels that the kernel chooses.
+class Fp8ChannelTies : public Fp8Channels {};
+
+TEST_P(Fp8ChannelTies, GoToTheLowerIndexAndNanCountsAsTheLargest) {
+  const int dim = GetParam().head_dim;
+  make_inputs();
+  policy_.prune_queries = true;
+  for (std::vector<float> *rows : {&tensors_.q, &tensors_.k, &kbar_}) {
+    for (std::size_t first = 0; first < rows->size(); first += static_cast<std::size_t>(dim)) {
+      std::fill_n(rows->begin() + static_cast<std::ptrdiff_t>(first), dim, (*rows)[first]);
+    }
+  }
+  tensors_.k[tensors_.kv_row(0, 1, 8) * dim + dim - 1] = nan;
+  choose_channels();
+  expect_chosen(false);
 }
 
 constexpr EstimateBasis chosen = EstimateBasis::channels;
@@ -404,6 +440,7 @@ std::string name_of(const ::testing::TestParamInfo<Estimate> &estimate) { return
 INSTANTIATE_TEST_SUITE_P(Whole, Fp8Codes, ::testing::ValuesIn(whole), name_of);
 INSTANTIATE_TEST_SUITE_P(ChosenOrPruned, Fp8Codes, ::testing::ValuesIn(chosen_or_pruned), name_of);
 INSTANTIATE_TEST_SUITE_P(ChosenOrPruned, Fp8Channels, ::testing::ValuesIn(chosen_or_pruned), name_of);
+INSTANTIATE_TEST_SUITE_P(Chosen, Fp8ChannelTies, ::testing::Values(chosen_or_pruned[0], chosen_or_pruned[1]), name_of);
 
 } // namespace
 } // namespace sale::test

@@ -194,7 +194,8 @@ private:
                 [static_cast<std::size_t>(i % 2)];
   }
 
-  // One row in eight decides: its threshold is near one of the largest of its estimates, or just that.
+  // One row in eight decides: its threshold is one of the largest of its estimates, or so little off that f16 has no
+  // number between, but nearer to the next f16.
   void draw_thresholds() {
     std::uniform_int_distribution<std::size_t> rank(0, 3);
     std::uniform_int_distribution<int> off(-1, 1);
@@ -214,7 +215,9 @@ private:
         const std::size_t nth = std::min(rank(random_), estimates.size() - 1);
         std::partial_sort(estimates.begin(), estimates.begin() + static_cast<std::ptrdiff_t>(nth) + 1, estimates.end(),
                           std::greater<>());
-        theta[row_of(head, row)] = estimates[nth] * (1.0F + 0.0001F * static_cast<float>(off(random_)));
+        const float estimate = estimates[nth];
+        const int exponent = std::max(std::ilogb(estimate), -14);
+        theta[row_of(head, row)] = estimate + std::ldexp(0.75F * static_cast<float>(off(random_)), exponent - 10);
       }
     }
   }
@@ -325,8 +328,14 @@ const auto cases = ::testing::Values(
     SelectWgmmaCase{.width = 192, .q_len = 260, .kv_len = 400, .gqa = 7, .block_q = 128, .kv_heads = 1, .consumers = 2},
     SelectWgmmaCase{.width = 160, .q_len = 65, .kv_len = 333, .gqa = 5, .kv_heads = 1, .consumers = 3, .stages = 3},
     SelectWgmmaCase{.width = 64, .q_len = 64, .kv_len = 1500, .gqa = 4, .keys_per_step = 256},
-    SelectWgmmaCase{
-        .width = 64, .q_len = 64, .kv_len = 1380, .gqa = 3, .pruned = true, .units = 2, .keys_per_step = 256},
+    SelectWgmmaCase{.width = 64,
+                    .q_len = 64,
+                    .kv_len = 1400,
+                    .gqa = 3,
+                    .pruned = true,
+                    .units = 2,
+                    .keys_per_step = 256,
+                    .window = 0},
     SelectWgmmaCase{.width = 128, .q_len = 128, .kv_len = 600, .pruned = true},
     SelectWgmmaCase{.width = 64, .q_len = 70, .kv_len = 700, .gqa = 1, .pruned = true, .consumers = 1},
     SelectWgmmaCase{.width = 256, .q_len = 64, .kv_len = 300, .gqa = 2, .pruned = true},
@@ -361,6 +370,29 @@ TEST_F(SelectWgmmaRules, ANanScaleKeepsItsKeysForEveryHeadOfTheGroup) {
   problem.theta.assign(problem.theta.size(), infinity);
   problem.nan_scale = static_cast<std::size_t>(problem.scales_per_head() + 5);
   EXPECT_EQ(run(problem), problem.expected_mask());
+}
+
+// Two warpgroups share blocks of 128 rows. The last block has rows of the first one only: the second one is at another
+// block before the first has written the mask there.
+TEST_F(SelectWgmmaRules, AWarpgroupThatIsAheadWaitsForTheMaskThatItAddsTo) {
+  Problem problem({.q_len = 310,
+                   .kv_len = 438,
+                   .gqa = 1,
+                   .block_q = 128,
+                   .kv_heads = 8,
+                   .consumers = 2,
+                   .stages = 6,
+                   .window = 0,
+                   .drawn = false});
+  problem.theta.assign(problem.theta.size(), infinity);
+  for (int head = 0; head < problem.q_heads(); ++head) {
+    problem.theta[problem.row_of(head, 100)] = -infinity;
+    problem.theta[problem.row_of(head, 228)] = -infinity;
+  }
+  for (const unsigned long long seed : schedules) {
+    Device::get().set_schedule(seed);
+    EXPECT_EQ(run(problem), problem.expected_mask()) << "schedule " << seed;
+  }
 }
 
 TEST_F(SelectWgmmaRules, ThresholdsAreRoundedDown) {
