@@ -26,7 +26,7 @@ u32 pick(u32 mask, u32 from) {
   return static_cast<u32>(std::countr_zero(std::rotr(mask, shift)) + shift) % 32;
 }
 
-/// Any of the set bits, each as likely as the others.
+/// Any of the set bits, each as likely as the others: of few warps of 32, pick() would mostly find the first.
 u32 pick_any(u32 mask, u32 random) {
   for (u32 before = random % static_cast<u32>(std::popcount(mask)); before != 0; --before) {
     mask &= mask - 1;
@@ -101,7 +101,7 @@ Thread &Scheduler::next(u32 first_warp) {
     }
   }
   const u32 warp = random_ == 0 ? pick(ready_warps_, first_warp) : pick_any(ready_warps_, random());
-  const u32 lane = random_ == 0 ? pick(ready_[warp], turn_[warp]) : pick_any(ready_[warp], random());
+  const u32 lane = pick(ready_[warp], random_ == 0 ? turn_[warp] : random());
   turn_[warp] = lane + 1;
   ready_[warp] &= ~(1U << lane);
   if (ready_[warp] == 0) {

@@ -4,12 +4,15 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
 #include <vector>
 
 namespace sale::emulator {
 namespace {
 
+using testing::Each;
 using testing::ElementsAre;
+using testing::Ge;
 using testing::HasSubstr;
 
 struct Flag : State {
@@ -180,6 +183,24 @@ TEST(Threads, StatesDieWhenALaunchFails) {
   EXPECT_EQ(outcome.report,
             "Wrong\n  by thread 40 (warp 1, lane 8) of CTA (0, 0, 0)\n  at ld.shared at test.cuh:10 in kernel");
   EXPECT_EQ(Counter::alive, 0);
+}
+
+TEST(Threads, NoWarpIsFavouredInRandomOrders) {
+  std::array<int, 3> wins{};
+  for (u64 seed = 1; seed <= 30; ++seed) {
+    bool over = false;
+    const Outcome outcome = run(96, 0,
+                                [&](Thread &thread) {
+                                  for (int i = 0; i < 20 && !over; ++i) {
+                                    thread.yield();
+                                  }
+                                  wins[thread.warp().index()] += over ? 0 : 1;
+                                  over = true;
+                                },
+                                {.seed = seed});
+    EXPECT_EQ(outcome.report, "");
+  }
+  EXPECT_THAT(wins, Each(Ge(3)));
 }
 
 struct Forgetful : State {
