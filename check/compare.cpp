@@ -235,10 +235,11 @@ std::vector<bool> undecided_rows(const reference::Tensors &tensors, const Policy
   }
   const auto margins =
       policy.fp8_attend
-          ? reference::second_filter_margins(reference::fp8_operands(tensors, kbar), policy, &result.mask,
+          ? reference::second_filter_margins(reference::fp8_operands(tensors, kbar, scale), policy, &result.mask,
                                              reference::fp8_filter_thresholds(tensors, kbar, result.threshold))
           : reference::second_filter_margins(tensors, policy, &result.mask, result.threshold);
-  const double bound = (policy.fp8_attend ? 4 : 2) * Bounds(tensors, Estimator::exact, scale).product;
+  const double bound = policy.fp8_attend ? reference::fp8_score_bound(tensors, kbar, scale)
+                                         : 2 * Bounds(tensors, Estimator::exact, scale).product;
   std::vector<bool> undecided(tensors.q_rows());
   for (int b = 0; b < tensors.shape.batch; ++b) {
     for (int h = 0; h < tensors.num_q_heads; ++h) {
@@ -259,7 +260,7 @@ Problems compare_short_call(const DeviceRun &run, const reference::Tensors &tens
   const reference::Mask visible = reference::every_visible_block(run.policy, tensors);
   const auto expected =
       reference::attend_as_policy_says(tensors, run.policy, effective_softmax_scale(run.problem), kbar, visible, {});
-  Problems problems = compare_output(run.problem, tensors, result, expected, run.policy);
+  Problems problems = compare_output(run.problem, tensors, result, expected, run.policy, kbar);
   if (!(result.mask == visible)) {
     problems.emplace_back("the mask of a call below dense_below does not hold every visible block and no other");
   }
@@ -324,14 +325,14 @@ Problems compare_method(const DeviceRun &run, const reference::Tensors &tensors,
 
   const auto expected =
       reference::attend_as_policy_says(tensors, policy, scale, kbar_of_attend, result.mask, result.threshold);
-  const Problems of_output = compare_output(run.problem, tensors, result, expected, policy,
+  const Problems of_output = compare_output(run.problem, tensors, result, expected, policy, kbar_of_attend,
                                             undecided_rows(tensors, policy, scale, kbar_of_attend, result));
   problems.insert(problems.end(), of_output.begin(), of_output.end());
   return problems;
 }
 
 Problems compare_output(const Problem &problem, const reference::Tensors &tensors, const DeviceResult &result,
-                        const reference::Attention &expected, const Policy &policy,
+                        const reference::Attention &expected, const Policy &policy, const std::vector<float> &kbar,
                         const std::vector<bool> &undecided) {
   Problems problems;
   Comparison comparison(problems);
@@ -360,8 +361,9 @@ Problems compare_output(const Problem &problem, const reference::Tensors &tensor
                                    std::sqrt(error) / std::sqrt(size), most));
   }
   const float scale = effective_softmax_scale(problem);
-  const double lse_bound =
-      (policy.fp8_attend ? 1e-3 : 1e-4) + 2 * Bounds(tensors, Estimator::exact, scale).product * scale;
+  const double lse_bound = policy.fp8_attend
+                               ? reference::fp8_lse_bound + reference::fp8_score_bound(tensors, kbar, scale) * scale
+                               : 1e-4 + 2 * Bounds(tensors, Estimator::exact, scale).product * scale;
   comparison.values("lse values", result.lse.size(), expected.lse.size(), [&](std::size_t row) {
     return !decided(row) || close(result.lse[row], expected.lse[row], lse_bound);
   });

@@ -17,10 +17,10 @@ using Problems = std::vector<std::string>;
 /// end, and the output given the device's mask.
 Problems compare_method(const DeviceRun &run, const reference::Tensors &tensors, const DeviceResult &result);
 
-/// Output and lse of any run. `policy` tells how exact they must be (fp8_attend). Rows [batch, num_q_heads, q_len] that
-/// are true in `undecided` are not compared.
+/// Output and lse of any run. `policy` and, where it says fp8_attend, kbar tell how exact they must be. Rows [batch,
+/// num_q_heads, q_len] that are true in `undecided` are not compared.
 Problems compare_output(const Problem &problem, const reference::Tensors &tensors, const DeviceResult &result,
                         const reference::Attention &expected, const Policy &policy = {},
-                        const std::vector<bool> &undecided = {});
+                        const std::vector<float> &kbar = {}, const std::vector<bool> &undecided = {});
 
 } // namespace sale::check

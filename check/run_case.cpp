@@ -78,7 +78,7 @@ Problems compare(const CheckCase &c, const DeviceRun &run, const reference::Tens
   const auto kbar = run.kbar.empty() ? reference::mean_keys(tensors) : run.kbar; // fp8_attend
   const auto expected =
       reference::attend_as_policy_says(tensors, c.policy, effective_softmax_scale(c.problem), kbar, mask, {});
-  return compare_output(c.problem, tensors, result, expected, c.policy);
+  return compare_output(c.problem, tensors, result, expected, c.policy, kbar);
 }
 
 } // namespace

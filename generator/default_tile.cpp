@@ -12,10 +12,11 @@ namespace {
 // Wide tiles: what a step costs beside its products counts for more than stages. Measured on an H100.
 Tile attend_wgmma_tile(const KernelSpec &spec) {
   if (spec.fp8_attend) {
-    const bool wide = spec.head_dim > 128;
-    // Thresholds take the registers of half a tile.
-    const bool half = wide || (spec.second_filter && spec.head_dim == 128);
-    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = half ? 64 : 128, .stages = wide ? 3 : half ? 6 : 4};
+    switch (spec.head_dim) {
+    case 64: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.second_filter ? 192 : 256, .stages = 4};
+    case 128: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.second_filter ? 96 : 160, .stages = 4};
+    default: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 3};
+    }
   }
   switch (spec.head_dim) {
   case 64: // narrow rows leave registers for more keys; the filter takes some

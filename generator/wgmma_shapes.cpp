@@ -18,9 +18,11 @@ std::vector<WgmmaShape> wgmma_shapes(const KernelSpec &spec) {
              .sparse = fp8 && spec.prune_queries}};
   }
   if (spec.fp8_attend) {
-    // S = Q·K, both in shared memory; P·V with V transposed, where registers are short 64 columns at a time.
-    return {{.operand = WgmmaOperand::e4m3, .n = keys},
-            {.operand = WgmmaOperand::e4m3, .n = spec.head_dim <= 128 ? spec.head_dim : 64, .a_in_registers = true}};
+    // S = Q·K, with Q in registers where they suffice; P·V with V transposed, where registers are short 64 columns at a
+    // time, and eight columns of ones.
+    const bool narrow = spec.head_dim <= 128;
+    return {{.operand = WgmmaOperand::e4m3, .result = WgmmaResult::f16, .n = keys, .a_in_registers = narrow},
+            {.operand = WgmmaOperand::e4m3, .n = (narrow ? spec.head_dim : 64) + 8, .a_in_registers = true}};
   }
   const WgmmaOperand element = spec.dtype == DType::bf16 ? WgmmaOperand::bf16 : WgmmaOperand::f16;
   // S = Q·K, with Q in registers where they suffice; O += P·V with P in registers and 16-bit V as it lies, keys down

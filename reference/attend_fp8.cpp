@@ -6,11 +6,13 @@
 #include "reference/float8.hpp"
 #include "reference/linear.hpp"
 #include "reference/quantize_fp8.hpp"
+#include "reference/select.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <numeric>
 
 namespace sale::reference {
@@ -57,6 +59,23 @@ std::vector<float> along_mean(const Tensors &tensors, const std::vector<float> &
   return result;
 }
 
+Policy all_channels() {
+  Policy policy;
+  policy.estimator = Estimator::fp8;
+  return policy;
+}
+
+/// Of scale * log2(e), in [1, 2).
+float scale_mantissa(float scale) {
+  int exponent = 0;
+  return 2 * std::frexp(scale * std::numbers::log2e_v<float>, &exponent);
+}
+
+Tensors with_queries_times(Tensors tensors, float factor) {
+  std::transform(tensors.q.begin(), tensors.q.end(), tensors.q.begin(), [=](float x) { return x * factor; });
+  return tensors;
+}
+
 } // namespace
 
 QuantizedValues quantize_values_fp8(const Tensors &tensors) {
@@ -75,17 +94,17 @@ QuantizedValues quantize_values_fp8(const Tensors &tensors) {
   return values;
 }
 
-Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar) {
-  Policy policy; // all channels
-  policy.estimator = Estimator::fp8;
+Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar, float scale) {
+  const Policy policy = all_channels();
   const Channels channels = choose_channels(tensors, policy, kbar);
   const QuantizedKeys keys = quantize_keys_fp8(tensors, policy, kbar, channels);
-  const QuantizedQueries queries = quantize_queries_fp8(tensors, policy, channels);
+  const float mantissa = scale_mantissa(scale);
+  const QuantizedQueries queries = quantize_queries_fp8(with_queries_times(tensors, mantissa), policy, channels);
   const QuantizedValues values = quantize_values_fp8(tensors);
   Tensors operands = tensors;
   const std::size_t dim = tensors.head_dim;
   for (std::size_t i = 0; i < operands.q.size(); ++i) {
-    operands.q[i] = value_of(queries.codes[i]) * queries.scales[i / dim];
+    operands.q[i] = value_of(queries.codes[i]) * queries.scales[i / dim] / mantissa;
   }
   const std::size_t values_per_head = dim * tensors.shape.kv_len;
   for (std::size_t i = 0; i < operands.k.size(); ++i) {
@@ -95,9 +114,20 @@ Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar) {
   return operands;
 }
 
+double fp8_score_bound(const Tensors &tensors, const std::vector<float> &kbar, float scale) {
+  const Policy policy = all_channels();
+  const Channels channels = choose_channels(tensors, policy, kbar);
+  const QuantizedKeys keys = quantize_keys_fp8(tensors, policy, kbar, channels);
+  const float mantissa = scale_mantissa(scale);
+  const QuantizedQueries queries = quantize_queries_fp8(with_queries_times(tensors, mantissa), policy, channels);
+  const double unit = *std::max_element(queries.scales.begin(), queries.scales.end()) /
+                      *std::min_element(keys.scales.begin(), keys.scales.end()) / mantissa;
+  return unit * fp8_sum_bound(tensors.head_dim);
+}
+
 Attention attend_fp8(const Tensors &tensors, float scale, const std::vector<float> &kbar, const Mask *mask, int block_q,
                      int block_k) {
-  Attention result = attend(fp8_operands(tensors, kbar), scale, mask, block_q, block_k);
+  Attention result = attend(fp8_operands(tensors, kbar, scale), scale, mask, block_q, block_k);
   const std::vector<float> offsets = along_mean(tensors, kbar);
   for (std::size_t row = 0; row < offsets.size(); ++row) {
     result.lse[row] += scale * offsets[row];

@@ -17,8 +17,15 @@ struct QuantizedValues {
 };
 QuantizedValues quantize_values_fp8(const Tensors &tensors);
 
-/// Q, K - kbar and V as their codes have them.
-Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar);
+/// Q, K - kbar and V as their codes have them. Codes of Q hold the mantissa of the softmax scale in log2 units.
+Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar, float scale);
+
+/// How far a kernel's score, a sum in f16, may be from theirs: in units of q . k.
+double fp8_score_bound(const Tensors &tensors, const std::vector<float> &kbar, float scale);
+
+/// How far the logarithm of a kernel's sum may be from exact: e4m3 codes of probabilities are straight lines between
+/// powers of two, rounded, at most 8 % below and 7 % above what they stand for.
+constexpr double fp8_lse_bound = 0.09;
 
 /// As `attend`; kbar is [batch, num_kv_heads, head_dim].
 Attention attend_fp8(const Tensors &tensors, float scale, const std::vector<float> &kbar, const Mask *mask,

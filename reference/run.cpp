@@ -65,7 +65,7 @@ Attention attend_as_policy_says(const Tensors &tensors, const Policy &policy, fl
   if (!policy.second_filter || threshold.empty()) {
     return attend_blocks(mask, policy.block_q, policy.block_k);
   }
-  const Mask left = policy.fp8_attend ? second_filter(fp8_operands(tensors, kbar), policy, &mask,
+  const Mask left = policy.fp8_attend ? second_filter(fp8_operands(tensors, kbar, scale), policy, &mask,
                                                       fp8_filter_thresholds(tensors, kbar, threshold))
                                       : second_filter(tensors, policy, &mask, threshold);
   return attend_blocks(left, filter_rows, filter_keys);

@@ -11,6 +11,18 @@ SALE_DEVICE u32 max_half2(u32 a, u32 b) {
   return r;
 }
 
+SALE_DEVICE u32 mul_half2(u32 a, u32 b) {
+  u32 r;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+  return r;
+}
+
+SALE_DEVICE u32 sub_half2(u32 a, u32 b) {
+  u32 r;
+  asm("sub.rn.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+  return r;
+}
+
 // A NaN result has its sign bit clear.
 SALE_DEVICE u32 fma_half2(u32 a, u32 b, u32 c) {
   u32 r;

@@ -38,3 +38,11 @@ SALE_DEVICE void wgmma_results(f32 (&d)[n]) {
     asm volatile("" : "+f"(d[i])::"memory");
   }
 }
+
+template <int n>
+SALE_DEVICE void wgmma_results(u32 (&d)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) {
+    asm volatile("" : "+r"(d[i])::"memory");
+  }
+}

@@ -14,6 +14,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numbers>
 
 namespace sale::reference {
 namespace {
@@ -95,14 +96,18 @@ TEST_P(Fp8Attend, IsCloseToExactAttention) {
   EXPECT_LE(testing::max_difference(fp8.lse, exact.lse), 0.5);
 }
 
-TEST_P(Fp8Attend, RoundingProbabilitiesToE4m3StaysWithinTheStatedBound) {
-  // What a kernel does: 64 keys at a time, a running maximum, l of unrounded values.
+TEST_P(Fp8Attend, CodesOfProbabilitiesStayWithinTheStatedBounds) {
+  // What a kernel does: 64 keys at a time, a running maximum, l of the codes too.
   const Case c = GetParam();
   const Tensors t = c.tensors();
+  constexpr double largest_code = 112;
+  constexpr double code_of_one = 56;
+  constexpr double unit_mean = 1.04068; // of codes over what they stand for
   const std::vector<float> kbar = mean_keys(t);
-  const Tensors operands = fp8_operands(t, kbar);
+  const Tensors operands = fp8_operands(t, kbar, c.scale());
   const QuantizedValues values = quantize_values_fp8(t);
   const Attention expected = attend_fp8(t, c.scale(), kbar, nullptr);
+  const std::vector<float> minus_along_mean = fp8_filter_thresholds(t, kbar, std::vector<float>(t.q_rows()));
   std::vector<float> out;
   std::vector<float> wanted;
   for (int b = 0; b < c.batch; ++b) {
@@ -123,17 +128,22 @@ TEST_P(Fp8Attend, RoundingProbabilitiesToE4m3StaysWithinTheStatedBound) {
           sum *= rescale;
           std::for_each(row.begin(), row.end(), [=](double &x) { x *= rescale; });
           for (int j = first; j < last; ++j) {
-            const double p = std::exp(c.scale() * (testing::score(operands, b, h, i, j) - max));
-            sum += p;
-            const double rounded = e4m3_to_float(float_to_e4m3(static_cast<float>(p * 256)));
+            const double steps =
+                8 * std::numbers::log2e * c.scale() * (testing::score(operands, b, h, i, j) - max) + largest_code;
+            const auto code_of_p = std::lround(std::max({steps, steps / 4 + 4.5, 0.0}));
+            const double rounded = e4m3_to_float(static_cast<std::uint8_t>(code_of_p));
+            sum += rounded;
             for (int d = 0; d < c.head_dim; ++d) {
               const auto code = static_cast<std::uint8_t>(values.codes[t.kv_row(b, t.kv_head(h), j) * c.head_dim + d]);
               row[d] += rounded * e4m3_to_float(code);
             }
           }
         }
+        const double lse = std::log(sum / unit_mean) - (largest_code - code_of_one) / 8 * std::numbers::ln2 +
+                           c.scale() * (max - minus_along_mean[t.q_row(b, h, i)]);
+        EXPECT_NEAR(lse, expected.lse[t.q_row(b, h, i)], fp8_lse_bound);
         for (int d = 0; d < c.head_dim; ++d) {
-          out.push_back(static_cast<float>(row[d] / 256 * scale / sum));
+          out.push_back(static_cast<float>(row[d] * scale / sum));
           wanted.push_back(expected.out[t.q_row(b, h, i) * c.head_dim + d]);
         }
       }
@@ -156,8 +166,9 @@ TEST(Fp8AttendOf, OperandsThatE4m3HoldsIsExact) {
     }
   }
   const std::vector<float> zero(64);
-  const Attention fp8 = attend_fp8(t, 0.05F, zero, nullptr);
-  const Attention exact = attend(t, 0.05F, nullptr);
+  const float scale = 0.043321699F; // times log2(e) 1/16: no mantissa for the codes of Q to hold
+  const Attention fp8 = attend_fp8(t, scale, zero, nullptr);
+  const Attention exact = attend(t, scale, nullptr);
   EXPECT_EQ(fp8.out, exact.out);
   EXPECT_EQ(fp8.lse, exact.lse);
 }
@@ -199,7 +210,7 @@ TEST(Fp8AttendOf, RunSaleFiltersByItsOwnScores) {
   const std::vector<float> threshold = thresholds(t, policy, c.scale()).value;
   const Mask exactly = second_filter(t, policy, &plain.mask, threshold);
   const Mask by_codes =
-      second_filter(fp8_operands(t, kbar), policy, &plain.mask, fp8_filter_thresholds(t, kbar, threshold));
+      second_filter(fp8_operands(t, kbar, c.scale()), policy, &plain.mask, fp8_filter_thresholds(t, kbar, threshold));
   const auto shared = static_cast<double>((exactly & by_codes).count());
   EXPECT_GE(shared, 0.97 * static_cast<double>(exactly.count()));
   EXPECT_GE(shared, 0.97 * static_cast<double>(by_codes.count()));

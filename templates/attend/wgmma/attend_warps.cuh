@@ -45,14 +45,19 @@ SALE_DEVICE void run_warps(const AttendWgmmaArgs &args) {
   if (thread_index() == 0) {
     AttendShared<Config>().init();
   }
+  if constexpr (Config::fp8) {
+    AttendShared<Config>().write_ones();
+  }
   sync_threads();
   // Shuffled, so that the compiler knows it to be the same in a whole warp.
   const u32 warp = shuffle(thread_index() / 32, 0);
   if (warp < 4) {
     decrease_registers<three ? 32 : 40>();
     if (warp == 0) {
-      Planner<Config, Loads>(args).run();
+      Planner<Config>(args).run();
     } else if (warp == 1) {
+      load_queries_and_keys<Config, Loads>(args);
+    } else if (warp == 2) {
       load_values<Config, Loads>(args);
     }
   } else {

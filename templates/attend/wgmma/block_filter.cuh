@@ -16,14 +16,8 @@
 template <class Config>
 class BlockFilter {
   static_assert(!Config::filtered || Granule<Config>::keys == 32, "granules are what is left out");
-  static constexpr int granule_tiles = Granule<Config>::keys / 8;
 
 public:
-  // Scores are as they come.
-  struct Unscaled {
-    SALE_DEVICE f32 operator()(int /*granule*/) const { return 1.0F; }
-  };
-
   // What is left of a tile: a bit for each granule.
   struct Granules {
     u32 kept;
@@ -50,11 +44,10 @@ public:
 
   // By the whole warpgroup, before scores are masked: candidates are visible to every row.
   // position: of the consumer's first row; exchange: 16 bytes of shared memory, the warpgroup's until it has left the
-  // tile. unit(g): what scores of granule g are times.
-  template <class Unit>
-  SALE_DEVICE Granules apply(const f32 (&scores)[Config::keys_per_step / 2], const AttendWgmmaArgs &args,
-                             const TicketRing<Config> &tickets, u32 consumer, s32 position, u32 exchange,
-                             const Unit &unit) const {
+  // tile. highest(g, r): the lane's highest score in granule g of its row half r; NaN counts as above.
+  template <class Highest>
+  SALE_DEVICE Granules apply(const AttendWgmmaArgs &args, const TicketRing<Config> &tickets, u32 consumer, s32 position,
+                             u32 exchange, const Highest &highest) const {
     const s32 block_position = position - (Config::block_q == 64 ? 0 : static_cast<s32>(consumer) * 64);
     const s32 first_key = ceil_div(args.sink, Config::block_k) * Config::block_k;
     const s32 end_key = imax(0, block_position - args.window) / Config::block_k * Config::block_k;
@@ -74,7 +67,7 @@ public:
     u32 above = 0;
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
-      above |= static_cast<u32>(is_above(scores, g, 0, unit(g)) || is_above(scores, g, 1, unit(g))) << g;
+      above |= static_cast<u32>(!(highest(g, 0) <= threshold_[0]) || !(highest(g, 1) <= threshold_[1])) << g;
     }
     above = reduce_or(above);
     if (lane_index() == 0) {
@@ -86,16 +79,5 @@ public:
   }
 
 private:
-  // Whether row half r has a score of granule g above its threshold; NaN counts.
-  SALE_DEVICE bool is_above(const f32 (&scores)[Config::keys_per_step / 2], int g, int r, f32 unit) const {
-    f32 highest = -infinity();
-#pragma unroll
-    for (int n = 0; n < granule_tiles; ++n) {
-      const int at = 4 * (g * granule_tiles + n) + 2 * r;
-      highest = max_nan(highest, max_nan(scores[at], scores[at + 1]));
-    }
-    return !(highest * unit <= threshold_[r]);
-  }
-
   f32 threshold_[2];
 };

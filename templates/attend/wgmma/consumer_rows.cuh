@@ -120,7 +120,7 @@ private:
     }
     multiply_keys(scores, place);
     if constexpr (with_values) {
-      shared_.v.wait_full(last_.values_place());
+      shared_.v.wait_full(last_.place());
       multiply_values();
     }
     if (is_shared(ticket)) {
@@ -138,8 +138,9 @@ private:
     u32 dropped = 0;
     bool any_left = true;
     if constexpr (Config::filtered) {
-      const auto granules = filter_.apply(scores, args_, tickets, consumer_, position_ - row(),
-                                          shared_.exchange(consumer_, place), typename BlockFilter<Config>::Unscaled());
+      const auto granules =
+          filter_.apply(args_, tickets, consumer_, position_ - row(), shared_.exchange(consumer_, place),
+                        [&](int g, int r) { return highest(scores, g, r); });
       dropped = granules.dropped;
       any_left = dropped != granules.kept;
     }
@@ -153,7 +154,7 @@ private:
     if constexpr (with_values) {
       wgmma_wait<0>();
       wgmma_results(out_);
-      shared_.v.release(last_.values_place());
+      shared_.v.release(last_.place());
     }
     if (moved) {
 #pragma unroll
@@ -162,8 +163,8 @@ private:
       }
     }
     if (!any_left) {
-      shared_.v.wait_full(ticket.values_place());
-      shared_.v.release(ticket.values_place());
+      shared_.v.wait_full(ticket.place());
+      shared_.v.release(ticket.place());
       return false;
     }
     pack(scores);
@@ -190,7 +191,7 @@ private:
 
   SALE_DEVICE void multiply_values() {
     const u64 values =
-        matrix_descriptor(shared_.v.data(last_.values_place()), Layout::panel_bytes, 1024, MatrixSwizzle::bytes_128);
+        matrix_descriptor(shared_.v.data(last_.place()), Layout::panel_bytes, 1024, MatrixSwizzle::bytes_128);
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < key_tiles / 2; ++k) {
@@ -202,11 +203,11 @@ private:
   // The product with the values of the last tile, if it is still to come.
   SALE_DEVICE void drain() {
     if (pending_) {
-      shared_.v.wait_full(last_.values_place());
+      shared_.v.wait_full(last_.place());
       multiply_values();
       wgmma_wait<0>();
       wgmma_results(out_);
-      shared_.v.release(last_.values_place());
+      shared_.v.release(last_.place());
       pending_ = false;
     }
   }
@@ -229,6 +230,17 @@ private:
         }
       }
     }
+  }
+
+  // Of row half r in granule g; NaN if one is.
+  static SALE_DEVICE f32 highest(const f32 (&scores)[4 * key_tiles], int g, int r) {
+    f32 most = -infinity();
+#pragma unroll
+    for (int n = 0; n < Granule<Config>::keys / 8; ++n) {
+      const f32 *const pair = scores + 4 * (g * (Granule<Config>::keys / 8) + n) + 2 * r;
+      most = max_nan(most, max_nan(pair[0], pair[1]));
+    }
+    return most;
   }
 
   // Scores become probabilities. Returns whether the base moved: the output so far is worth alpha then.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the codes of keys and values come to wgmma attend, with the scales of both beside the keys.
+// How the codes of keys and values come to wgmma attend, with the scales beside the keys.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
@@ -17,7 +17,7 @@ struct CodeLoads {
   static constexpr int granule_keys = Granule<Config>::keys;
   static constexpr int granule_blocks = granule_keys / 32;
   static constexpr int key_bytes = Layout::tile_bytes + Layout::scale_bytes; // of a tile, in all
-  static constexpr int value_bytes = Layout::tile_bytes;
+  static constexpr int value_bytes = Config::keys_per_step * Config::head_dim;
 
   // By lane `lane`, of granule `lane`.
   static SALE_DEVICE void keys(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
@@ -33,9 +33,10 @@ struct CodeLoads {
   }
   static SALE_DEVICE void values(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
                                  const AttendItem<Config> &item, u32 lane, u32 entry) {
-    constexpr int bytes = granule_keys * Config::head_dim;
-    bulk_load(shared.v.data(place) + lane * bytes,
-              args.v_codes + first_block(args, item, Granule<Config>::first_key(entry)) * 32 * Config::head_dim, bytes,
+    static_assert(granule_keys == 32, "blocks lie apart in shared memory");
+    constexpr int bytes = 32 * Config::head_dim;
+    bulk_load(shared.v.data(place) + lane * Layout::value_block_bytes,
+              args.v_codes + first_block(args, item, Granule<Config>::first_key(entry)) * bytes, bytes,
               shared.v.full(place));
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 64 query rows of a consumer as e4m3 codes, made from the 16-bit tile in shared memory (docs/numerics.md, section
-// 14): the first operand of Q·K, in shared memory too, for want of registers.
+// 14): the first operand of Q·K, in registers, or in shared memory where rows are wide.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
@@ -8,7 +8,6 @@
 #include "attend/wgmma/attend_shared.cuh"
 #include "common/codes.cuh"
 #include "device/element.cuh"
-#include "device/ldmatrix.cuh"
 #include "device/math.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/memory.cuh"
@@ -95,10 +94,27 @@ private:
   u32 q_block_;
 };
 
+template <class Config>
+class CodesInRegisters {
+  using Mma = Wgmma<E4m3, F16, Config::keys_per_step, WgmmaSource::registers, WgmmaMajor::k, WgmmaDensity::dense>;
+
+public:
+  SALE_DEVICE explicit CodesInRegisters(u32 /*consumer*/) {}
+
+  SALE_DEVICE void take(u32 q_block, const f32 (&power)[2]) { QueryTile<Config>(q_block).codes(fragment_, power); }
+
+  SALE_DEVICE void multiply(u32 (&scores)[Config::keys_per_step / 4], int k, u64 keys) const {
+    Mma::run(scores, fragment_[k], keys, k != 0);
+  }
+
+private:
+  u32 fragment_[Config::head_dim / 32][4];
+};
+
 // Rows of codes lie in panels of 128 bytes a row (64 where there are no more), swizzled as the copy engine would.
 template <class Config>
-class QueryCodes {
-  using Mma = Wgmma<E4m3, f32, Config::keys_per_step, WgmmaSource::shared, WgmmaMajor::k, WgmmaDensity::dense>;
+class CodesInShared {
+  using Mma = Wgmma<E4m3, F16, Config::keys_per_step, WgmmaSource::shared, WgmmaMajor::k, WgmmaDensity::dense>;
   using Layout = AttendLayout<Config>;
   static constexpr int row_bytes = Layout::panel_row_bytes;
   static constexpr int panel_bytes = 64 * row_bytes;
@@ -106,7 +122,7 @@ class QueryCodes {
   static constexpr int rows_per_turn = 8 / chunks; // which swizzle alike
 
 public:
-  SALE_DEVICE explicit QueryCodes(u32 consumer) : consumer_(consumer) {}
+  SALE_DEVICE explicit CodesInShared(u32 consumer) : consumer_(consumer) {}
 
   // By the whole warpgroup, when its products with the codes of before are done.
   SALE_DEVICE void take(u32 q_block, const f32 (&power)[2]) const {
@@ -122,16 +138,11 @@ public:
     barrier_sync(3 + consumer_, 128);
   }
 
-  SALE_DEVICE void multiply(f32 (&scores)[Config::keys_per_step / 2], int k, u64 keys) const {
+  SALE_DEVICE void multiply(u32 (&scores)[Config::keys_per_step / 4], int k, u64 keys) const {
     constexpr MatrixSwizzle swizzle = row_bytes == 128 ? MatrixSwizzle::bytes_128 : MatrixSwizzle::bytes_64;
     const int offset = k * 32 / row_bytes * panel_bytes + k * 32 % row_bytes;
     const u64 queries = matrix_descriptor(address(), 16, 8 * row_bytes, swizzle);
     Mma::run(scores, queries + static_cast<u64>(offset / 16), keys, k != 0);
-  }
-
-  // Channels 32k.. of this warp's 16 rows.
-  SALE_DEVICE void fragment(u32 (&fragment)[4], int k) const {
-    ldmatrix_x4(fragment, chunk_address(warp_row() + lane_index() % 16, 2 * k + static_cast<int>(lane_index() / 16)));
   }
 
 private:
@@ -145,4 +156,13 @@ private:
   }
 
   u32 consumer_;
+};
+
+template <class Config, bool fit>
+struct QueryCodesOf {
+  using Type = CodesInRegisters<Config>;
+};
+template <class Config>
+struct QueryCodesOf<Config, false> {
+  using Type = CodesInShared<Config>;
 };

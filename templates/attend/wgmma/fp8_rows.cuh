@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 64 query rows of a consumer of attend in e4m3 (docs/numerics.md, section 14), held as in consumer_rows.cuh.
-//
-// With y the scores in log2 units, xv the scale of a block's values and M a base near the maximum of y - xv, the
-// products of P = 2^(y - xv - M) and the codes of V all have the scale 2^-M: blocks need no scales of their own. Only
-// the sum of P is weighted by 2^xv. Tiles are tried with the base as it is; where codes of P could saturate, it moves.
+// The 64 query rows of a consumer of attend in e4m3 (docs/numerics.md, section 14), held as in consumer_rows.cuh but
+// for the scores, pairs of f16. The sums of P are products too: with the ones beside V.
 //
 // Tensor cores keep only about 14 bits of what they accumulate, so P·V is taken up in fp32 every few tiles.
 #pragma once
@@ -12,10 +9,13 @@
 #include "attend/wgmma/attend_item.cuh"
 #include "attend/wgmma/attend_shared.cuh"
 #include "attend/wgmma/block_filter.cuh"
+#include "attend/wgmma/fp8_probabilities.cuh"
 #include "attend/wgmma/fp8_queries.cuh"
 #include "attend/wgmma/output_rows.cuh"
 #include "attend/wgmma/tickets.cuh"
+#include "common/amax_scale.cuh"
 #include "device/element.cuh"
+#include "device/half2.cuh"
 #include "device/math.cuh"
 #include "device/matrix_descriptor.cuh"
 #include "device/memory.cuh"
@@ -28,18 +28,17 @@ template <class Config>
 class Fp8Rows {
   using Element = typename Config::Element;
   using Layout = AttendLayout<Config>;
+  using Queries = typename QueryCodesOf<Config, (Config::head_dim <= 128)>::Type;
+  using Scores = typename Probabilities<Config>::Scores;
+  using Fit = typename Probabilities<Config>::Fit;
   static constexpr int parts = Config::head_dim <= 128 ? 1 : 4; // of the output, one at a time
   static constexpr int columns = Config::head_dim / parts;
-  using ValuesMma = Wgmma<E4m3, f32, columns, WgmmaSource::registers, WgmmaMajor::k, WgmmaDensity::dense>;
+  // Eight columns more: after the last part come the sums of P, in all eight.
+  using ValuesMma = Wgmma<E4m3, f32, columns + 8, WgmmaSource::registers, WgmmaMajor::k, WgmmaDensity::dense>;
   static constexpr int blocks = Config::keys_per_step / 32;
-  static constexpr int score_count = Config::keys_per_step / 2;
-  static constexpr int key_tiles = Config::keys_per_step / 8;
   // Whether P·V stays in its accumulators from tile to tile and runs beside the next tile's softmax.
   static constexpr bool overlaps = parts == 1;
   static constexpr int tiles_taken_up = 512 / Config::keys_per_step; // at once
-  // Codes of P are P·2^8. They end at 448: more must not be the sum of any eight.
-  static constexpr f32 code_shift = 8.0F;
-  static constexpr f32 sum_limit = 448.0F;
 
 public:
   SALE_DEVICE Fp8Rows(const AttendWgmmaArgs &args, u32 consumer)
@@ -55,7 +54,6 @@ public:
     q_place_.template advance<1>();
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      base_[r] = -infinity();
       sum_[r] = 0.0F;
     }
 #pragma unroll
@@ -118,14 +116,22 @@ private:
 
   SALE_DEVICE void take_queries(const AttendItem<Config> &item, u32 q_block) {
     const QueryTile<Config> tile(q_block);
+    // Codes carry the mantissa of what makes a product a score: what remains is a power of two.
+    const u32 scale = float_bits(args_.softmax_scale * log2_of_e() * 8.0F);
+    const s32 scale_exponent = static_cast<s32>(scale >> 23) - 127;
+    const f32 mantissa = bits_float((scale & 0x007fffffU) | 0x3f800000U);
     f32 power[2];
+    f32 unit[2];
     tile.norms(power);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const s32 exponent = FloatScale::of_query(power[r]);
-      power[r] = FloatScale::power(exponent);
-      scale_log2_[r] = args_.softmax_scale * log2_of_e() * FloatScale::power(-exponent);
+      // The unit is an f16, if need be one of its smallest.
+      const s32 exponent =
+          imin(imax(FloatScale::of_query(power[r] * mantissa * mantissa), scale_exponent - 15), scale_exponent + 24);
+      power[r] = FloatScale::power(exponent) * mantissa;
+      unit[r] = FloatScale::power(scale_exponent - exponent);
     }
+    probabilities_.begin(unit);
     if constexpr (Config::filtered) {
       filter_.begin(args_, item, static_cast<s32>(consumer_) * 64 + row());
     }
@@ -151,11 +157,11 @@ private:
   template <bool with_values>
   SALE_DEVICE bool step(Ticket ticket, TicketRing<Config> &tickets) {
     const RingPlace place = ticket.place();
-    f32 scores[score_count];
+    Scores scores;
     shared_.k.wait_full(place);
     multiply_keys(scores, place);
     if constexpr (with_values) {
-      shared_.v.wait_full(last_.values_place());
+      shared_.v.wait_full(last_.place());
       multiply_values(0);
     }
     wgmma_wait<with_values ? 1 : 0>();
@@ -165,48 +171,42 @@ private:
     if constexpr (Config::filtered) {
       const u32 scales = shared_.scales(place);
       const auto granules =
-          filter_.apply(scores, args_, tickets, consumer_, first_position(), shared_.exchange(consumer_, place),
-                        [=](int g) { return load_shared_f32(scales + g * 16); });
+          filter_.apply(args_, tickets, consumer_, first_position(), shared_.exchange(consumer_, place),
+                        [&](int g, int r) { return highest(scores, g, r) * F16::low(load_shared_4(scales + g * 16)); });
       dropped = granules.dropped;
       any_left = dropped != granules.kept;
     }
     if (ticket.is_masked(consumer_) || dropped != 0) {
       mask(scores, tickets, dropped);
     }
-    f32 sums[2];
-    f32 largest[2]; // sum of eight
-    const Fit fit = soften(scores, sums, largest, shared_.scales(place));
+    const Fit fit = probabilities_.encode(scores, shared_.scales(place));
     if constexpr (with_values) {
       wgmma_wait<0>();
       wgmma_results(part_);
-      shared_.v.release(last_.values_place());
+      shared_.v.release(last_.place());
       tiles_ += 1;
       if (tiles_ == tiles_taken_up) {
         take_up();
       }
     }
     if (fit != Fit::well) {
-      fit_again(scores, sums, largest, fit, ticket, tickets, dropped);
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      sum_[r] += sums[r];
+      fit_again(scores, fit, place);
     }
     shared_.k.release(place);
     tickets.release();
     if (!any_left) {
-      shared_.v.wait_full(ticket.values_place());
-      shared_.v.release(ticket.values_place());
+      shared_.v.wait_full(ticket.place());
+      shared_.v.release(ticket.place());
       return false;
     }
-    pack(scores);
+    Probabilities<Config>::pack(codes_, scores);
     return true;
   }
 
   // The product with the values of the last tile, if it is still to come.
   SALE_DEVICE void drain() {
     if (pending_) {
-      shared_.v.wait_full(last_.values_place());
+      shared_.v.wait_full(last_.place());
 #pragma unroll
       for (int p = 0; p < parts; ++p) {
         multiply_values(p);
@@ -216,7 +216,7 @@ private:
           add(p);
         }
       }
-      shared_.v.release(last_.values_place());
+      shared_.v.release(last_.place());
       tiles_ += overlaps ? 1 : 0;
       pending_ = false;
     }
@@ -227,7 +227,7 @@ private:
     tiles_ = 0;
   }
 
-  SALE_DEVICE void multiply_keys(f32 (&scores)[score_count], const RingPlace &place) {
+  SALE_DEVICE void multiply_keys(Scores &scores, const RingPlace &place) {
     constexpr MatrixSwizzle swizzle =
         Layout::panel_row_bytes == 128 ? MatrixSwizzle::bytes_128 : MatrixSwizzle::bytes_64;
     const u64 keys = matrix_descriptor(shared_.k.data(place), 16, 8 * Layout::panel_row_bytes, swizzle);
@@ -242,11 +242,12 @@ private:
 
   // Columns `columns`·p.. of P·V.
   SALE_DEVICE void multiply_values(int p) {
-    const u64 values = matrix_descriptor(shared_.v.data(last_.values_place()), 16, 256, MatrixSwizzle::bytes_32);
+    const u64 values = matrix_descriptor(shared_.v.data(last_.place()), 16, 256, MatrixSwizzle::bytes_32);
     wgmma_fence();
 #pragma unroll
     for (int b = 0; b < blocks; ++b) {
-      ValuesMma::run(part_, codes_[b], values + static_cast<u64>((b * Config::head_dim + p * columns) * 32 / 16),
+      ValuesMma::run(part_, codes_[b],
+                     values + static_cast<u64>((b * Layout::value_block_bytes + p * columns * 32) / 16),
                      b != 0 || (overlaps && tiles_ != 0));
     }
     wgmma_commit();
@@ -258,11 +259,15 @@ private:
     for (int i = 0; i < columns / 2; ++i) {
       out_[p * (columns / 2) + i] += part_[i];
     }
+    if (p == parts - 1) {
+      sum_[0] += part_[columns / 2];
+      sum_[1] += part_[columns / 2 + 2];
+    }
   }
 
   // Scores of keys that a row does not see or that these rows do not keep become -inf.
-  SALE_DEVICE void mask(f32 (&scores)[score_count], const TicketRing<Config> &tickets, u32 dropped) const {
-    constexpr int granule_scores = Granule<Config>::keys / 2;
+  SALE_DEVICE void mask(Scores &scores, const TicketRing<Config> &tickets, u32 dropped) const {
+    constexpr int granule_words = Granule<Config>::keys / 4;
     constexpr s32 never = 0x7fff0000;
     const s32 position = first_position() + row();
 #pragma unroll
@@ -273,114 +278,37 @@ private:
       const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
       const s32 ahead = kept ? column - position : never;
 #pragma unroll
-      for (int i = 0; i < granule_scores; ++i) {
-        if (ahead + i / 4 * 8 + i % 2 > i % 4 / 2 * 8) {
-          scores[g * granule_scores + i] = -infinity();
+      for (int i = 0; i < granule_words; ++i) {
+        u32 &pair = scores[g * granule_words + i];
+        const s32 row_ahead = ahead + i / 2 * 8 - i % 2 * 8;
+        if (row_ahead > 0) {
+          pair = (pair & 0xffff0000U) | 0xfc00U;
+        }
+        if (row_ahead + 1 > 0) {
+          pair = (pair & 0x0000ffffU) | 0xfc000000U;
         }
       }
     }
   }
 
-  enum class Fit { well, large, infinite, no_base };
-
-  // Scores become probabilities times 2^8, unless some row has no base.
-  SALE_DEVICE Fit soften(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2], u32 scales) const {
-    if (warp_any(base_[0] == -infinity() || base_[1] == -infinity())) {
-      return Fit::no_base;
-    }
-    exponentiate(scores, sums, largest, scales);
-    // A branch that needs the exponentials also keeps ptxas from waiting for the values before them.
-    if (!warp_any(largest[0] > sum_limit || largest[1] > sum_limit)) {
-      return Fit::well;
-    }
-    return warp_any(largest[0] == infinity() || largest[1] == infinity()) ? Fit::infinite : Fit::large;
+  // Of row half r in granule g.
+  static SALE_DEVICE f32 highest(const Scores &scores, int g, int r) {
+    const u32 *const row = scores + g * (Granule<Config>::keys / 4) + r;
+    const u32 pair = max_half2(max_half2(max_half2(row[0], row[2]), row[4]), row[6]);
+    return max_f32(F16::low(pair), F16::high(pair));
   }
 
-  SALE_DEVICE void fit_again(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2], Fit fit, Ticket ticket,
-                             const TicketRing<Config> &tickets, u32 dropped) {
-    if (fit == Fit::infinite) {
-      multiply_keys_again(scores, ticket.place());
-      if (ticket.is_masked(consumer_) || dropped != 0) {
-        mask(scores, tickets, dropped);
-      }
+  SALE_DEVICE void fit_again(Scores &scores, Fit fit, const RingPlace &place) {
+    f32 factor[2];
+    if (fit == Fit::large) {
+      probabilities_.lower(scores, factor);
+    } else {
+      probabilities_.raise_base(scores, shared_.scales(place), factor);
+      probabilities_.force_encode(scores, shared_.scales(place));
     }
-    if (fit != Fit::large) {
-      raise_base(scores, shared_.scales(ticket.place()));
-      exponentiate(scores, sums, largest, shared_.scales(ticket.place()));
-    }
-    move_base(scores, sums, largest);
-  }
-
-  // Rows that have seen no key have no base.
-  static SALE_DEVICE f32 finite(f32 base) { return base == -infinity() ? 0.0F : base; }
-
-  SALE_DEVICE void exponentiate(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2], u32 scales) const {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const f32 top = code_shift - finite(base_[r]);
-#pragma unroll
-      for (int b = 0; b < blocks; ++b) {
-        const Vec16 scale = load_shared_16(scales + b * 16);
-        const f32 unit = mul_rn(scale_log2_[r], bits_float(scale.word[0]));
-        const f32 offset = add_rn(bits_float(scale.word[1]), top);
-        f32 even = 0.0F;
-        f32 odd = 0.0F;
-#pragma unroll
-        for (int n = 0; n < 4; ++n) {
-          f32 *const score = scores + b * 16 + n * 4 + 2 * r;
-          score[0] = exp2_approx(fma_rn(score[0], unit, offset));
-          score[1] = exp2_approx(fma_rn(score[1], unit, offset));
-          even = n == 0 ? score[0] : even + score[0];
-          odd = n == 0 ? score[1] : odd + score[1];
-        }
-        const f32 sum = even + odd;
-        largest[r] = b == 0 ? sum : max_f32(largest[r], sum);
-        sums[r] = b == 0 ? sum * bits_float(scale.word[2]) : fma_rn(sum, bits_float(scale.word[2]), sums[r]);
-      }
-    }
-  }
-
-  // To the maximum, if that is higher.
-  SALE_DEVICE void raise_base(const f32 (&scores)[score_count], u32 scales) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      f32 highest = base_[r];
-#pragma unroll
-      for (int b = 0; b < blocks; ++b) {
-        const Vec16 scale = load_shared_16(scales + b * 16);
-        f32 of_block = -infinity();
-#pragma unroll
-        for (int n = 0; n < 4; ++n) {
-          const f32 *const score = scores + b * 16 + n * 4 + 2 * r;
-          of_block = max_f32(of_block, max_f32(score[0], score[1]));
-        }
-        const f32 unit = mul_rn(scale_log2_[r], bits_float(scale.word[0]));
-        highest = max_f32(highest, fma_rn(of_block, unit, bits_float(scale.word[1])));
-      }
-      highest = max_f32(highest, shuffle_xor(highest, 1));
-      highest = max_f32(highest, shuffle_xor(highest, 2));
-      scale_output(r, exp2_approx(sub_rn(base_[r], finite(highest))));
-      base_[r] = highest;
-    }
-  }
-
-  // By whole powers of two, so that no eight probabilities of a lane have a sum beyond the limit.
-  SALE_DEVICE void move_base(f32 (&scores)[score_count], f32 (&sums)[2], f32 (&largest)[2]) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      f32 most = max_f32(largest[r], shuffle_xor(largest[r], 1));
-      most = max_f32(most, shuffle_xor(most, 2));
-      // The sum's exponent becomes 6: some way to the limit.
-      const s32 up = most > sum_limit ? static_cast<s32>(float_bits(most) >> 23) - (127 + 6) : 0;
-      const f32 power = FloatScale::power(-up);
-      base_[r] += static_cast<f32>(up);
-      scale_output(r, power);
-      sums[r] *= power;
-#pragma unroll
-      for (int i = 2 * r; i < score_count; i += 4) {
-        scores[i] *= power;
-        scores[i + 1] *= power;
-      }
+      scale_output(r, factor[r]);
     }
   }
 
@@ -393,73 +321,31 @@ private:
     }
     if (overlaps && tiles_ != 0) {
 #pragma unroll
-      for (int i = 2 * r; i < columns / 2; i += 4) {
+      for (int i = 2 * r; i < columns / 2 + 4; i += 4) {
         part_[i] *= factor;
         part_[i + 1] *= factor;
       }
     }
   }
 
-  // By this warp alone: few tiles need their scores twice, and not those of all four warps at once.
-  SALE_DEVICE void multiply_keys_again(f32 (&scores)[score_count], const RingPlace &place) const {
-    constexpr int chunks = Layout::panel_row_bytes / 16;
-    const u32 row = lane_index() / 16 * 8 + lane_index() % 8;
-    const u32 turn = row / (8 / chunks) % chunks;
-    const u32 keys = shared_.k.data(place) + row * Layout::panel_row_bytes;
-#pragma unroll
-    for (int i = 0; i < score_count; ++i) {
-      scores[i] = 0.0F;
-    }
-#pragma unroll 1
-    for (int k = 0; k < Config::head_dim / 32; ++k) {
-      u32 a[4];
-      queries_.fragment(a, k);
-      const u32 chunk = k * 2 % chunks + lane_index() / 8 % 2;
-      const u32 at = keys + k * 2 / chunks * Layout::panel_bytes + ((chunk ^ turn) << 4);
-#pragma unroll
-      for (int n = 0; n < key_tiles; n += 2) {
-        u32 b[4];
-        ldmatrix_x4(b, at + n * 8 * Layout::panel_row_bytes);
-        multiply_tile(scores + 4 * n, a, b[0], b[1]);
-        multiply_tile(scores + 4 * n + 4, a, b[2], b[3]);
-      }
-    }
-  }
-
-  static SALE_DEVICE void multiply_tile(f32 *scores, const u32 (&a)[4], u32 b0, u32 b1) {
-    f32 d[4] = {scores[0], scores[1], scores[2], scores[3]};
-    mma(E4m3{}, d, a, b0, b1);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      scores[i] = d[i];
-    }
-  }
-
-  // values.cuh says why this is the A fragment of P·V.
-  SALE_DEVICE void pack(const f32 (&scores)[score_count]) {
-#pragma unroll
-    for (int i = 0; i < blocks * 4; ++i) {
-      const f32 *const score = scores + i / 2 * 8 + 2 * (i % 2);
-      codes_[i / 4][i % 4] = E4m3::pack(score[0], score[1], score[4], score[5]);
-    }
-  }
-
   SALE_DEVICE void store() const {
     const AttendItem<Config> item(args_, number_);
+    const s64 kv_head = static_cast<s64>(item.batch) * (args_.num_q_heads / Config::gqa) + item.kv_head;
+    const f32 value_unit = AmaxScale::power(-AmaxScale::exponent(bits_float(load_global_4(args_.v_amax + kv_head))));
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      f32 sum = sum_[r];
-      sum += shuffle_xor(sum, 1);
-      sum += shuffle_xor(sum, 2);
+      const f32 sum = sum_[r];
       if (float *const place = lse(item, r)) {
         const f32 along_mean = load_global_f32(place);
-        store_global_f32(place, sum == 0.0F ? -infinity()
-                                            : fma_rn(base_[r] - code_shift + log2_approx(sum), ln_of_2(), along_mean));
+        store_global_f32(place, sum == 0.0F
+                                    ? -infinity()
+                                    : fma_rn(log2_approx(sum) + probabilities_.log2_unit(r), ln_of_2(), along_mean));
       }
       u8 *const out = static_cast<u8 *>(args_.out.data) +
                       2 * (item.batch * args_.out.stride_batch + item.head * args_.out.stride_head +
                            token(item, r) * args_.out.stride_token);
-      store_output_row<Element>(out, out_, r, sum > 0.0F ? rcp_approx(sum) : sum, token(item, r) < args_.q_len);
+      store_output_row<Element>(out, out_, r, sum > 0.0F ? rcp_approx(sum) * value_unit : sum,
+                                token(item, r) < args_.q_len);
     }
   }
 
@@ -469,15 +355,14 @@ private:
   s32 number_ = -1; // the item; negative for none
   RingPlace q_place_;
   BlockFilter<Config> filter_;
-  QueryCodes<Config> queries_;
+  Probabilities<Config> probabilities_;
+  Queries queries_;
   Ticket last_{0};       // the last tile's
   bool pending_ = false; // its codes_ have not met them yet
   int foreign_ = 0;      // tiles of others since
   int tiles_ = 0;        // that part_ has, beside out_
-  f32 scale_log2_[2];    // of products of codes of Q and values of K
-  f32 base_[2];          // M
-  f32 sum_[2];           // this lane's share, times 2^8
+  f32 sum_[2];
   f32 out_[Config::head_dim / 2];
-  f32 part_[columns / 2];
+  f32 part_[columns / 2 + 4];
   u32 codes_[blocks][4];
 };

@@ -32,9 +32,8 @@ public:
   static SALE_DEVICE Ticket begin(s32 item) { return Ticket(kind_begin | static_cast<u32>(item) << 2); }
   static SALE_DEVICE Ticket stop() { return Ticket(kind_stop); }
   // users, masked: a bit for each consumer that computes the tile, and that must look at the granules to do so.
-  static SALE_DEVICE Ticket tile(const RingPlace &keys, const RingPlace &values, u32 users, u32 masked) {
-    return Ticket(kind_tile | users << 2 | masked << 6 | keys.index << 10 | keys.parity << 14 | values.index << 15 |
-                  values.parity << 19);
+  static SALE_DEVICE Ticket tile(const RingPlace &place, u32 users, u32 masked) {
+    return Ticket(kind_tile | users << 2 | masked << 6 | place.index << 10 | place.parity << 14);
   }
 
   SALE_DEVICE u32 word() const { return word_; }
@@ -44,8 +43,8 @@ public:
   SALE_DEVICE u32 users() const { return word_ >> 2 & 15U; }
   SALE_DEVICE bool is_for(u32 consumer) const { return (word_ >> (2 + consumer) & 1U) != 0; }
   SALE_DEVICE bool is_masked(u32 consumer) const { return (word_ >> (6 + consumer) & 1U) != 0; }
+  // Of its keys in their ring, and of its values in theirs.
   SALE_DEVICE RingPlace place() const { return {word_ >> 10 & 15U, word_ >> 14 & 1U}; }
-  SALE_DEVICE RingPlace values_place() const { return {word_ >> 15 & 15U, word_ >> 19 & 1U}; }
 
 private:
   static constexpr u32 kind_tile = 0;
@@ -69,7 +68,7 @@ public:
 
   SALE_DEVICE TicketRing(u32 data, u32 barriers) : slots_(data, barriers) {}
 
-  SALE_DEVICE void init() const { slots_.init(Config::consumers * 4 + 1); }
+  SALE_DEVICE void init() const { slots_.init(Config::consumers * 4 + 2); }
 
   // By the planning warp; lane g brings the entry of granule g.
   SALE_DEVICE void put(Ticket ticket, u32 entry) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two loading warps of wgmma attend. One plans: it draws items, loads their queries, walks their tiles, tells the
-// other warps and loads the keys. The other loads the values, which are needed later and leave later.
+// The warps of wgmma attend that feed the others. One plans: it draws items, walks their tiles and writes tickets. Two
+// follow the tickets: one loads queries and keys, one the values, which are needed later and leave later.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
@@ -33,7 +33,8 @@ struct ElementLoads {
   }
 
 private:
-  static SALE_DEVICE void load(const typename Layout::Tiles &tiles, const RingPlace &place, const TensorMap *map,
+  template <class Tiles>
+  static SALE_DEVICE void load(const Tiles &tiles, const RingPlace &place, const TensorMap *map,
                                const AttendItem<Config> &item, u32 lane, u32 entry) {
 #pragma unroll
     for (int panel = 0; panel < Layout::panels; ++panel) {
@@ -62,10 +63,8 @@ SALE_DEVICE void load_granules(const Tiles &tiles, const RingPlace &place, u32 u
   sync_warp();
 }
 
-template <class Config, class Loads>
+template <class Config>
 class Planner {
-  using Layout = AttendLayout<Config>;
-
 public:
   SALE_DEVICE explicit Planner(const AttendWgmmaArgs &args) : args_(args) {}
 
@@ -75,33 +74,14 @@ public:
     for (s32 number = source.first(); number < items; number = source.drawn()) {
       source.draw();
       const AttendItem<Config> item(args_, number);
-      // The ticket first: wide queries stay in use until the consumers read it.
       shared_.tickets.put(Ticket::begin(number), 0);
-      load_queries(item);
-      TileWalk<Config>::walk(args_, item, shared_.base + Layout::list_offset,
+      TileWalk<Config>::walk(args_, item, shared_.base + AttendLayout<Config>::list_offset,
                              [&](u32 entry) { put_tile(item, entry); });
     }
     shared_.tickets.put(Ticket::stop(), 0);
   }
 
 private:
-  SALE_DEVICE void load_queries(const AttendItem<Config> &item) {
-    constexpr int boxes = Config::consumers * Layout::q_panels;
-    const s32 lane = static_cast<s32>(lane_index());
-    shared_.q.wait_empty(q_place_);
-    if (lane == 0) {
-      mbarrier_expect(shared_.q.full(q_place_), boxes * Layout::q_panel_bytes);
-    }
-    sync_warp();
-    if (lane < boxes) {
-      tensor_load_4d(shared_.q.data(q_place_) + static_cast<u32>(lane) * Layout::q_panel_bytes, &args_.q,
-                     shared_.q.full(q_place_), lane % Layout::q_panels * 64,
-                     item.first_row + lane / Layout::q_panels * 64, item.head, item.batch);
-    }
-    sync_warp();
-    q_place_.template advance<1>();
-  }
-
   SALE_DEVICE void put_tile(const AttendItem<Config> &item, u32 entry) {
     const bool mine = lane_index() < Granule<Config>::per_tile;
     const u32 keep = Granule<Config>::keep(entry);
@@ -114,41 +94,83 @@ private:
       users |= static_cast<u32>(warp_any(mine && kept)) << c;
       masked |= static_cast<u32>(warp_any(mine && (!kept || last_key > item.position + c * 64))) << c;
     }
-    shared_.k.wait_empty(k_place_);
-    // Parities tell two phases of a place apart: who reads this ticket may wait for the values of this tile, so those
-    // of the place's last tile, for which not everybody waited, must be there.
-    shared_.v.wait_full({v_place_.index, v_place_.parity ^ 1U});
-    shared_.tickets.put(Ticket::tile(k_place_, v_place_, users, masked), entry);
-    load_granules<Config>(shared_.k, k_place_, users, Loads::key_bytes,
-                          [&](u32 lane) { Loads::keys(args_, shared_, k_place_, item, lane, entry); });
-    k_place_.template advance<Config::stages>();
-    v_place_.template advance<Config::stages>();
+    // Parities tell two phases of a place apart: who reads this ticket may wait for this tile, so the place's last
+    // one, for which not everybody waited, must be there.
+    const RingPlace last{place_.index, place_.parity ^ 1U};
+    shared_.k.wait_full(last);
+    shared_.v.wait_full(last);
+    shared_.tickets.put(Ticket::tile(place_, users, masked), entry);
+    place_.template advance<Config::stages>();
   }
 
   const AttendWgmmaArgs &args_;
   AttendShared<Config> shared_;
-  RingPlace q_place_;
-  RingPlace k_place_;
-  RingPlace v_place_;
+  RingPlace place_;
 };
 
-template <class Config, class Loads>
-SALE_DEVICE void load_values(const AttendWgmmaArgs &args) {
-  AttendShared<Config> shared;
+// Calls begin(item) and tile(item, ticket, entry), entry as the planner's, in the order of the tickets.
+template <class Config, class Begin, class Tile>
+SALE_DEVICE void follow_tickets(const AttendWgmmaArgs &args, const Begin &begin, const Tile &tile) {
+  TicketRing<Config> tickets = AttendShared<Config>().tickets;
   AttendItem<Config> item(args, 0);
   for (;;) {
-    const Ticket ticket = shared.tickets.read();
-    const u32 entry =
-        ticket.is_tile() && lane_index() < Granule<Config>::per_tile ? shared.tickets.entry(lane_index()) : 0;
-    shared.tickets.release();
+    const Ticket ticket = tickets.read();
+    const u32 entry = ticket.is_tile() && lane_index() < Granule<Config>::per_tile ? tickets.entry(lane_index()) : 0;
+    tickets.release();
     if (ticket.is_tile()) {
-      shared.v.wait_empty(ticket.values_place());
-      load_granules<Config>(shared.v, ticket.values_place(), ticket.users(), Loads::value_bytes,
-                            [&](u32 lane) { Loads::values(args, shared, ticket.values_place(), item, lane, entry); });
+      tile(item, ticket, entry);
     } else if (ticket.is_stop()) {
       return;
     } else {
       item = AttendItem<Config>(args, ticket.item());
+      begin(item);
     }
   }
+}
+
+template <class Config>
+SALE_DEVICE void load_queries(const AttendWgmmaArgs &args, const AttendItem<Config> &item, const RingPlace &place) {
+  using Layout = AttendLayout<Config>;
+  constexpr int boxes = Config::consumers * Layout::q_panels;
+  const AttendShared<Config> shared;
+  const s32 lane = static_cast<s32>(lane_index());
+  shared.q.wait_empty(place);
+  if (lane == 0) {
+    mbarrier_expect(shared.q.full(place), boxes * Layout::q_panel_bytes);
+  }
+  sync_warp();
+  if (lane < boxes) {
+    tensor_load_4d(shared.q.data(place) + static_cast<u32>(lane) * Layout::q_panel_bytes, &args.q, shared.q.full(place),
+                   lane % Layout::q_panels * 64, item.first_row + lane / Layout::q_panels * 64, item.head, item.batch);
+  }
+  sync_warp();
+}
+
+template <class Config, class Loads>
+SALE_DEVICE void load_queries_and_keys(const AttendWgmmaArgs &args) {
+  const AttendShared<Config> shared;
+  RingPlace q_place;
+  follow_tickets<Config>(
+      args,
+      [&](const AttendItem<Config> &item) {
+        load_queries(args, item, q_place);
+        q_place.template advance<1>();
+      },
+      [&](const AttendItem<Config> &item, Ticket ticket, u32 entry) {
+        shared.k.wait_empty(ticket.place());
+        load_granules<Config>(shared.k, ticket.place(), ticket.users(), Loads::key_bytes,
+                              [&](u32 lane) { Loads::keys(args, shared, ticket.place(), item, lane, entry); });
+      });
+}
+
+template <class Config, class Loads>
+SALE_DEVICE void load_values(const AttendWgmmaArgs &args) {
+  const AttendShared<Config> shared;
+  follow_tickets<Config>(
+      args, [](const AttendItem<Config> & /*item*/) {},
+      [&](const AttendItem<Config> &item, Ticket ticket, u32 entry) {
+        shared.v.wait_empty(ticket.place());
+        load_granules<Config>(shared.v, ticket.place(), ticket.users(), Loads::value_bytes,
+                              [&](u32 lane) { Loads::values(args, shared, ticket.place(), item, lane, entry); });
+      });
 }
