@@ -76,6 +76,14 @@ def dequantized(x: torch.Tensor) -> torch.Tensor:
     return es.e4m3(x * scale) / scale
 
 
+def code_attention(scores: torch.Tensor, scale: float, values: torch.Tensor) -> torch.Tensor:
+    """Softmax and product with the codes of probabilities that fp8 attend forms, and their own sums (the same section)."""
+    steps = (8 * math.log2(math.e) * scale) * (scores - scores.amax(-1, keepdim=True)) + 112
+    codes = torch.maximum(steps, steps / 4 + 4.5).clamp(min=0).round().to(torch.uint8)
+    p = codes.view(torch.float8_e4m3fn).float()
+    return (p @ values) / p.sum(-1, keepdim=True)
+
+
 def measure(q: torch.Tensor, k: torch.Tensor, bases: dict[str, torch.Tensor | None]) -> Layer:
     """Masses and every estimator's margins of one layer."""
     heads, n, dim = q.shape
@@ -129,8 +137,9 @@ class SparseAttention:
         kbar = k.mean(1)
         bound = (math.log(variant.tau) - self.shifts[layer])[:, None, None]
         if variant.fp8_attend:
-            used_q, used_k = es.operands(q, k, es.Estimator("fp8"), None)
-            used_v = dequantized(v)
+            mantissa = 2 * math.frexp(scale * math.log2(math.e))[0]
+            used_q, used_k = es.operands(q * mantissa, k, es.Estimator("fp8"), None)
+            used_q, used_v = used_q / mantissa, dequantized(v)
         else:
             used_q, used_k, used_v = q, k, v
         for chunk in es.chunks(q, k):
@@ -149,7 +158,11 @@ class SparseAttention:
                 scores = es.mask_future(es.row_scores(used_q, used_k, chunk), chunk)
             blocks = scores.unflatten(1, (-1, es.BLOCK_Q)).unflatten(-1, (-1, es.BLOCK_K))
             blocks.masked_fill_(~kept[:, :, None, :, None], -math.inf)
-            out[chunk.heads, rows] = torch.softmax(scores.mul_(scale), -1) @ used_v[chunk.group, : chunk.end]
+            chunk_v = used_v[chunk.group, : chunk.end]
+            if variant.fp8_attend:
+                out[chunk.heads, rows] = code_attention(scores, scale, chunk_v)
+            else:
+                out[chunk.heads, rows] = torch.softmax(scores.mul_(scale), -1) @ chunk_v
         return out[None]
 
     @property
