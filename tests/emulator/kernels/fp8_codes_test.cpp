@@ -304,15 +304,15 @@ TEST_P(Fp8Codes, OfHugeTinyZeroAndNanRowsAreTheOracles) {
     }
   };
   std::fill(kbar_.begin(), kbar_.begin() + dim, 0.0F); // so that tiny keys of the first head stay tiny
-  const auto change = [&](std::vector<float> &rows, std::size_t stride) {
+  const auto change = [&](std::vector<float> &rows, std::size_t first, std::size_t stride) {
     for (std::size_t r = 0; r < stride; ++r) {
-      set_row(rows, 0 * stride + r, 0);
-      set_row(rows, 1 * stride + r, wide ? 1e-21F : 1e-4F);
-      set_row(rows, 2 * stride + r, wide ? 1e-37F : 1e-7F);
-      set_row(rows, 3 * stride + r, wide ? 1e21F : 1e4F);
+      set_row(rows, first + r, 0);
+      set_row(rows, first + 1 * stride + r, wide ? 1e-21F : 1e-4F);
+      set_row(rows, first + 2 * stride + r, wide ? 1e-37F : 1e-7F);
+      set_row(rows, first + 3 * stride + r, wide ? 1e21F : 1e4F);
     }
     const auto set = [&](std::size_t row, int channel, float x) {
-      rows[row * dim + channel] = reference::round_to_element(x, GetParam().dtype);
+      rows[(first + row) * dim + channel] = reference::round_to_element(x, GetParam().dtype);
     };
     set(2 * stride + 3, 1, wide ? 1e-39F : 0); // among tiny ones
     set(4 * stride, 2, nan);
@@ -320,8 +320,9 @@ TEST_P(Fp8Codes, OfHugeTinyZeroAndNanRowsAreTheOracles) {
     set(4 * stride + 2, 4, -infinity);
     set(4 * stride + 3, 5, wide ? 3e6F : 6e4F);
   };
-  change(tensors_.k, 32);
-  change(tensors_.q, 8);
+  change(tensors_.k, 0, 32);
+  change(tensors_.q, 0, 8);
+  change(tensors_.q, tensors_.q_row(0, 1, 0), 8); // whose tau is 0: no key makes T NaN
   // The second head's last keys are near its mean, beside which rows past the end would be large.
   for (int d = 0; d < dim; ++d) {
     float &mean = kbar_[dim + d];

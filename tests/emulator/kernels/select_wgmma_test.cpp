@@ -323,7 +323,8 @@ const auto cases = ::testing::Values(
     SelectWgmmaCase{.width = 128, .q_len = 192, .kv_len = 500},
     SelectWgmmaCase{.width = 64, .q_len = 200, .kv_len = 1300, .gqa = 3, .batch = 2, .sink = 40},
     SelectWgmmaCase{.width = 32, .q_len = 130, .kv_len = 450, .gqa = 2, .block_q = 128, .drawn = false},
-    SelectWgmmaCase{.width = 96, .q_len = 64, .kv_len = 700, .gqa = 1, .block_k = 64, .sink = 0, .window = 0},
+    // Keys are estimated that some of an item's blocks do not see.
+    SelectWgmmaCase{.width = 96, .q_len = 250, .kv_len = 700, .gqa = 1, .block_k = 64, .sink = 0, .window = 0},
     SelectWgmmaCase{.width = 256, .q_len = 100, .kv_len = 420, .gqa = 1, .block_k = 128},
     SelectWgmmaCase{.width = 192, .q_len = 260, .kv_len = 400, .gqa = 7, .block_q = 128, .kv_heads = 1, .consumers = 2},
     SelectWgmmaCase{.width = 160, .q_len = 65, .kv_len = 333, .gqa = 5, .kv_heads = 1, .consumers = 3, .stages = 3},
@@ -353,9 +354,10 @@ INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmmaCode, cases);
 using SelectWgmmaRules = KernelTest;
 
 TEST_F(SelectWgmmaRules, AHeadOfTauZeroKeepsAllThatItSees) {
-  Problem problem({.q_len = 200, .kv_len = 600, .gqa = 2});
+  Problem problem({.q_len = 200, .kv_len = 600, .gqa = 3});
   problem.theta.assign(problem.theta.size(), infinity);
-  problem.tau = {0, 0.004F, 0, 0};
+  problem.theta[problem.row_of(1, 70)] = -infinity; // of a head that estimates, between two that do not
+  problem.tau = {0, 0.004F, 0, 0, 0, 0};
   EXPECT_EQ(run(problem), problem.expected_mask());
 }
 
