@@ -329,6 +329,7 @@ const auto cases = ::testing::Values(
     SelectWgmmaCase{.width = 192, .q_len = 260, .kv_len = 400, .gqa = 7, .block_q = 128, .kv_heads = 1, .consumers = 2},
     SelectWgmmaCase{.width = 160, .q_len = 65, .kv_len = 333, .gqa = 5, .kv_heads = 1, .consumers = 3, .stages = 3},
     SelectWgmmaCase{.width = 64, .q_len = 64, .kv_len = 1500, .gqa = 4, .keys_per_step = 256},
+    // The head has scales for half of the last tile, which is the first in its stage.
     SelectWgmmaCase{.width = 64,
                     .q_len = 64,
                     .kv_len = 1400,
@@ -336,6 +337,7 @@ const auto cases = ::testing::Values(
                     .pruned = true,
                     .units = 2,
                     .keys_per_step = 256,
+                    .stages = 6,
                     .window = 0},
     SelectWgmmaCase{.width = 128, .q_len = 128, .kv_len = 600, .pruned = true},
     SelectWgmmaCase{.width = 64, .q_len = 70, .kv_len = 700, .gqa = 1, .pruned = true, .consumers = 1},
@@ -346,8 +348,16 @@ const auto cases = ::testing::Values(
     SelectWgmmaCase{.width = 128, .q_len = 150, .kv_len = 650, .gqa = 4, .int8 = true},
     SelectWgmmaCase{
         .width = 64, .q_len = 200, .kv_len = 455, .gqa = 3, .block_q = 128, .block_k = 64, .int8 = true, .units = 2},
-    SelectWgmmaCase{
-        .width = 256, .q_len = 64, .kv_len = 300, .gqa = 2, .batch = 2, .int8 = true, .consumers = 2, .units = 2});
+    // The last tile has more groups of keys than the head.
+    SelectWgmmaCase{.width = 256,
+                    .q_len = 40,
+                    .kv_len = 330,
+                    .gqa = 2,
+                    .batch = 2,
+                    .int8 = true,
+                    .consumers = 2,
+                    .units = 2,
+                    .window = 0});
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmma, cases);
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmmaCode, cases);
 
