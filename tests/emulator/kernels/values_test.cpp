@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libsale's amax and values kernels (V to codes, for attend in fp8) against the oracle, bit for bit.
 #include "tests/emulator/kernels/kernel_test.hpp"
+#include "tests/emulator/kernels/value_place.hpp"
 
 #include "args/amax_args.cuh"
 #include "args/values_args.cuh"
@@ -38,16 +39,6 @@ KernelSpec spec_of(const Case &c, Stage stage) {
   spec.head_dim = c.head_dim;
   spec.tile = default_tile(spec);
   return spec;
-}
-
-// Where the code of a key and a channel lies within its block (templates/values/values.cuh), written down differently:
-// place[i] is the key of byte i.
-std::size_t place_of(int key, int channel) {
-  static constexpr int keys[32] = {0,  1,  8,  9,  2,  3,  10, 11, 4,  5,  12, 13, 6,  7,  14, 15,
-                                   16, 17, 24, 25, 18, 19, 26, 27, 20, 21, 28, 29, 22, 23, 30, 31};
-  const auto byte = static_cast<std::size_t>(std::find(std::begin(keys), std::end(keys), key) - std::begin(keys));
-  const auto row = static_cast<std::size_t>(channel);
-  return row * 32 + (byte ^ (row / 4 % 2 * 16));
 }
 
 // What each head is made of: the draws as they are, zeros, what just fits the codes, what just does not, a NaN,
@@ -177,7 +168,7 @@ TEST_P(Values, HaveTheCodesAndScalesOfTheOracle) {
       const std::size_t block = static_cast<std::size_t>(head * blocks + key / 32);
       for (int d = 0; d < c.head_dim; ++d) {
         const std::size_t at = (static_cast<std::size_t>(head) * c.kv_len + key) * row + static_cast<std::size_t>(d);
-        ASSERT_EQ(got[block * 32 * row + place_of(key % 32, d)], key < c.kv_len ? expected.codes[at] : 0)
+        ASSERT_EQ(got[block * 32 * row + value_place(key % 32, d)], key < c.kv_len ? expected.codes[at] : 0)
             << "head " << head << " key " << key << " channel " << d;
       }
     }
