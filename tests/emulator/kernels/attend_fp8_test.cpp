@@ -151,12 +151,13 @@ std::vector<float> along_mean(const reference::Tensors &tensors, const std::vect
   return result;
 }
 
-// T of the rows: of the keys outside the reference region every 16th has one above, the others none.
+// T of the rows: of the keys outside the reference region one row in 16 has one above, the others none.
 std::vector<float> few_thresholds(const reference::Tensors &operands, const std::vector<float> &offsets) {
   const int end = operands.position(0) - window;
   std::vector<float> thresholds(operands.q_rows(), 1e30F);
   for (int h = 0; h < operands.num_q_heads; ++h) {
-    for (int i = 0; i < operands.shape.q_len; i += 16) {
+    // 0, 24, 32, 56, ...: of both rows of a lane.
+    for (int i = 0; i < operands.shape.q_len; i += i % 32 == 0 ? 24 : 8) {
       float two[2] = {-1e30F, -1e30F};
       for (int j = 2 * sink; j < end; ++j) {
         const float *q = operands.query(0, h, i);
@@ -331,6 +332,13 @@ const auto cases = ::testing::Values(
          .dense = true,
          .jump = 230},
     Case{.name = "filtered", .q_len = 200, .kv_len = 900, .kept = {0.8, 0.8}, .keys_per_step = 64, .filtered = true},
+    Case{.name = "filtered_parts_of_tiles",
+         .q_len = 128,
+         .kv_len = 900,
+         .kept = {1, 1},
+         .keys_per_step = 64,
+         .uneven_values = 50,
+         .filtered = true},
     Case{.name = "filtered_wide_rows",
          .head_dim = 256,
          .q_len = 100,
@@ -339,6 +347,12 @@ const auto cases = ::testing::Values(
          .kept = {0.9, 0.9},
          .keys_per_step = 64,
          .filtered = true},
+    Case{.name = "shared_tiles_then_many_of_the_other",
+         .q_len = 128,
+         .kv_len = 1500,
+         .kept = {0.3, 0.97},
+         .stages = 2,
+         .heads = 1},
     Case{
         .name = "many_tiles_of_the_other", .q_len = 128, .kv_len = 3000, .kept = {0.03, 0.97}, .stages = 2, .heads = 1},
     Case{.name = "groups", .q_len = 150, .kv_len = 260, .heads = 6, .gqa = 3, .ctas = 3},
