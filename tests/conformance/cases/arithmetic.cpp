@@ -101,6 +101,8 @@ std::vector<Case> arithmetic_cases() {
       approximation("rcp_approx", "float_bits(rcp_approx(x))", {tiny, 0x1p-23 + 0x1p-24}, -3, 3),
       operation("max_half2", "max_half2(a, b)", Values::f16_pairs),
       operation("fma_half2", "fma_half2(a, b, c)", Values::f16_pairs),
+      operation("mul_half2", "mul_half2(a, b)", Values::f16_pairs),
+      operation("sub_half2", "sub_half2(a, b)", Values::f16_pairs),
       // NaN or not: select reads the signs.
       operation("fma_half2_signs", "fma_half2(a, b, c) & 0x80008000U", bits),
       to_int(),

@@ -68,6 +68,7 @@ std::vector<Case> element_cases() {
       conversion("e4m3_low_pair", "E4m3::low_pair(i | 0x12340000U)", Values::f16_pairs, 256),
       conversion("e4m3_high_pair", "E4m3::high_pair(i << 16 | 0x1234U)", Values::f16_pairs, 256),
       pack_bytes(),
+      conversion("permute_bytes", "permute_bytes(v.word[0], v.word[1], 0x6420)", Values::bits, 16),
   };
 }
 

@@ -59,6 +59,7 @@ std::vector<Case> memory_cases() {
   u32 old = add_global_acq_rel(out, 1);
   or_global(out + 1 + old / 32, 1U << (old & 31U));
 )"),
+      memory_case("max_global", 4, 64, 16, "  max_global(out + (t & 15U), load_global_4(in + block_x() * 64 + t));\n"),
       memory_case("or_shared", 1, 256, 16, R"(
   if (t < 16) { store_shared_4(s + 4 * t, 0); }
   sync_threads();
