@@ -54,11 +54,11 @@ SALE_DEVICE void run_warps(const AttendWgmmaArgs &args) {
   if (warp < 4) {
     decrease_registers<three ? 32 : 40>();
     if (warp == 0) {
-      Planner<Config>(args).run();
+      Planner<Config, Loads>(args).run();
     } else if (warp == 1) {
-      load_queries_and_keys<Config, Loads>(args);
-    } else if (warp == 2) {
       load_values<Config, Loads>(args);
+    } else if (warp == 2 && Feed<Config>::loads_apart) {
+      load_keys<Config, Loads>(args);
     }
   } else {
     increase_registers<three ? 160 : 232>();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The warps of wgmma attend that feed the others. One plans: it draws items, walks their tiles and writes tickets. Two
-// follow the tickets: one loads queries and keys, one the values, which are needed later and leave later.
+// The warps of wgmma attend that feed the others. One plans: it draws items, walks their tiles and writes tickets.
+// Queries and keys it loads itself, or another warp does that follows the tickets. A third loads the values, which are
+// needed later and leave later.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
@@ -63,10 +64,47 @@ SALE_DEVICE void load_granules(const Tiles &tiles, const RingPlace &place, u32 u
   sync_warp();
 }
 
-template <class Config>
+// Loads what a warp is told of: the queries of items and the keys of their tiles.
+template <class Config, class Loads>
+class KeyLoader {
+  using Layout = AttendLayout<Config>;
+
+public:
+  SALE_DEVICE explicit KeyLoader(const AttendWgmmaArgs &args) : args_(args) {}
+
+  SALE_DEVICE void begin(const AttendItem<Config> &item) {
+    constexpr int boxes = Config::consumers * Layout::q_panels;
+    const s32 lane = static_cast<s32>(lane_index());
+    shared_.q.wait_empty(q_place_);
+    if (lane == 0) {
+      mbarrier_expect(shared_.q.full(q_place_), boxes * Layout::q_panel_bytes);
+    }
+    sync_warp();
+    if (lane < boxes) {
+      tensor_load_4d(shared_.q.data(q_place_) + static_cast<u32>(lane) * Layout::q_panel_bytes, &args_.q,
+                     shared_.q.full(q_place_), lane % Layout::q_panels * 64,
+                     item.first_row + lane / Layout::q_panels * 64, item.head, item.batch);
+    }
+    sync_warp();
+    q_place_.template advance<1>();
+  }
+
+  SALE_DEVICE void tile(const AttendItem<Config> &item, Ticket ticket, u32 entry) {
+    shared_.k.wait_empty(ticket.place());
+    load_granules<Config>(shared_.k, ticket.place(), ticket.users(), Loads::key_bytes,
+                          [&](u32 lane) { Loads::keys(args_, shared_, ticket.place(), item, lane, entry); });
+  }
+
+private:
+  const AttendWgmmaArgs &args_;
+  AttendShared<Config> shared_;
+  RingPlace q_place_;
+};
+
+template <class Config, class Loads>
 class Planner {
 public:
-  SALE_DEVICE explicit Planner(const AttendWgmmaArgs &args) : args_(args) {}
+  SALE_DEVICE explicit Planner(const AttendWgmmaArgs &args) : args_(args), keys_(args) {}
 
   SALE_DEVICE void run() {
     ItemSource source(args_);
@@ -74,7 +112,11 @@ public:
     for (s32 number = source.first(); number < items; number = source.drawn()) {
       source.draw();
       const AttendItem<Config> item(args_, number);
+      // The ticket first: wide queries stay in use until the consumers read it.
       shared_.tickets.put(Ticket::begin(number), 0);
+      if constexpr (!Feed<Config>::loads_apart) {
+        keys_.begin(item);
+      }
       TileWalk<Config>::walk(args_, item, shared_.base + AttendLayout<Config>::list_offset,
                              [&](u32 entry) { put_tile(item, entry); });
     }
@@ -99,12 +141,17 @@ private:
     const RingPlace last{place_.index, place_.parity ^ 1U};
     shared_.k.wait_full(last);
     shared_.v.wait_full(last);
-    shared_.tickets.put(Ticket::tile(place_, users, masked), entry);
+    const Ticket ticket = Ticket::tile(place_, users, masked);
+    shared_.tickets.put(ticket, entry);
+    if constexpr (!Feed<Config>::loads_apart) {
+      keys_.tile(item, ticket, entry);
+    }
     place_.template advance<Config::stages>();
   }
 
   const AttendWgmmaArgs &args_;
   AttendShared<Config> shared_;
+  KeyLoader<Config, Loads> keys_;
   RingPlace place_;
 };
 
@@ -128,39 +175,12 @@ SALE_DEVICE void follow_tickets(const AttendWgmmaArgs &args, const Begin &begin,
   }
 }
 
-template <class Config>
-SALE_DEVICE void load_queries(const AttendWgmmaArgs &args, const AttendItem<Config> &item, const RingPlace &place) {
-  using Layout = AttendLayout<Config>;
-  constexpr int boxes = Config::consumers * Layout::q_panels;
-  const AttendShared<Config> shared;
-  const s32 lane = static_cast<s32>(lane_index());
-  shared.q.wait_empty(place);
-  if (lane == 0) {
-    mbarrier_expect(shared.q.full(place), boxes * Layout::q_panel_bytes);
-  }
-  sync_warp();
-  if (lane < boxes) {
-    tensor_load_4d(shared.q.data(place) + static_cast<u32>(lane) * Layout::q_panel_bytes, &args.q, shared.q.full(place),
-                   lane % Layout::q_panels * 64, item.first_row + lane / Layout::q_panels * 64, item.head, item.batch);
-  }
-  sync_warp();
-}
-
 template <class Config, class Loads>
-SALE_DEVICE void load_queries_and_keys(const AttendWgmmaArgs &args) {
-  const AttendShared<Config> shared;
-  RingPlace q_place;
+SALE_DEVICE void load_keys(const AttendWgmmaArgs &args) {
+  KeyLoader<Config, Loads> keys(args);
   follow_tickets<Config>(
-      args,
-      [&](const AttendItem<Config> &item) {
-        load_queries(args, item, q_place);
-        q_place.template advance<1>();
-      },
-      [&](const AttendItem<Config> &item, Ticket ticket, u32 entry) {
-        shared.k.wait_empty(ticket.place());
-        load_granules<Config>(shared.k, ticket.place(), ticket.users(), Loads::key_bytes,
-                              [&](u32 lane) { Loads::keys(args, shared, ticket.place(), item, lane, entry); });
-      });
+      args, [&](const AttendItem<Config> &item) { keys.begin(item); },
+      [&](const AttendItem<Config> &item, Ticket ticket, u32 entry) { keys.tile(item, ticket, entry); });
 }
 
 template <class Config, class Loads>
