@@ -142,6 +142,15 @@ void check_basis(const RunArgs &args, const Policy &policy) {
   }
 }
 
+void check_sink_logits(const RunArgs &args, const Problem &problem) {
+  if (problem.sink_logits && args.sink_logits == nullptr) {
+    refuse("sink_logits is null; the plan was prepared with problem.sink_logits, so give one number per query head");
+  }
+  if (!problem.sink_logits && args.sink_logits != nullptr) {
+    refuse("sink_logits is given, but the plan was prepared without them; set problem.sink_logits");
+  }
+}
+
 void check_aligned(const char *name, const void *pointer, std::uintptr_t alignment) {
   if (misaligned(pointer, alignment)) {
     refuse(fmt::format("{} is not {}-byte aligned", name, alignment));
@@ -198,6 +207,8 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   check_aligned("kbar", args.kbar, row_alignment);
   check_aligned("channels", args.channels, alignof(std::int32_t));
   check_aligned("projection", args.projection, row_alignment);
+  check_aligned("sink_logits", args.sink_logits, alignof(float));
+  check_sink_logits(args, problem);
   check_basis(args, policy);
   if ((mode == RunMode::sparse && args.mask_in == nullptr) || policy.fp8_attend) {
     check_workspace(args, workspace_bytes);

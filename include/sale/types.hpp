@@ -26,6 +26,9 @@ struct Problem {
   int num_kv_heads = 8;       ///< Divides num_q_heads; num_q_heads / num_kv_heads is the GQA ratio.
   bool causal = true;         ///< Bottom-right aligned: query i sees keys j <= kv_len - q_len + i.
   float softmax_scale = 0.0F; ///< 0 means 1 / sqrt(head_dim).
+  int sliding_window = 0;     ///< Keys a row sees, its own included; 0 = all. (FlashAttention's window_left + 1.)
+  float softcap = 0.0F;       ///< c > 0: scaled logits become c * tanh(logit / c); at most 1000; 0 = none.
+  bool sink_logits = false;   ///< Calls bring RunArgs::sink_logits, learned by the model; not Policy::sink.
 };
 
 /// How sparse attention may be. Policy decides results; tile sizes never do (docs/numerics.md).
@@ -33,7 +36,7 @@ struct Policy {
   Estimator estimator = Estimator::int8;
   int block_q = 64;                  ///< Rows of a mask tile: 64 or 128.
   int block_k = 32;                  ///< Keys of a mask tile: 32, 64 or 128.
-  int sink = 32;                     ///< Keys at the start that are always kept.
+  int sink = 32;                     ///< Keys at the start that are always kept; not Problem::sink_logits.
   int window = 128;                  ///< Keys before a query block that are always kept.
   float tau = 0.004F;                ///< Relative-score threshold of every head, in [0, inf); 0 is dense.
   std::vector<float> tau_per_head;   ///< [num_q_heads], overrides tau; empty = tau everywhere.

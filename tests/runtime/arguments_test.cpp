@@ -84,6 +84,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadArgs{"OutStartsInsideAnInput", [](RunArgs &a) { a.out.data = address<void>(0x3000000 + 2 * 409600 - 16); },
                 "out must not overlap q, k or v; it overlaps v"},
         BadArgs{"MisalignedLse", [](RunArgs &a) { a.lse = address<float>(0x5001); }, "lse is not 4-byte aligned"},
+        BadArgs{"SinkLogitsOfAPlanWithout", [](RunArgs &a) { a.sink_logits = address<float>(0x5000); },
+                "sink_logits is given, but the plan was prepared without them; set problem.sink_logits"},
+        BadArgs{"MisalignedSinkLogits", [](RunArgs &a) { a.sink_logits = address<float>(0x5001); },
+                "sink_logits is not 4-byte aligned"},
         BadArgs{"MisalignedKbar", [](RunArgs &a) { a.kbar = address<float>(0x5004); }, "kbar is not 16-byte aligned"},
         BadArgs{"NoWorkspace", [](RunArgs &a) { a.workspace = nullptr; },
                 "workspace is null; this shape needs 4096 bytes of device memory (Plan::workspace_bytes)"},
@@ -121,6 +125,17 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Arguments, AreAcceptedWhenTheyAreRight) {
   EXPECT_NO_THROW(validate(good_args(), Problem(), Policy(), needed, RunMode::sparse));
+}
+
+TEST(Arguments, BringSinkLogitsWhereTheProblemHasThem) {
+  Problem problem;
+  problem.sink_logits = true;
+  RunArgs args = good_args();
+  EXPECT_STREQ(
+      error_of([&] { validate(args, problem, Policy(), needed, RunMode::sparse); }).what(),
+      "sink_logits is null; the plan was prepared with problem.sink_logits, so give one number per query head");
+  args.sink_logits = address<float>(0x5000);
+  EXPECT_NO_THROW(validate(args, problem, Policy(), needed, RunMode::sparse));
 }
 
 TEST(Arguments, MayBeViewsIntoOnePackedTensor) {

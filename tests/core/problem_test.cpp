@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What validate says about the variants of attention: sliding window, softcap, non-causal, learned sinks.
+#include "sale/error.hpp"
+#include "sale/types.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <string>
+
+namespace sale {
+namespace {
+
+std::string sentence_of(const std::function<void()> &call) {
+  try {
+    call();
+  } catch (const Error &error) {
+    EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
+    return error.what();
+  }
+  return "";
+}
+
+/// The refusal of the default problem but for `change`; empty when accepted.
+std::string refusal(const std::function<void(Problem &)> &change) {
+  Problem problem;
+  change(problem);
+  return sentence_of([&] { validate(problem); });
+}
+
+/// The refusal of a policy with fp8_attend.
+std::string refusal_of_fp8_attend(const std::function<void(Problem &)> &change) {
+  Problem problem;
+  change(problem);
+  Policy policy;
+  policy.fp8_attend = true;
+  return sentence_of([&] { validate(policy, problem); });
+}
+
+TEST(Problem, WithoutVariantsIsAccepted) {
+  EXPECT_EQ(refusal([](Problem &) {}), "");
+}
+
+TEST(Problem, VariantsThatNoKernelComputesYetAreRefusedByName) {
+  EXPECT_EQ(refusal([](Problem &p) { p.causal = false; }),
+            "non-causal attention is not supported yet; set causal to true");
+  EXPECT_EQ(refusal([](Problem &p) { p.sliding_window = 1; }), "sliding_window is not supported yet; set it to 0");
+  EXPECT_EQ(refusal([](Problem &p) { p.softcap = 50.0F; }), "softcap is not supported yet; set it to 0");
+  EXPECT_EQ(refusal([](Problem &p) { p.sink_logits = true; }), "sink_logits is not supported yet; set it to false");
+}
+
+TEST(Problem, ASlidingWindowIsANumberOfKeys) {
+  for (const int keys : {-1, (1 << 24) + 1}) {
+    EXPECT_EQ(refusal([&](Problem &p) { p.sliding_window = keys; }),
+              "sliding_window " + std::to_string(keys) + " must be between 1 and 16777216 keys, or 0 for all of them");
+  }
+}
+
+TEST(Problem, ASlidingWindowNeedsCausalAttention) {
+  EXPECT_EQ(refusal([](Problem &p) {
+              p.sliding_window = 64;
+              p.causal = false;
+            }),
+            "sliding_window 64 needs causal attention; set causal to true or sliding_window to 0");
+}
+
+TEST(Problem, SoftcapsReachFrom0To1000) {
+  const auto said = [](float cap) { return refusal([&](Problem &p) { p.softcap = cap; }); };
+  EXPECT_EQ(said(-1.0F), "softcap -1 must be above 0 and at most 1000, or 0 for none");
+  EXPECT_EQ(said(1000.5F), "softcap 1000.5 must be above 0 and at most 1000, or 0 for none");
+  for (const float cap : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    EXPECT_NE(said(cap).find("must be above 0 and at most 1000"), std::string::npos) << cap;
+  }
+  EXPECT_EQ(said(1000.0F).find("must be above 0"), std::string::npos);
+}
+
+TEST(Problem, OfFp8AttendHasNeitherSoftcapNorSinkLogits) {
+  EXPECT_EQ(refusal_of_fp8_attend([](Problem &) {}), "");
+  EXPECT_EQ(refusal_of_fp8_attend([](Problem &p) { p.softcap = 5.0F; }),
+            "fp8_attend and softcap exclude each other; set fp8_attend to false");
+  EXPECT_EQ(refusal_of_fp8_attend([](Problem &p) { p.sink_logits = true; }),
+            "fp8_attend and sink_logits exclude each other; set fp8_attend to false");
+}
+
+} // namespace
+} // namespace sale
