@@ -25,13 +25,13 @@ std::vector<std::uint32_t> random_mask(const Problem &problem, const Policy &pol
   const synth::Random random(seed);
   parallel_for(rows, [&](std::int64_t row) {
     const reference::Region region =
-        reference::region_of(policy, shape, static_cast<int>(row % q_blocks(policy, shape)));
-    const int others = region.end_estimated - region.first_estimated;
-    const int fixed = region.visible_blocks - others;
-    const double chance = others == 0 ? 0 : (density * region.visible_blocks - fixed) / others;
+        reference::region_of(policy, problem, shape, static_cast<int>(row % q_blocks(policy, shape)));
+    const int others = region.estimated_count();
+    const int fixed = region.visible_count() - others;
+    const double chance = others == 0 ? 0 : (density * region.visible_count() - fixed) / others;
     const synth::Random draws = random.child(static_cast<std::uint64_t>(row));
     std::uint32_t *bits = words.data() + static_cast<std::size_t>(row) * row_words;
-    for (int j = 0; j < region.visible_blocks; ++j) {
+    for (int j = region.first_visible; j < region.visible_blocks; ++j) {
       const bool kept = region.in_reference(j) || draws.uniform(static_cast<std::uint64_t>(j)) < chance;
       bits[j / 32] |= static_cast<std::uint32_t>(kept) << static_cast<unsigned>(j % 32);
     }
@@ -47,7 +47,7 @@ double mask_density(const std::vector<std::uint32_t> &words, const Problem &prob
   }
   double visible = 0;
   for (int m = 0; m < q_blocks(policy, shape); ++m) {
-    visible += reference::region_of(policy, shape, m).visible_blocks;
+    visible += reference::region_of(policy, problem, shape, m).visible_count();
   }
   visible *= static_cast<double>(shape.batch) * problem.num_q_heads;
   return visible == 0 ? 0 : static_cast<double>(kept) / visible;

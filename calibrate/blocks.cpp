@@ -39,7 +39,7 @@ HeadBlocks list_blocks(const Tensors &tensors, const Policy &policy) {
   HeadBlocks blocks;
   for (int b = 0; b < tensors.shape.batch; ++b) {
     for (int m = 0; m < ceil_div(tensors.shape.q_len, policy.block_q); ++m) {
-      const Region region = region_of(policy, tensors.shape, m);
+      const Region region = region_of(policy, tensors, m);
       for (int j = region.first_estimated; j < region.end_estimated; ++j) {
         blocks.push_back({b, m, j});
       }
@@ -126,7 +126,7 @@ std::vector<HeadBlocks> exact_blocks(const Tensors &tensors, const Policy &polic
   std::size_t first = 0;
   for (int b = 0; b < tensors.shape.batch; ++b) {
     for (int m = 0; m < ceil_div(tensors.shape.q_len, policy.block_q); ++m) {
-      const Region region = region_of(policy, tensors.shape, m);
+      const Region region = region_of(policy, tensors, m);
       const int count = region.end_estimated - region.first_estimated;
       if (count > 0) {
         ranges.push_back({b, m, first, count});

@@ -25,7 +25,7 @@ public:
   PartialAttention(const Tensors &tensors, const Policy &policy, float scale, int b, int h, int query_block)
       : dim_(tensors.head_dim), first_row_(query_block * policy.block_q),
         rows_(std::min(policy.block_q, tensors.shape.q_len - first_row_)),
-        blocks_(region_of(policy, tensors.shape, query_block).visible_blocks),
+        blocks_(region_of(policy, tensors, query_block).visible_blocks),
         mass_(static_cast<std::size_t>(blocks_) * rows_), out_(mass_.size() * dim_) {
     const int keys = std::min(blocks_ * policy.block_k, tensors.shape.kv_len);
     const int g = tensors.kv_head(h);
@@ -101,7 +101,7 @@ Mask mask_at(const Tensors &tensors, const Policy &policy, const std::vector<Hea
   Mask mask(tensors.shape, tensors.num_q_heads, policy.block_q, policy.block_k);
   for (int h = 0; h < tensors.num_q_heads; ++h) {
     for (int m = 0; m < mask.q_blocks(); ++m) {
-      const Region region = region_of(policy, tensors.shape, m);
+      const Region region = region_of(policy, tensors, m);
       for (int j = 0; j < region.visible_blocks; ++j) {
         for (int b = 0; b < tensors.shape.batch && region.in_reference(j); ++b) {
           mask.set(b, h, m, j);

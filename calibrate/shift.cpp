@@ -44,8 +44,7 @@ Figures figures_of(const HeadBlocks &blocks, const Policy &policy, const Shape &
     if (is_in(part, m)) {
       figures.rows +=
           static_cast<std::size_t>(shape.batch) * std::min(policy.block_q, shape.q_len - m * policy.block_q);
-      figures.reference += static_cast<std::size_t>(shape.batch) *
-                           (region.visible_blocks - (region.end_estimated - region.first_estimated));
+      figures.reference += static_cast<std::size_t>(shape.batch) * (region.visible_count() - region.estimated_count());
     }
   }
   for (const Block &block : blocks) {

@@ -21,7 +21,8 @@ reference::Mask make_mask(const CheckCase &c) {
   for (int b = 0; b < mask.batch(); ++b) {
     for (int h = 0; h < mask.num_q_heads(); ++h) {
       for (int m = 0; m < mask.q_blocks(); ++m) {
-        for (int j = 0; j < reference::region_of(c.policy, c.shape, m).visible_blocks; ++j) {
+        const reference::Region region = reference::region_of(c.policy, c.problem, c.shape, m);
+        for (int j = region.first_visible; j < region.visible_blocks; ++j) {
           mask.set(b, h, m, j, random() % 3 == 0);
         }
       }

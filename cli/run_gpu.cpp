@@ -90,7 +90,7 @@ StageTimes measure(const Plan &plan, const RunArgs &args, bool emulated) {
 reference::Mask reference_region(const io::Qkv &qkv, const Policy &policy) {
   reference::Mask mask(qkv.shape, qkv.problem.num_q_heads, policy.block_q, policy.block_k);
   for (int m = 0; m < mask.q_blocks(); ++m) {
-    const reference::Region region = reference::region_of(policy, qkv.shape, m);
+    const reference::Region region = reference::region_of(policy, qkv.problem, qkv.shape, m);
     for (int j = 0; j < region.visible_blocks; ++j) {
       for (int row = 0; region.in_reference(j) && row < mask.batch() * mask.num_q_heads(); ++row) {
         mask.set(row / mask.num_q_heads(), row % mask.num_q_heads(), m, j);

@@ -111,13 +111,11 @@ Qkv load_qkv(const std::filesystem::path &path) {
 }
 
 reference::Tensors to_tensors(const Qkv &qkv) {
-  return {qkv.shape,
-          qkv.problem.num_q_heads,
-          qkv.problem.num_kv_heads,
-          qkv.problem.head_dim,
-          reference::to_floats(qkv.q, qkv.problem.dtype),
-          reference::to_floats(qkv.k, qkv.problem.dtype),
-          reference::to_floats(qkv.v, qkv.problem.dtype)};
+  reference::Tensors tensors = reference::describe_tensors(qkv.problem, qkv.shape);
+  tensors.q = reference::to_floats(qkv.q, qkv.problem.dtype);
+  tensors.k = reference::to_floats(qkv.k, qkv.problem.dtype);
+  tensors.v = reference::to_floats(qkv.v, qkv.problem.dtype);
+  return tensors;
 }
 
 void write_result(const std::filesystem::path &path, const Problem &problem, const Shape &shape,

@@ -50,8 +50,8 @@ Density density(const Mask &mask, const Policy &policy, const Shape &shape) {
   double estimated = 0;
   for (int m = 0; m < mask.q_blocks(); ++m) {
     const Region region = region_of(policy, shape, m);
-    visible += region.visible_blocks;
-    estimated += region.end_estimated - region.first_estimated;
+    visible += region.visible_count();
+    estimated += region.estimated_count();
     for (int b = 0; b < mask.batch(); ++b) {
       for (int h = 0; h < mask.num_q_heads(); ++h) {
         for (int j = 0; j < region.visible_blocks; ++j) {

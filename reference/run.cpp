@@ -47,7 +47,8 @@ Mask every_visible_block(const Policy &policy, const Tensors &tensors) {
   for (int b = 0; b < mask.batch(); ++b) {
     for (int h = 0; h < mask.num_q_heads(); ++h) {
       for (int m = 0; m < mask.q_blocks(); ++m) {
-        for (int j = 0; j < region_of(policy, tensors.shape, m).visible_blocks; ++j) {
+        const Region region = region_of(policy, tensors, m);
+        for (int j = region.first_visible; j < region.visible_blocks; ++j) {
           mask.set(b, h, m, j);
         }
       }

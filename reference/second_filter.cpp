@@ -63,7 +63,7 @@ Margins second_filter_margins(const Tensors &tensors, const Policy &policy, cons
     const int h = static_cast<int>(item / groups) % tensors.num_q_heads;
     const int group = static_cast<int>(item % groups);
     const int query_block = group * filter_rows / policy.block_q;
-    const Region region = region_of(policy, tensors.shape, query_block);
+    const Region region = region_of(policy, tensors, query_block);
     RowGroup rows(tensors, threshold, b, h, group);
     for (int block = 0; block < blocks; ++block) {
       const int key_block = block * filter_keys / policy.block_k;

@@ -211,7 +211,7 @@ Estimates prepare_estimates(const Tensors &tensors, const Policy &policy, float 
 Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
   Mask mask(tensors.shape, tensors.num_q_heads, policy.block_q, policy.block_k);
   for_each_query_block(tensors, policy, [&](int b, int h, int query_block) {
-    const Region region = region_of(policy, tensors.shape, query_block);
+    const Region region = region_of(policy, tensors, query_block);
     const bool dense = tau_of(policy, h) == 0.0F;
     QueryBlock rows(tensors, policy, estimates, b, h, query_block);
     for (int block = 0; block < region.visible_blocks; ++block) {
@@ -236,7 +236,7 @@ Margins margins_in(MarginUnit unit, const Tensors &tensors, const Policy &policy
   std::vector<double> values(static_cast<std::size_t>(tensors.shape.batch) * tensors.num_q_heads * q_blocks * k_blocks,
                              -infinity);
   for_each_query_block(tensors, policy, [&](int b, int h, int query_block) {
-    const Region region = region_of(policy, tensors.shape, query_block);
+    const Region region = region_of(policy, tensors, query_block);
     const bool dense = tau_of(policy, h) == 0.0F;
     QueryBlock rows(tensors, policy, estimates, b, h, query_block, unit);
     double *row =

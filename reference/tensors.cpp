@@ -7,8 +7,23 @@
 
 namespace sale::reference {
 
+Tensors describe_tensors(const Problem &problem, const Shape &shape) {
+  Tensors tensors;
+  tensors.shape = shape;
+  tensors.num_q_heads = problem.num_q_heads;
+  tensors.num_kv_heads = problem.num_kv_heads;
+  tensors.head_dim = problem.head_dim;
+  tensors.causal = problem.causal;
+  tensors.sliding_window = problem.sliding_window;
+  tensors.softcap = problem.softcap;
+  if (problem.sink_logits) {
+    tensors.sink_logits.resize(problem.num_q_heads);
+  }
+  return tensors;
+}
+
 Tensors make_tensors(const Problem &problem, const Shape &shape) {
-  Tensors tensors{shape, problem.num_q_heads, problem.num_kv_heads, problem.head_dim, {}, {}, {}};
+  Tensors tensors = describe_tensors(problem, shape);
   tensors.q.resize(tensors.q_rows() * tensors.head_dim);
   tensors.k.resize(tensors.kv_rows() * tensors.head_dim);
   tensors.v.resize(tensors.kv_rows() * tensors.head_dim);
@@ -35,6 +50,9 @@ void validate(const Tensors &tensors) {
   check("q", tensors.q.size(), tensors.q_rows() * tensors.head_dim);
   check("k", tensors.k.size(), tensors.kv_rows() * tensors.head_dim);
   check("v", tensors.v.size(), tensors.kv_rows() * tensors.head_dim);
+  if (!tensors.sink_logits.empty()) {
+    check("sink_logits", tensors.sink_logits.size(), tensors.num_q_heads);
+  }
 }
 
 } // namespace sale::reference

@@ -4,6 +4,7 @@
 
 #include "sale/types.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -15,11 +16,18 @@ struct Tensors {
   int num_kv_heads = 1;
   int head_dim = 64; ///< Any multiple of 8.
   std::vector<float> q, k, v;
+  bool causal = true;
+  int sliding_window = 0;         ///< 0 = none.
+  float softcap = 0.0F;           ///< In nats; 0 = none.
+  std::vector<float> sink_logits; ///< [num_q_heads], nats; empty = none.
 
   int group() const { return num_q_heads / num_kv_heads; }
   int kv_head(int q_head) const { return q_head / group(); }
-  /// Position of row i of the call: row i sees keys j <= position(i).
+  /// Position of row i of the call among the keys.
   int position(int i) const { return shape.kv_len - shape.q_len + i; }
+  /// Row i sees the keys [first_key(i), end_key(i)).
+  int first_key(int i) const { return sliding_window == 0 ? 0 : std::max(0, position(i) - sliding_window + 1); }
+  int end_key(int i) const { return causal ? std::clamp(position(i) + 1, 0, shape.kv_len) : shape.kv_len; }
 
   /// Index of row i of query head h among all query rows; also of [batch, num_q_heads, q_len] arrays.
   std::size_t q_row(int b, int h, int i) const {
@@ -35,6 +43,9 @@ struct Tensors {
   std::size_t q_rows() const { return static_cast<std::size_t>(shape.batch) * num_q_heads * shape.q_len; }
   std::size_t kv_rows() const { return static_cast<std::size_t>(shape.batch) * num_kv_heads * shape.kv_len; }
 };
+
+/// All but the numbers: q, k and v are empty. sink_logits are zeros where the problem has them.
+Tensors describe_tensors(const Problem &problem, const Shape &shape);
 
 /// Zero-filled tensors of the problem's sizes.
 Tensors make_tensors(const Problem &problem, const Shape &shape);

@@ -19,7 +19,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// Scores of every row of a query block against the keys of R, then m, l and T.
 void threshold_block(const Tensors &tensors, const Policy &policy, double scale, int b, int h, int query_block,
                      Thresholds &result) {
-  const Region region = region_of(policy, tensors.shape, query_block);
+  const Region region = region_of(policy, tensors, query_block);
   const int first_row = query_block * policy.block_q;
   const int rows = std::min(policy.block_q, tensors.shape.q_len - first_row);
   std::vector<std::vector<double>> scores(rows);
