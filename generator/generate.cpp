@@ -88,6 +88,14 @@ std::string config_text(const KernelSpec &spec) {
     constant("block_q", spec.dense ? spec.tile.rows() : spec.block_q);
     constant("block_k", spec.dense ? spec.tile.keys_per_step : spec.block_k);
   }
+  if (sees_keys_of_rows(spec.stage)) {
+    flag("causal", spec.causal);
+    flag("sliding", spec.sliding);
+  }
+  if (sums_scores(spec.stage)) {
+    flag("softcap", spec.softcap);
+    flag("sink_logits", spec.sink_logits);
+  }
   const bool wgmma = spec.family() == KernelFamily::wgmma;
   if (spec.stage == Stage::attend) {
     flag("dense", spec.dense);
@@ -97,7 +105,7 @@ std::string config_text(const KernelSpec &spec) {
       constant("keys_per_copy", spec.keys_per_copy());
     }
   }
-  if (spec.stage == Stage::prepare || spec.stage == Stage::select || spec.stage == Stage::attend) {
+  if (sees_keys_of_rows(spec.stage)) {
     if (!wgmma) {
       constant("rows_per_warp", spec.tile.rows_per_warp);
     }

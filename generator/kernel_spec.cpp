@@ -76,6 +76,17 @@ Stage parse_stage(std::string_view name) {
 
 bool ignores_policy(Stage stage) { return stage == Stage::mean || stage == Stage::amax || stage == Stage::values; }
 
+bool sees_keys_of_rows(Stage stage) { return sums_scores(stage) || stage == Stage::select; }
+
+bool sums_scores(Stage stage) { return stage == Stage::prepare || stage == Stage::attend; }
+
+std::string KernelSpec::variants() const {
+  const bool rows = sees_keys_of_rows(stage);
+  const bool scores = sums_scores(stage);
+  return fmt::format("{}{}{}{}", rows && !causal ? " noncausal" : "", rows && sliding ? " sliding" : "",
+                     scores && softcap ? " softcap" : "", scores && sink_logits ? " sinks" : "");
+}
+
 std::string KernelSpec::describe() const {
   std::string text = fmt::format("{} {} {} d{}", to_string(stage), arch.name(), to_string(dtype), head_dim);
   if (ignores_policy(stage)) {
@@ -96,6 +107,7 @@ std::string KernelSpec::describe() const {
   if (stage == Stage::attend) {
     text += fmt::format("{}{}", fp8_attend ? " fp8" : "", second_filter ? " filtered" : "");
   }
+  text += variants();
   text += dense ? " dense" : fmt::format(" q{} k{}", block_q, block_k);
   text += fmt::format(" rows {}x{} keys {}x{} ctas {}", tile.rows_per_warp, tile.warps, tile.keys_per_step, tile.stages,
                       tile.min_ctas);
@@ -141,6 +153,14 @@ void validate(const KernelSpec &spec) {
   policy.estimate_dim = spec.estimate_dim;
   policy.prune_queries = spec.prune_queries;
   validate(policy, problem);
+
+  // What validate(Problem) and validate(Policy) say of values, in terms of their presence.
+  if (spec.sliding && !spec.causal) {
+    throw Error(ErrorKind::invalid_argument, "a sliding window needs causal attention; no kernel has it without");
+  }
+  if (spec.fp8_attend && spec.stage == Stage::attend && (spec.softcap || spec.sink_logits)) {
+    throw Error(ErrorKind::invalid_argument, "fp8_attend has no kernels with softcap or sink_logits");
+  }
 
   const bool fp8_stage = !ignores_policy(spec.stage) && spec.stage != Stage::attend;
   if (spec.estimator == Estimator::fp8 && fp8_stage && !spec.arch.has_wgmma()) {

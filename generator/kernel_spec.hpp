@@ -34,6 +34,10 @@ enum class EstimateBasis {
 
 const char *to_string(Stage stage);
 Stage parse_stage(std::string_view name);
+/// prepare, select and attend: which keys a row sees changes their kernels.
+bool sees_keys_of_rows(Stage stage);
+/// prepare and attend: what becomes of the scores changes their kernels.
+bool sums_scores(Stage stage);
 /// mean, amax and values: dtype and head_dim alone tell their kernels apart.
 bool ignores_policy(Stage stage);
 
@@ -64,6 +68,10 @@ struct KernelSpec {
   bool prune_queries = false;               ///< fp8: Q is 2:4 sparse.
   bool fp8_attend = false;                  ///< attend; and a quantize whose codes are for attend alone.
   bool second_filter = false;               ///< attend only.
+  bool causal = true;                       ///< prepare, select, attend.
+  bool sliding = false;                     ///< The same: rows see the last keys of a run-time number.
+  bool softcap = false;                     ///< prepare, attend.
+  bool sink_logits = false;                 ///< prepare, attend.
   Tile tile;
 
   KernelFamily family() const;
@@ -74,6 +82,8 @@ struct KernelSpec {
   /// Keys of one tensor copy of attend's wgmma family: they share their mask bit.
   int keys_per_copy() const;
 
+  /// What of causal, sliding, softcap and sink_logits is not plain and changes this stage: " sliding softcap".
+  std::string variants() const;
   /// One line that tells the kernels of a plan apart, e.g. "attend sm_90 bf16 d128 gqa4 q64 k32 tile
   /// 32x4/64/2/2".
   std::string describe() const;

@@ -26,6 +26,10 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
     spec.estimator = policy.estimator;
     spec.block_q = policy.block_q;
     spec.block_k = policy.block_k;
+    spec.causal = problem.causal;
+    spec.sliding = problem.sliding_window != 0;
+    spec.softcap = problem.softcap != 0.0F;
+    spec.sink_logits = problem.sink_logits;
     if (fp8) {
       spec.estimate_dim = policy.estimate_dim;
       spec.basis = projected        ? EstimateBasis::projection

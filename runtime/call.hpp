@@ -45,6 +45,13 @@ private:
   static TensorArg tensor_arg(const TensorView &view) {
     return {view.data, view.stride_batch, view.stride_head, view.stride_token};
   }
+  // What the problem says of the scores, for the kernels that sum them.
+  template <class Args>
+  void set_variants(Args &kernel_args) const {
+    kernel_args.sliding_window = plan_.problem.sliding_window;
+    kernel_args.softcap = plan_.problem.softcap;
+    kernel_args.sink_logits = args_.sink_logits;
+  }
   static unsigned ceil_div(int value, int divisor) { return static_cast<unsigned>((value + divisor - 1) / divisor); }
 
   template <class T>

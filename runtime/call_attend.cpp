@@ -49,6 +49,7 @@ void Call::attend_mma_sync(const Kernel &kernel, const std::uint32_t *mask) cons
   a.kv_len = args_.shape.kv_len;
   a.mask_words = mask_row_words(plan_.policy, args_.shape.kv_len);
   a.softmax_scale = scale_;
+  set_variants(a);
   launch(kernel, ceil_div(args_.shape.q_len, kernel.spec.tile.rows()), plan_.problem.num_q_heads, a);
 }
 
@@ -95,6 +96,7 @@ void Call::launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool s
   a.sink = plan_.policy.sink;
   a.window = plan_.policy.window;
   a.softmax_scale = scale_;
+  set_variants(a);
   const std::int64_t items =
       std::int64_t{shape.batch} * problem.num_q_heads * ceil_div(shape.q_len, kernel.spec.tile.rows());
   launch_persistent(kernel, items, a);

@@ -137,6 +137,7 @@ void Call::prepare() const {
   a.sink = plan_.policy.sink;
   a.window = plan_.policy.window;
   a.softmax_scale = scale_;
+  set_variants(a);
   // A CTA takes one query block of as many query heads of a KV head as its tile has room for.
   const int heads = plan_.prepare.spec.tile.rows() / plan_.policy.block_q;
   const unsigned head_groups = plan_.problem.num_kv_heads * ceil_div(plan_.prepare.spec.gqa, heads);
@@ -174,6 +175,7 @@ void Call::select_wgmma(const float *tau) const {
   a.sink = plan_.policy.sink;
   a.window = plan_.policy.window;
   a.mask_words = mask_row_words(plan_.policy, a.kv_len);
+  a.sliding_window = plan_.problem.sliding_window;
   // A unit is 64 rows of one query head of a KV head's group.
   const int units = problem.num_q_heads / problem.num_kv_heads * static_cast<int>(ceil_div(a.q_len, warpgroup_rows));
   launch_persistent(plan_.select,
@@ -199,6 +201,7 @@ void Call::select_mma_sync(const float *tau) const {
   a.sink = plan_.policy.sink;
   a.window = plan_.policy.window;
   a.mask_words = mask_row_words(plan_.policy, a.kv_len);
+  a.sliding_window = plan_.problem.sliding_window;
   launch(plan_.select, ceil_div(a.q_len, plan_.select.spec.tile.rows()), a.num_q_heads, a);
 }
 

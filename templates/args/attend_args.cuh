@@ -16,4 +16,7 @@ struct AttendArgs {
   int kv_len;
   int mask_words;
   float softmax_scale;
+  int sliding_window;       // sliding
+  float softcap;            // softcap: in nats
+  const float *sink_logits; // sink_logits: [num_q_heads], nats
 };

@@ -29,4 +29,7 @@ struct AttendWgmmaArgs {
   int sink; // sink and window tell R, which the filter spares
   int window;
   float softmax_scale;
+  int sliding_window;       // sliding
+  float softcap;            // softcap: in nats
+  const float *sink_logits; // sink_logits: [num_q_heads], nats
 };

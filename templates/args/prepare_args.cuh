@@ -27,4 +27,7 @@ struct PrepareArgs {
   int sink;
   int window;
   float softmax_scale;
+  int sliding_window;       // sliding
+  float softcap;            // softcap: in nats
+  const float *sink_logits; // sink_logits: [num_q_heads], nats
 };

@@ -21,4 +21,5 @@ struct SelectArgs {
   int sink;
   int window;
   int mask_words;
+  int sliding_window; // sliding
 };

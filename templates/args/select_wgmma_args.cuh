@@ -24,4 +24,5 @@ struct SelectWgmmaArgs {
   int sink;
   int window;
   int mask_words;
+  int sliding_window; // sliding
 };

@@ -8,6 +8,7 @@
 #include "attend/attend_tile.cuh"
 #include "attend/key_walk.cuh"
 #include "common/load_tile.cuh"
+#include "common/region.cuh"
 #include "common/scores.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
@@ -309,10 +310,13 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
 
 template <class Config>
 SALE_DEVICE void attend(const AttendArgs &args) {
+  static_assert(Config::causal && !Config::sliding && !Config::softcap && !Config::sink_logits,
+                "attend lacks them yet");
   using Layout = AttendLayout<Config>;
   if constexpr (Config::dense) {
     const s32 end_row = AttendTile<Config>().first_row + Layout::rows;
-    attend_tile<Config>(args, DenseWalk<Config>(imin(args.kv_len - args.q_len + end_row, args.kv_len)));
+    const s32 end_key = end_visible_key<Config>(args.kv_len - args.q_len + end_row, args.kv_len);
+    attend_tile<Config>(args, DenseWalk<Config>(end_key));
   } else {
     attend_tile<Config>(args, MaskWalk<Config, Layout::walk_offset>(MaskRows<Config>(args)));
   }

@@ -1,22 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reference region R of a query block (docs/numerics.md, section 1).
+// The keys that rows see, and the reference region R of a query block (docs/numerics.md, section 1). Config says
+// causal, sliding, block_q and block_k. Positions are those of keys; sliding_window is read where Config::sliding.
 #pragma once
 
 #include "device/types.cuh"
 
-template <int block_q, int block_k>
+// Keys before this one are seen by no row at `position` or after it.
+template <class Config>
+SALE_DEVICE s32 first_visible_key(s32 position, s32 sliding_window) {
+  if constexpr (Config::sliding) {
+    return imax(0, position - sliding_window + 1);
+  }
+  return 0;
+}
+
+// Keys from this one on are seen by no row before `end_position`.
+template <class Config>
+SALE_DEVICE s32 end_visible_key(s32 end_position, s32 kv_len) {
+  if constexpr (Config::causal) {
+    return imin(end_position, kv_len);
+  }
+  return kv_len;
+}
+
+// Every block that is estimated is whole, and visible to every row.
+template <class Config>
 struct Region {
   s32 first_estimated; // blocks [first_estimated, end_estimated) are estimated; every other visible block is in R
   s32 end_estimated;
-  s32 visible; // number of visible blocks
+  s32 visible; // blocks [first_visible, visible) are visible
   s32 visible_keys;
+  s32 first_visible; // 0 unless sliding
+  s32 near_begin;    // not causal: blocks [near_begin, near_end) are in R too; else both end_estimated
+  s32 near_end;
 
-  SALE_DEVICE Region(s32 query_block, s32 q_len, s32 kv_len, s32 sink, s32 window) {
+  SALE_DEVICE Region(s32 query_block, s32 q_len, s32 kv_len, s32 sink, s32 window, s32 sliding_window) {
+    constexpr s32 block_q = Config::block_q;
+    constexpr s32 block_k = Config::block_k;
+    static_assert(Config::causal || !Config::sliding, "a sliding window ends at its row");
     const s32 p0 = kv_len - q_len + query_block * block_q;
     const s32 w0 = imax(0, p0 - window);
-    visible_keys = imin(p0 + block_q, kv_len);
+    visible_keys = end_visible_key<Config>(p0 + block_q, kv_len);
     visible = ceil_div(visible_keys, block_k);
+    first_visible = 0;
     first_estimated = imin(ceil_div(sink, block_k), visible);
-    end_estimated = imax(w0 / block_k, first_estimated);
+    if constexpr (Config::causal) {
+      if constexpr (Config::sliding) {
+        first_visible = imin(first_visible_key<Config>(p0, sliding_window) / block_k, visible);
+        // Blocks before it are not whole for the last row.
+        const s32 edge = ceil_div(first_visible_key<Config>(p0 + block_q - 1, sliding_window), block_k);
+        first_estimated = imin(imax(first_estimated, edge), visible);
+      }
+      end_estimated = imax(w0 / block_k, first_estimated);
+      near_begin = end_estimated;
+      near_end = end_estimated;
+    } else {
+      end_estimated = imax(kv_len / block_k, first_estimated);
+      near_begin = imin(imax(w0 / block_k, first_estimated), end_estimated);
+      near_end = imin(imax(ceil_div(imax(0, p0 + block_q + window), block_k), near_begin), end_estimated);
+    }
   }
 };

@@ -41,8 +41,9 @@ struct ReferenceKeys {
   s32 first_gap; // list positions from here on
   s32 gap;       // skip this many keys
 
-  template <int block_q, int block_k>
-  SALE_DEVICE ReferenceKeys(const Region<block_q, block_k> &region) {
+  template <class Config>
+  SALE_DEVICE ReferenceKeys(const Region<Config> &region) {
+    constexpr s32 block_k = Config::block_k;
     first_gap = imin(region.first_estimated * block_k, region.visible_keys);
     gap = region.end_estimated * block_k - first_gap;
     count = first_gap + imax(region.visible_keys - region.end_estimated * block_k, 0);
@@ -141,8 +142,7 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
   const u32 k_shared = q_shared + Layout::q_bytes;
   const u8 *k =
       static_cast<const u8 *>(args.k.data) + 2 * (work.batch * args.k.stride_batch + work.kv_head * args.k.stride_head);
-  const Region<Config::block_q, Config::block_k> region(work.query_block, args.q_len, args.kv_len, args.sink,
-                                                        args.window);
+  const Region<Config> region(work.query_block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
   const ReferenceKeys keys(region);
   const KeyLoader<Config> loader(k, 2 * args.k.stride_token, region.visible_keys);
   const auto load_keys = [&](s32 stage, s32 first) {
@@ -227,6 +227,8 @@ SALE_DEVICE void write_queries(const PrepareArgs &args, const PrepareWork<Config
 // Grid: (q_blocks, num_kv_heads * head_groups, batch).
 template <class Config>
 SALE_DEVICE void prepare(const PrepareArgs &args) {
+  static_assert(Config::causal && !Config::sliding, "the reference keys have no other gaps yet");
+  static_assert(!Config::softcap && !Config::sink_logits, "the sums have no such logits yet");
   using Layout = PrepareLayout<Config>;
   const u32 thresholds = dynamic_shared_address() + Layout::q_bytes + Config::stages * Layout::tile_bytes;
   find_thresholds<Config>(args, PrepareWork<Config>(), thresholds);

@@ -9,15 +9,21 @@
 
 // Writes every mask word of one query block: the bits of R, or of all visible blocks. `threads` threads call it, each
 // as another `thread`.
-template <int threads, int block_q, int block_k>
-SALE_DEVICE void write_reference_bits(u32 *row, s32 words, const Region<block_q, block_k> &region, bool all_visible,
-                                      u32 thread) {
+template <int threads, class Config>
+SALE_DEVICE void write_reference_bits(u32 *row, s32 words, const Region<Config> &region, bool all_visible, u32 thread) {
   for (s32 word = static_cast<s32>(thread) * 4; word < words; word += threads * 4) {
     Vec16 bits;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const u32 estimated = bits_between(region.first_estimated, region.end_estimated, word + i);
-      bits.word[i] = bits_below(region.visible, word + i) & (all_visible ? ~0U : ~estimated);
+      u32 estimated = bits_between(region.first_estimated, region.end_estimated, word + i);
+      if constexpr (!Config::causal) {
+        estimated &= ~bits_between(region.near_begin, region.near_end, word + i);
+      }
+      u32 visible = bits_below(region.visible, word + i);
+      if constexpr (Config::sliding) {
+        visible &= ~bits_below(region.first_visible, word + i);
+      }
+      bits.word[i] = visible & (all_visible ? ~0U : ~estimated);
     }
     store_global_16(row + word, bits);
   }

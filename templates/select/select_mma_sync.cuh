@@ -22,10 +22,10 @@
 template <class Config>
 SALE_DEVICE void select(const SelectArgs &args) {
   using Layout = SelectLayout<Config>;
-  using BlockRegion = Region<Config::block_q, Config::block_k>;
   constexpr int rows = Config::rows_per_warp * Config::warps;
   constexpr int stages = Config::stages;
   constexpr int keys_per_word = 32 * Config::block_k;
+  static_assert(Config::causal && !Config::sliding, "select has no other ranges yet");
   static_assert(rows % Config::block_q == 0 && Config::block_q % Config::rows_per_warp == 0, "whole query blocks");
   static_assert(keys_per_word % Config::keys_per_step == 0, "a step lies within one mask word");
 
@@ -39,13 +39,13 @@ SALE_DEVICE void select(const SelectArgs &args) {
 
   const bool dense = load_global_f32(args.tau + head) == 0.0F;
   for (s32 block = first_block; block < end_block; ++block) {
-    const BlockRegion region(block, args.q_len, args.kv_len, args.sink, args.window);
+    const Region<Config> region(block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
     write_reference_bits<Config::threads>(mask + static_cast<s64>(block) * args.mask_words, args.mask_words, region,
                                           dense, thread_index());
   }
   // Later query blocks estimate more keys: the first block's range starts first and the last block's ends last.
-  const BlockRegion first_region(first_block, args.q_len, args.kv_len, args.sink, args.window);
-  const BlockRegion last_region(end_block - 1, args.q_len, args.kv_len, args.sink, args.window);
+  const Region<Config> first_region(first_block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
+  const Region<Config> last_region(end_block - 1, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
   const s32 begin = first_region.first_estimated * Config::block_k / Config::keys_per_step * Config::keys_per_step;
   const s32 end = last_region.end_estimated * Config::block_k;
   if (dense || begin >= end) {
@@ -63,7 +63,7 @@ SALE_DEVICE void select(const SelectArgs &args) {
 
   const s32 warp_row = first_row + static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
   const s32 block = warp_row / Config::block_q; // the query block of this warp
-  const BlockRegion region(block, args.q_len, args.kv_len, args.sink, args.window);
+  const Region<Config> region(block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
   // A warp past the last query block sees no key.
   const s32 end_key = block < end_block ? region.end_estimated * Config::block_k : 0;
   u32 *const row = mask + static_cast<s64>(block) * args.mask_words;

@@ -19,9 +19,6 @@
 #include "select/reference_bits.cuh"
 #include "select/wgmma/select_units.cuh"
 
-template <class Config>
-using SelectRegion = Region<Config::block_q, Config::block_k>;
-
 // Registers of a thread that computes and of one that does not, out of what the CTA has.
 template <int consumers>
 struct SelectRegisters;
@@ -93,7 +90,8 @@ private:
       estimates |= load_global_f32(args_.tau + first_head + g) != 0.0F;
     }
     // The first unit has the last query block, whose estimated keys include those of the others.
-    const SelectRegion<Config> region(units_.unit(item, 0).block, args_.q_len, args_.kv_len, args_.sink, args_.window);
+    const Region<Config> region(units_.unit(item, 0).block, args_.q_len, args_.kv_len, args_.sink, args_.window,
+                                args_.sliding_window);
     if (!estimates || region.first_estimated >= region.end_estimated) {
       return {item, 0, 0};
     }
@@ -239,7 +237,7 @@ private:
     if (!of.exists) {
       return {0, 0};
     }
-    const SelectRegion<Config> region(of.block, args_.q_len, args_.kv_len, args_.sink, args_.window);
+    const Region<Config> region(of.block, args_.q_len, args_.kv_len, args_.sink, args_.window, args_.sliding_window);
     const s32 row = of.query_head * ceil_div(args_.q_len, Config::block_q) + of.block;
     const bool dense = load_global_f32(args_.tau + of.query_head % args_.num_q_heads) == 0.0F;
     if (sharers > 1 || of.first_row % Config::block_q == 0) { // once a query block
@@ -297,6 +295,7 @@ private:
 // Grid: as many CTAs as run at once.
 template <class Config>
 SALE_DEVICE void select(const SelectWgmmaArgs &args) {
+  static_assert(Config::causal && !Config::sliding, "select has no other ranges yet");
   using Registers = SelectRegisters<Config::consumers>;
   CodeRing<Config>(dynamic_shared_address()).clear_scales();
   if (thread_index() == 0) {

@@ -164,6 +164,18 @@ TEST(GenerateTest, FieldsThatDoNotMatterToAStageDoNotChangeItsSource) {
   other = select;
   other.dtype = DType::f16;
   EXPECT_EQ(generate(select).substr(generate(select).find('\n')), generate(other).substr(generate(other).find('\n')));
+
+  other = select;
+  other.softcap = true;
+  other.sink_logits = true;
+  EXPECT_EQ(generate(select), generate(other));
+
+  KernelSpec quantize;
+  quantize.stage = Stage::quantize;
+  quantize.tile = default_tile(quantize);
+  other = quantize;
+  other.causal = false;
+  EXPECT_EQ(generate(quantize), generate(other));
 }
 
 TEST(GenerateTest, FieldsThatMatterChangeTheSource) {
@@ -180,6 +192,10 @@ TEST(GenerateTest, FieldsThatMatterChangeTheSource) {
   differs([](KernelSpec &s) { s.block_q = 128; });
   differs([](KernelSpec &s) { s.block_k = 64; });
   differs([](KernelSpec &s) { s.dense = true; });
+  differs([](KernelSpec &s) { s.causal = false; });
+  differs([](KernelSpec &s) { s.sliding = true; });
+  differs([](KernelSpec &s) { s.softcap = true; });
+  differs([](KernelSpec &s) { s.sink_logits = true; });
   differs([](KernelSpec &s) { s.tile.stages = 3; });
   differs([](KernelSpec &s) { s.tile.min_ctas = 2; });
 }

@@ -96,6 +96,24 @@ TEST(KernelSpecTest, DescriptionsTellDifferentKernelsApart) {
   EXPECT_NE(spec.describe().find("attend sm_90 bf16 d128"), std::string::npos) << spec.describe();
 }
 
+TEST(KernelSpecTest, DescriptionsNameTheVariantsThatTheStageReads) {
+  KernelSpec spec;
+  const std::string plain = spec.describe();
+  EXPECT_EQ(spec.variants(), "");
+  spec.causal = false;
+  spec.softcap = true;
+  spec.sink_logits = true;
+  EXPECT_EQ(spec.variants(), " noncausal softcap sinks");
+  EXPECT_NE(spec.describe().find(" noncausal softcap sinks q64 k32"), std::string::npos) << spec.describe();
+  spec.stage = Stage::select;
+  EXPECT_EQ(spec.variants(), " noncausal");
+  spec.causal = true;
+  spec.sliding = true;
+  EXPECT_EQ(spec.variants(), " sliding");
+  spec.stage = Stage::quantize;
+  EXPECT_EQ(spec.variants(), "");
+}
+
 TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
   const auto refused = [](auto change) {
     KernelSpec spec;
@@ -130,6 +148,16 @@ TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
               s.tile.stages = 8;
             }).find("bytes of shared memory"),
             std::string::npos);
+  EXPECT_EQ(refused([](KernelSpec &s) {
+              s.causal = false;
+              s.sliding = true;
+            }),
+            "a sliding window needs causal attention; no kernel has it without");
+  EXPECT_EQ(refused([](KernelSpec &s) {
+              s.fp8_attend = true;
+              s.softcap = true;
+            }),
+            "fp8_attend has no kernels with softcap or sink_logits");
   EXPECT_NE(refused([](KernelSpec &s) {
               s.stage = Stage::quantize;
               s.estimator = Estimator::exact;

@@ -83,6 +83,7 @@ std::string kernel_name(const KernelSpec &spec) {
   if (spec.stage == Stage::attend) {
     name += fmt::format("{}{}", spec.fp8_attend ? " fp8" : "", spec.second_filter ? " filtered" : "");
   }
+  name += spec.variants();
   if (spec.stage != Stage::mean && (spec.stage != Stage::quantize || spec.estimator == Estimator::int4)) {
     name += fmt::format(" gqa{}", spec.gqa);
   }

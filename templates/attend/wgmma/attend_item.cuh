@@ -5,6 +5,7 @@
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
+#include "common/region.cuh"
 #include "device/memory.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
@@ -43,7 +44,8 @@ struct AttendItem {
 
   // Keys that some row of consumer `consumer` sees.
   SALE_DEVICE s32 visible_keys(const AttendWgmmaArgs &args, int consumer) const {
-    return first_row + consumer * 64 < args.q_len ? imin(position + consumer * 64 + 64, args.kv_len) : 0;
+    return first_row + consumer * 64 < args.q_len ? end_visible_key<Config>(position + consumer * 64 + 64, args.kv_len)
+                                                  : 0;
   }
 };
 
