@@ -124,14 +124,14 @@ cu::Function Device::function(const std::string &source, const char *entry) {
   return function;
 }
 
-void Device::run(const std::string &source, const char *entry, std::array<unsigned, 2> grid, unsigned threads,
+void Device::run(const std::string &source, const char *entry, const Grid &grid, unsigned threads,
                  unsigned shared_bytes, const std::vector<void *> &arguments) {
   const cu::Function kernel = function(source, entry);
   driver_->check(driver_->api.function_set(kernel, cu::max_dynamic_shared_memory, static_cast<int>(shared_bytes)),
                  "cuFuncSetAttribute");
   std::vector<void *> copy = arguments;
   driver_->check(
-      driver_->api.launch(kernel, grid[0], grid[1], 1, threads, 1, 1, shared_bytes, nullptr, copy.data(), nullptr),
+      driver_->api.launch(kernel, grid.x, grid.y, grid.z, threads, 1, 1, shared_bytes, nullptr, copy.data(), nullptr),
       "cuLaunchKernel");
   driver_->check(driver_->api.stream_synchronize(nullptr), "cuStreamSynchronize");
 }

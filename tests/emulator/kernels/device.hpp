@@ -59,6 +59,12 @@ struct alignas(64) TensorMap {
   std::array<std::uint8_t, 128> opaque;
 };
 
+struct Grid {
+  unsigned x = 1;
+  unsigned y = 1;
+  unsigned z = 1;
+};
+
 class Device {
 public:
   /// One for the process; throws Error where there is no such device.
@@ -79,8 +85,8 @@ public:
   TensorMap tensor_map(const DeviceBuffer &buffer, const TensorShape &shape) const;
 
   /// Compiles (once per source) and runs; throws Error with the emulator's report when something is wrong.
-  void run(const std::string &source, const char *entry, std::array<unsigned, 2> grid, unsigned threads,
-           unsigned shared_bytes, const std::vector<void *> &arguments);
+  void run(const std::string &source, const char *entry, const Grid &grid, unsigned threads, unsigned shared_bytes,
+           const std::vector<void *> &arguments);
 
   /// In which order the emulator runs threads from now on: 0 is always the same, others are random. GPUs have their
   /// own.
