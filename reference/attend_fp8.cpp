@@ -59,12 +59,6 @@ std::vector<float> along_mean(const Tensors &tensors, const std::vector<float> &
   return result;
 }
 
-Policy all_channels() {
-  Policy policy;
-  policy.estimator = Estimator::fp8;
-  return policy;
-}
-
 /// Of scale * log2(e), in [1, 2).
 float scale_mantissa(float scale) {
   int exponent = 0;
@@ -74,6 +68,22 @@ float scale_mantissa(float scale) {
 Tensors with_queries_times(Tensors tensors, float factor) {
   std::transform(tensors.q.begin(), tensors.q.end(), tensors.q.begin(), [=](float x) { return x * factor; });
   return tensors;
+}
+
+struct Codes {
+  QuantizedKeys keys;
+  QuantizedQueries queries;
+  float mantissa; ///< That codes of Q hold besides.
+};
+
+/// With all channels.
+Codes codes_of(const Tensors &tensors, const std::vector<float> &kbar, float scale) {
+  Policy policy;
+  policy.estimator = Estimator::fp8;
+  const Channels channels = choose_channels(tensors, policy, kbar);
+  const float mantissa = scale_mantissa(scale);
+  return {quantize_keys_fp8(tensors, policy, kbar, channels),
+          quantize_queries_fp8(with_queries_times(tensors, mantissa), policy, channels), mantissa};
 }
 
 } // namespace
@@ -95,11 +105,7 @@ QuantizedValues quantize_values_fp8(const Tensors &tensors) {
 }
 
 Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar, float scale) {
-  const Policy policy = all_channels();
-  const Channels channels = choose_channels(tensors, policy, kbar);
-  const QuantizedKeys keys = quantize_keys_fp8(tensors, policy, kbar, channels);
-  const float mantissa = scale_mantissa(scale);
-  const QuantizedQueries queries = quantize_queries_fp8(with_queries_times(tensors, mantissa), policy, channels);
+  const auto [keys, queries, mantissa] = codes_of(tensors, kbar, scale);
   const QuantizedValues values = quantize_values_fp8(tensors);
   Tensors operands = tensors;
   const std::size_t dim = tensors.head_dim;
@@ -115,11 +121,7 @@ Tensors fp8_operands(const Tensors &tensors, const std::vector<float> &kbar, flo
 }
 
 double fp8_score_bound(const Tensors &tensors, const std::vector<float> &kbar, float scale) {
-  const Policy policy = all_channels();
-  const Channels channels = choose_channels(tensors, policy, kbar);
-  const QuantizedKeys keys = quantize_keys_fp8(tensors, policy, kbar, channels);
-  const float mantissa = scale_mantissa(scale);
-  const QuantizedQueries queries = quantize_queries_fp8(with_queries_times(tensors, mantissa), policy, channels);
+  const auto [keys, queries, mantissa] = codes_of(tensors, kbar, scale);
   const double unit = *std::max_element(queries.scales.begin(), queries.scales.end()) /
                       *std::min_element(keys.scales.begin(), keys.scales.end()) / mantissa;
   return unit * fp8_sum_bound(tensors.head_dim);
