@@ -103,13 +103,12 @@ struct Inputs {
                        (random() % 4 == 0 ? -1.0F : 1.0F));
       }
       for (const HighKey &high : c.high) {
-        channel[static_cast<std::size_t>(b * c.kv_len + high.key)] = 0;
-        size[static_cast<std::size_t>(high.key)] = high.size;
+        channel[b * c.kv_len + high.key] = 0;
+        size[high.key] = high.size;
       }
       for (int block = 0; block < blocks; ++block) {
-        const std::span<const float> sizes = std::span(size).subspan(
-            std::min(static_cast<std::size_t>(block) * 32, size.size()),
-            std::min(std::size_t{32}, size.size() - std::min(static_cast<std::size_t>(block) * 32, size.size())));
+        const std::size_t first = std::min(std::size_t{32} * block, size.size());
+        const std::span sizes = std::span(size).subspan(first, std::min<std::size_t>(32, size.size() - first));
         float largest = 1;
         for (const float x : sizes) {
           largest = std::max(largest, std::abs(x));
@@ -145,7 +144,7 @@ struct Inputs {
     for (int b = 0; b < batch; ++b) {
       for (int d = 0; d < c.head_dim; ++d) {
         const int key = key_of(c, d);
-        const auto block = static_cast<std::size_t>(b * blocks + key / 32);
+        const std::size_t block = b * blocks + key / 32;
         codes[block * block_bytes + value_place(key % 32, d)] = value_code(d);
       }
     }
@@ -238,13 +237,13 @@ public:
 
 private:
   double product(const Row &row, int key) const {
-    const auto at = static_cast<std::size_t>(b_ * case_.kv_len + key);
+    const std::size_t at = b_ * case_.kv_len + key;
     return key > row.position
                ? -infinity
                : row.codes[static_cast<std::size_t>(inputs_.channel[at])] * value_of(inputs_.k_codes[at]);
   }
   double unit(const Row &row, int key) const {
-    return round_to_half(row.unit * inputs_.scale[static_cast<std::size_t>(b_ * inputs_.blocks + key / 32)] + 0x1p-24);
+    return round_to_half(row.unit * inputs_.scale[b_ * inputs_.blocks + key / 32] + 0x1p-24);
   }
 
   std::vector<double> encode(const Row &row, int first, int end) const {

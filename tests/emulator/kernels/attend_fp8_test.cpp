@@ -94,7 +94,7 @@ Operands encode(const Case &c, const reference::Tensors &tensors, const std::vec
   const int kv_heads = tensors.num_kv_heads;
   const int groups = ceil_div(c.kv_len, 32);
   const int blocks = ceil_div(groups, 4) * 4;
-  std::vector<std::uint32_t> words(static_cast<std::size_t>(kv_heads * blocks), 0);
+  std::vector<std::uint32_t> words(std::size_t{1} * kv_heads * blocks, 0);
   for (int i = 0; i < kv_heads * groups; ++i) {
     words[static_cast<std::size_t>(i / groups * blocks + i % groups)] =
         reference::float_to_f16(keys.scales[static_cast<std::size_t>(i)]) * 0x10001U;
@@ -145,7 +145,7 @@ reference::Mask random_mask(const Case &c, const Shape &shape) {
 
 // q . kbar of every row.
 std::vector<float> along_mean(const reference::Tensors &tensors, const std::vector<float> &kbar) {
-  std::vector<float> none(tensors.q_rows(), 0.0F);
+  const std::vector<float> none(tensors.q_rows(), 0.0F);
   std::vector<float> result = reference::fp8_filter_thresholds(tensors, kbar, none);
   std::transform(result.begin(), result.end(), result.begin(), std::negate<>());
   return result;

@@ -136,20 +136,20 @@ TEST_P(Values, LargestMagnitudeOfEachHeadIsFound) {
 TEST_P(Values, HaveTheCodesAndScalesOfTheOracle) {
   const Case &c = GetParam();
   const auto row = static_cast<std::size_t>(c.head_dim);
-  Device &device = Device::get();
+  const Device &device = Device::get();
   const int groups = (c.kv_len + 31) / 32;
   const int blocks = (c.kv_len + 127) / 128 * 4;
   // 4, the least and the largest scale of K, and that of a group that is always kept; none past the last key.
   constexpr std::array<std::uint16_t, 4> k_scale = {0x4400, 0x0400, 0x7800, 0x7e00};
   constexpr std::array<std::uint16_t, 4> inverse = {0x3400, 0x7400, 0x0200, 0x7fff};
-  std::vector<std::uint32_t> words(static_cast<std::size_t>(heads * blocks), 0);
+  std::vector<std::uint32_t> words(std::size_t{1} * heads * blocks, 0);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const bool exists = static_cast<int>(i) % blocks < groups;
     words[i] = exists ? k_scale[i % 4] * 0x10001U : 0;
   }
   const auto k_scales = device.upload(words);
-  const auto codes = device.allocate(static_cast<std::size_t>(heads * blocks) * 32 * row);
-  const auto scales = device.allocate(static_cast<std::size_t>(heads * blocks) * 16);
+  const auto codes = device.allocate(std::size_t{1} * heads * blocks * 32 * row);
+  const auto scales = device.allocate(std::size_t{1} * heads * blocks * 16);
   ValuesArgs args{};
   args.v = v();
   args.k_scales = k_scales->as<unsigned>();
@@ -166,7 +166,7 @@ TEST_P(Values, HaveTheCodesAndScalesOfTheOracle) {
   const std::vector<std::uint16_t> got_scales = scales->read<std::uint16_t>();
   for (int head = 0; head < heads; ++head) {
     for (int key = 0; key < blocks * 32; ++key) {
-      const std::size_t block = static_cast<std::size_t>(head * blocks + key / 32);
+      const std::size_t block = head * blocks + key / 32;
       for (int d = 0; d < c.head_dim; ++d) {
         const std::size_t at = (static_cast<std::size_t>(head) * c.kv_len + key) * row + static_cast<std::size_t>(d);
         ASSERT_EQ(got[block * 32 * row + value_place(key % 32, d)], key < c.kv_len ? expected.codes[at] : 0)
@@ -174,7 +174,7 @@ TEST_P(Values, HaveTheCodesAndScalesOfTheOracle) {
       }
     }
     for (int block = 0; block < blocks; ++block) {
-      const std::size_t i = static_cast<std::size_t>(head * blocks + block);
+      const std::size_t i = head * blocks + block;
       const std::uint16_t scale = block < groups ? inverse[i % 4] : 0x3c00; // 1
       EXPECT_EQ(got_scales[i * 8], scale) << "head " << head << " block " << block;
       EXPECT_EQ(got_scales[i * 8 + 1], scale);
