@@ -102,7 +102,8 @@ TEST_P(Compared, AWrongOutputDoesNot) {
     EXPECT_FALSE(passes([&](DeviceResult &r) { r.out[i] = nan; }));
   }
   EXPECT_FALSE(passes([](DeviceResult &r) { r.out.pop_back(); }));
-  EXPECT_FALSE(passes([](DeviceResult &r) { r.lse.back() += 0.003F; }));
+  const float lse_error = GetParam().fp8_attend ? 0.25F : 0.003F;
+  EXPECT_FALSE(passes([&](DeviceResult &r) { r.lse.back() += lse_error; }));
   EXPECT_FALSE(passes([](DeviceResult &r) { r.lse.front() = nan; }));
   EXPECT_FALSE(passes([](DeviceResult &r) { r.guards_intact = false; }));
 }
@@ -123,7 +124,9 @@ TEST_P(Compared, ACallBelowDenseBelowIsDense) {
   EXPECT_FALSE(passes([](DeviceResult &) {})) << "its mask is not dense";
   good_.mask = reference::every_visible_block(run_.policy, tensors_);
   good_.threshold.clear();
-  EXPECT_FALSE(passes([](DeviceResult &) {})) << "its output is not dense";
+  if (!GetParam().fp8_attend) { // whose bounds are wider than what this mask leaves out
+    EXPECT_FALSE(passes([](DeviceResult &) {})) << "its output is not dense";
+  }
   attend(good_);
   EXPECT_TRUE(passes([](DeviceResult &) {}));
 }
