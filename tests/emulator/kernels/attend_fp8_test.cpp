@@ -96,7 +96,7 @@ Operands encode(const Case &c, const reference::Tensors &tensors, const std::vec
   const int blocks = ceil_div(groups, 4) * 4;
   std::vector<std::uint32_t> words(std::size_t{1} * kv_heads * blocks, 0);
   for (int i = 0; i < kv_heads * groups; ++i) {
-    words[static_cast<std::size_t>(i / groups * blocks + i % groups)] =
+    words[i / groups * blocks + i % groups] =
         reference::float_to_f16(keys.scales[static_cast<std::size_t>(i)]) * 0x10001U;
   }
   Operands operands;
