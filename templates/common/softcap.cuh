@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cap of logits (docs/numerics.md, section 15): in units of q·k, x becomes limit * tanh(x / limit), where
+// limit = softcap / softmax_scale. It is applied before keys are hidden: -inf would become -limit.
+#pragma once
+
+#include "device/math.cuh"
+#include "device/types.cuh"
+
+SALE_DEVICE f32 softcap_limit(f32 softcap, f32 softmax_scale) { return div_rn(softcap, softmax_scale); }
+
+// What capped() wants beside the limit.
+SALE_DEVICE f32 softcap_factor(f32 softcap, f32 softmax_scale) {
+  return div_rn(2.0F * log2_of_e() * softmax_scale, softcap);
+}
+
+// tanh(y) = 1 - 2 / (1 + e^(2y)); where the power overflows that is 1.
+SALE_DEVICE f32 capped(f32 x, f32 factor, f32 limit) {
+  return fma_rn(-2.0F * limit, rcp_approx(1.0F + exp2_approx(factor * x)), limit);
+}
+
+// The inverse: of what no x is capped to, the infinity of its side. NaN stays NaN.
+SALE_DEVICE f32 uncapped(f32 t, f32 limit) {
+  const f32 u = div_rn(t, limit);
+  if (u >= 1.0F) {
+    return infinity();
+  }
+  if (u <= -1.0F) {
+    return -infinity();
+  }
+  return 0.5F * limit * ln_of_2() * log2_approx(div_rn(1.0F + u, 1.0F - u));
+}
