@@ -21,6 +21,10 @@ struct GenerateOptions {
   int block_q = 64;
   int block_k = 32;
   bool dense = false;
+  int estimate_dim = 0;
+  bool prune_queries = false;
+  bool fp8_attend = false;
+  bool second_filter = false;
   std::string output;
 };
 
@@ -35,6 +39,12 @@ int run_generate(const GenerateOptions &options) {
   spec.block_q = options.block_q;
   spec.block_k = options.block_k;
   spec.dense = options.dense;
+  spec.estimate_dim = options.estimate_dim;
+  const bool fewer = options.estimate_dim != 0 && options.estimate_dim < options.head_dim;
+  spec.basis = fewer ? EstimateBasis::channels : EstimateBasis::all;
+  spec.prune_queries = options.prune_queries;
+  spec.fp8_attend = options.fp8_attend;
+  spec.second_filter = options.second_filter;
   spec.tile = default_tile(spec);
   validate(spec);
   write_text(options.output, generate(spec));
@@ -52,10 +62,14 @@ void add_generate(CLI::App &app, Command &command) {
   sub->add_option("--head-dim", options->head_dim, "64, 96, 128 or 256")->capture_default_str();
   sub->add_option("--gqa", options->gqa, "Query heads per KV head")->check(CLI::Range(1, 65535))->capture_default_str();
   sub->add_option("--dtype", options->dtype, "bf16 or f16")->capture_default_str();
-  sub->add_option("--estimator", options->estimator, "exact, int8 or int4")->capture_default_str();
+  sub->add_option("--estimator", options->estimator, "exact, int8, int4, or fp8 (sm_90a)")->capture_default_str();
   sub->add_option("--block-q", options->block_q, "Rows of a mask block")->capture_default_str();
   sub->add_option("--block-k", options->block_k, "Keys of a mask block")->capture_default_str();
   sub->add_flag("--dense", options->dense, "attend: every visible key, no mask");
+  sub->add_option("--estimate-dim", options->estimate_dim, "fp8: channels of the estimate (default all)");
+  sub->add_flag("--prune-queries", options->prune_queries, "fp8: estimate with 2 of every 4 channels of a query");
+  sub->add_flag("--fp8-attend", options->fp8_attend, "attend in e4m3 (sm_90a)");
+  sub->add_flag("--second-filter", options->second_filter, "attend with the second filter (sm_90a)");
   sub->add_option("-o,--output", options->output, "File to write instead of standard output");
   sub->callback([&command, options] { command = [options] { return run_generate(*options); }; });
 }

@@ -75,6 +75,19 @@ TEST(Generate, prints_one_self_contained_kernel) {
   }
 }
 
+TEST(Generate, prints_the_kernels_of_every_policy) {
+  const auto attend =
+      run_sale({"generate", "--stage", "attend", "--arch", "sm_90a", "--fp8-attend", "--second-filter"});
+  EXPECT_EQ(attend.exit_code, 0) << attend.err;
+  expect_contains(attend.out, "bool fp8 = true;");
+  expect_contains(attend.out, "bool filtered = true;");
+  const auto select = run_sale({"generate", "--stage", "select", "--arch", "sm_90a", "--estimator", "fp8",
+                                "--estimate-dim", "64", "--prune-queries"});
+  EXPECT_EQ(select.exit_code, 0) << select.err;
+  expect_contains(select.out, "estimate_dim = 64;");
+  expect_contains(select.out, "bool pruned = true;");
+}
+
 TEST(Generate, writes_to_a_file) {
   const TemporaryFolder folder;
   const std::string file = folder.path() / "attend.cu";
