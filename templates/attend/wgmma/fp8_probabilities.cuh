@@ -23,7 +23,6 @@ class Probabilities {
   static constexpr s32 first_code = 112; // of the largest probability when a base is chosen: headroom for 2^1.75
   static constexpr u32 infinite = 0x7c007c00U;
   static constexpr u32 quarter = 0x34003400U;
-  static constexpr u32 least = 0x00010001U;       // 2^-24
   static constexpr u32 zero_code = 0x64006400U;   // 1024
   static constexpr u32 line_offset = 0x62096209U; // 1024 + 4.5 - 1024/4
 
@@ -135,9 +134,9 @@ public:
   }
 
 private:
-  // Of block b of a tile. Never 0, which would undo that masked scores are -inf.
+  // Of block b of a tile. 0 makes NaN of masked scores, which maxima pass over.
   SALE_DEVICE u32 unit_of(int r, u32 scales, int b) const {
-    return fma_half2(unit_[r], load_shared_4(scales + b * 16), least);
+    return mul_half2(unit_[r], load_shared_4(scales + b * 16));
   }
 
   static SALE_DEVICE bool exceeds(u32 pair) {

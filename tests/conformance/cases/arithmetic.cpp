@@ -101,6 +101,10 @@ std::vector<Case> arithmetic_cases() {
       approximation("rcp_approx", "float_bits(rcp_approx(x))", {tiny, 0x1p-23 + 0x1p-24}, -3, 3),
       operation("max_half2", "max_half2(a, b)", Values::f16_pairs),
       operation("fma_half2", "fma_half2(a, b, c)", Values::f16_pairs),
+      // Products of up to 256 and 1136: from 1024 to 2047 f16 has no fractions.
+      operation("fma_half2_integers",
+                "fma_half2((a & 0x83ff83ffU) | 0x54005400U, (b & 0x03ff03ffU) | 0x3c003c00U, 0x64706470U)",
+                Values::f16_pairs),
       operation("mul_half2", "mul_half2(a, b)", Values::f16_pairs),
       operation("sub_half2", "sub_half2(a, b)", Values::f16_pairs),
       // NaN or not: select reads the signs.

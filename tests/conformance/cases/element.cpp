@@ -53,6 +53,17 @@ Case pack_bytes() {
   return test;
 }
 
+// Selectors name bytes; their highest bits, which replicate signs, are 0.
+Case permute_any_bytes() {
+  Case test =
+      conversion("permute_any_bytes", "permute_bytes(v.word[0], v.word[1], v.word[2] & 0x7777U)", Values::bits, 16);
+  Random random("permute_bytes operands");
+  for (u32 &word : test.input) {
+    word = random.bits();
+  }
+  return test;
+}
+
 } // namespace
 
 std::vector<Case> element_cases() {
@@ -68,6 +79,7 @@ std::vector<Case> element_cases() {
       conversion("e4m3_low_pair", "E4m3::low_pair(i | 0x12340000U)", Values::f16_pairs, 256),
       conversion("e4m3_high_pair", "E4m3::high_pair(i << 16 | 0x1234U)", Values::f16_pairs, 256),
       pack_bytes(),
+      permute_any_bytes(),
       conversion("permute_bytes", "permute_bytes(v.word[0], v.word[1], 0x6420)", Values::bits, 16),
   };
 }

@@ -159,16 +159,11 @@ std::vector<Case> mma_cases() {
   // Sums of 16 products below 1, of which an H100 keeps 23 bits or more.
   const Tolerance f32_sum{16 * 0x1p-23, 0};
   return {
-      product(Type::bf16, Fill::small_integers, 8),
-      product(Type::f16, Fill::small_integers, 8),
-      product(Type::s8, Fill::small_integers, 8),
-      product(Type::s4, Fill::small_integers, 8),
-      product(Type::s8, Fill::any_bits, 8),
-      product(Type::s4, Fill::any_bits, 8),
-      product(Type::bf16, Fill::reals, 4, f32_sum),
-      product(Type::f16, Fill::reals, 4, f32_sum),
-      specials(Type::bf16, 0x7f80, 0x7fc0),
-      specials(Type::f16, 0xfc00, 0x7e00),
+      product(Type::bf16, Fill::small_integers, 8), product(Type::f16, Fill::small_integers, 8),
+      product(Type::s8, Fill::small_integers, 8),   product(Type::s4, Fill::small_integers, 8),
+      product(Type::s8, Fill::any_bits, 8),         product(Type::s4, Fill::any_bits, 8),
+      product(Type::bf16, Fill::reals, 4, f32_sum), product(Type::f16, Fill::reals, 4, f32_sum),
+      specials(Type::bf16, 0x7f80, 0x7fc0),         specials(Type::f16, 0xfc00, 0x7e00),
   };
 }
 
