@@ -224,7 +224,7 @@ std::vector<CheckCase> load_cases(const std::filesystem::path &file) {
 void validate(const CheckCase &check_case) {
   validate(check_case.problem);
   validate(check_case.policy, check_case.problem);
-  validate(check_case.shape);
+  validate(check_case.shape, check_case.problem.causal);
   if (!check_case.arch.empty()) {
     for (const KernelSpec &spec : plan_kernels(check_case.problem, check_case.policy, parse_arch(check_case.arch))) {
       validate(spec);

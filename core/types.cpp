@@ -213,14 +213,14 @@ void validate(const Policy &policy, const Problem &problem) {
   }
 }
 
-void validate(const Shape &shape) {
+void validate(const Shape &shape, bool causal) {
   if (shape.batch < 0 || shape.batch > 65535) {
     refuse(fmt::format("batch {} must be between 0 and 65535", shape.batch));
   }
-  if (shape.q_len < 0 || shape.kv_len < 0 || shape.kv_len > max_length) {
+  if (shape.q_len < 0 || shape.kv_len < 0 || std::max(shape.q_len, shape.kv_len) > max_length) {
     refuse(fmt::format("q_len {} and kv_len {} must be between 0 and {}", shape.q_len, shape.kv_len, max_length));
   }
-  if (shape.q_len > shape.kv_len) {
+  if (causal && shape.q_len > shape.kv_len) {
     refuse(fmt::format("q_len {} is greater than kv_len {}; queries are the last q_len positions of the keys",
                        shape.q_len, shape.kv_len));
   }

@@ -3,19 +3,35 @@
 
 #include "reference/linear.hpp"
 #include "core/parallel_for.hpp"
+#include "reference/softcap.hpp"
 #include "sale/error.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace sale::reference {
 
 namespace {
 
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// Of a sum without the sink: -infinity.
+double sink_logit(const Tensors &tensors, int h) {
+  return tensors.sink_logits.empty() ? -infinity : tensors.sink_logits[h];
+}
+
+/// ln(e^a + e^b).
+double log_of_sum(double a, double b) {
+  const double larger = std::max(a, b);
+  const double smaller = std::min(a, b);
+  return smaller == -infinity ? larger : larger + std::log1p(std::exp(smaller - larger));
+}
+
 /// The running softmax of one row.
 struct RowState {
-  double max = -std::numeric_limits<double>::infinity();
+  double max = -infinity;
   double sum = 0.0;
 };
 
@@ -39,7 +55,8 @@ void attend_block(const Call &call, int b, int h, int query_block, const Outputs
   const int g = tensors.kv_head(h);
   const int first_row = query_block * call.block_q;
   const int rows = std::min(call.block_q, tensors.shape.q_len - first_row);
-  const int last_position = tensors.position(first_row + rows - 1);
+  const int first_block = tensors.first_key(first_row) / call.block_k;
+  const int end_key = tensors.end_key(first_row + rows - 1);
   const float *q = tensors.query(b, h, first_row);
   const std::vector<double> queries(q, q + static_cast<std::ptrdiff_t>(rows) * dim);
   std::vector<RowState> states(rows);
@@ -48,7 +65,8 @@ void attend_block(const Call &call, int b, int h, int query_block, const Outputs
   std::vector<double> values;
   KeyTile keys;
 
-  for (int first_key = 0, block = 0; first_key <= last_position; first_key += call.block_k, ++block) {
+  for (int block = first_block; block * call.block_k < end_key; ++block) {
+    const int first_key = block * call.block_k;
     if (call.mask != nullptr && !call.mask->test(b, h, query_block, block)) {
       continue;
     }
@@ -59,38 +77,44 @@ void attend_block(const Call &call, int b, int h, int query_block, const Outputs
       values.assign(v, v + static_cast<std::ptrdiff_t>(count) * dim);
     }
     for (int r = 0; r < rows; ++r) {
-      const int seen = std::clamp(tensors.position(first_row + r) + 1 - first_key, 0, count);
-      if (seen == 0) {
+      const int begin = std::clamp(tensors.first_key(first_row + r) - first_key, 0, count);
+      const int end = std::clamp(tensors.end_key(first_row + r) - first_key, begin, count);
+      if (begin == end) {
         continue;
       }
       keys.scores(queries.data() + static_cast<std::ptrdiff_t>(r) * dim, weights.data());
+      const auto seen = std::span(weights).subspan(begin, end - begin);
+      std::transform(seen.begin(), seen.end(), seen.begin(),
+                     [&](double x) { return softcapped(tensors, call.scale, x); });
       RowState &state = states[r];
       double *accumulator = accumulators.data() + static_cast<std::ptrdiff_t>(r) * dim;
-      const double max = std::max(state.max, *std::max_element(weights.begin(), weights.begin() + seen));
+      const double max = std::max(state.max, *std::max_element(seen.begin(), seen.end()));
       if (max > state.max) {
         const double rescale = std::exp(call.scale * (state.max - max));
         state.max = max;
         state.sum *= rescale;
         std::for_each(accumulator, accumulator + dim, [=](double &x) { x *= rescale; });
       }
-      for (int j = 0; j < seen; ++j) {
-        weights[j] = std::exp(call.scale * (weights[j] - max));
-        state.sum += weights[j];
+      for (double &weight : seen) {
+        weight = std::exp(call.scale * (weight - max));
+        state.sum += weight;
       }
       if (outputs.out != nullptr) {
-        multiply_add(weights.data(), seen, values.data(), dim, accumulator);
+        multiply_add(seen.data(), end - begin, values.data() + static_cast<std::ptrdiff_t>(begin) * dim, dim,
+                     accumulator);
       }
     }
   }
 
+  const double sink = sink_logit(tensors, h);
   for (int r = 0; r < rows; ++r) {
     const std::size_t row = tensors.q_row(b, h, first_row + r);
     const RowState &state = states[r];
-    outputs.lse[row] =
-        state.sum == 0.0 ? -std::numeric_limits<double>::infinity() : call.scale * state.max + std::log(state.sum);
+    const double of_keys = state.sum == 0.0 ? -infinity : call.scale * state.max + std::log(state.sum);
+    outputs.lse[row] = log_of_sum(of_keys, sink);
+    const double share = of_keys == -infinity ? 0.0 : std::exp(of_keys - outputs.lse[row]) / state.sum;
     for (int d = 0; outputs.out != nullptr && d < dim; ++d) {
-      outputs.out[row * dim + d] =
-          state.sum == 0.0 ? 0.0F : static_cast<float>(accumulators[static_cast<std::size_t>(r) * dim + d] / state.sum);
+      outputs.out[row * dim + d] = static_cast<float>(accumulators[static_cast<std::size_t>(r) * dim + d] * share);
     }
   }
 }

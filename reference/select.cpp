@@ -214,7 +214,7 @@ Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estim
     const Region region = region_of(policy, tensors, query_block);
     const bool dense = tau_of(policy, h) == 0.0F;
     QueryBlock rows(tensors, policy, estimates, b, h, query_block);
-    for (int block = 0; block < region.visible_blocks; ++block) {
+    for (int block = region.first_visible; block < region.visible_blocks; ++block) {
       if (dense || region.in_reference(block) || rows.judge(block, true).kept()) {
         mask.set(b, h, query_block, block);
       }
@@ -241,7 +241,7 @@ Margins margins_in(MarginUnit unit, const Tensors &tensors, const Policy &policy
     QueryBlock rows(tensors, policy, estimates, b, h, query_block, unit);
     double *row =
         values.data() + ((static_cast<std::size_t>(b) * tensors.num_q_heads + h) * q_blocks + query_block) * k_blocks;
-    for (int block = 0; block < region.visible_blocks; ++block) {
+    for (int block = region.first_visible; block < region.visible_blocks; ++block) {
       row[block] = dense || region.in_reference(block) ? infinity : rows.judge(block, false).margin();
     }
   });

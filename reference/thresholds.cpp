@@ -5,9 +5,11 @@
 #include "core/parallel_for.hpp"
 #include "reference/element.hpp"
 #include "reference/region.hpp"
+#include "reference/softcap.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 namespace sale::reference {
@@ -25,7 +27,7 @@ void threshold_block(const Tensors &tensors, const Policy &policy, double scale,
   std::vector<std::vector<double>> scores(rows);
   KeyTile tile;
   std::vector<double> tile_scores(policy.block_k);
-  for (int block = 0; block < region.visible_blocks; ++block) {
+  for (int block = region.first_visible; block < region.visible_blocks; ++block) {
     if (!region.in_reference(block)) {
       continue;
     }
@@ -35,11 +37,16 @@ void threshold_block(const Tensors &tensors, const Policy &policy, double scale,
     for (int r = 0; r < rows; ++r) {
       const float *q = tensors.query(b, h, first_row + r);
       tile.scores(std::vector<double>(q, q + tensors.head_dim).data(), tile_scores.data());
-      const int seen = std::clamp(tensors.position(first_row + r) + 1 - first_key, 0, tile.count());
-      scores[r].insert(scores[r].end(), tile_scores.begin(), tile_scores.begin() + seen);
+      const int begin = std::clamp(tensors.first_key(first_row + r) - first_key, 0, tile.count());
+      const int end = std::clamp(tensors.end_key(first_row + r) - first_key, begin, tile.count());
+      std::transform(tile_scores.begin() + begin, tile_scores.begin() + end, std::back_inserter(scores[r]),
+                     [&](double x) { return softcapped(tensors, scale, x); });
     }
   }
   for (int r = 0; r < rows; ++r) {
+    if (!tensors.sink_logits.empty() && std::isfinite(tensors.sink_logits[h])) {
+      scores[r].push_back(tensors.sink_logits[h] / scale); // one more logit
+    }
     double m = -infinity;
     for (const double x : scores[r]) {
       m = std::max(m, x);
@@ -51,7 +58,8 @@ void threshold_block(const Tensors &tensors, const Policy &policy, double scale,
     const std::size_t row = tensors.q_row(b, h, first_row + r);
     result.m[row] = m;
     result.l[row] = l;
-    result.value[row] = static_cast<float>(m + std::log(static_cast<double>(tau_of(policy, h)) * l) / scale);
+    const double t = m + std::log(static_cast<double>(tau_of(policy, h)) * l) / scale;
+    result.value[row] = static_cast<float>(before_softcap(tensors, scale, t));
   }
 }
 

@@ -12,9 +12,9 @@ namespace sale::reference {
 
 /// All [batch, num_q_heads, q_len].
 struct Thresholds {
-  std::vector<double> m;    ///< Largest x_ij over the reference keys.
-  std::vector<double> l;    ///< Sum of exp(s (x_ij - m_i)) over the reference keys.
-  std::vector<float> value; ///< T_i: formed in fp64, rounded once.
+  std::vector<double> m;    ///< Largest x_ij over the reference keys, after softcap; of a sink logit too.
+  std::vector<double> l;    ///< Sum of exp(s (x_ij - m_i)) over the same.
+  std::vector<float> value; ///< T_i, before softcap: formed in fp64, rounded once.
 };
 
 /// `scale` is the softmax scale s; tau and the region come from the policy.

@@ -184,7 +184,7 @@ void check_workspace(const RunArgs &args, std::size_t needed) {
 
 void validate(const RunArgs &args, const Problem &problem, const Policy &policy, std::size_t workspace_bytes,
               RunMode mode) {
-  validate(args.shape);
+  validate(args.shape, problem.causal);
   check_reserved(args);
   check_masks(args, mode);
   const Shape &shape = args.shape;

@@ -15,7 +15,7 @@ std::size_t needed_workspace(const PlanKernels &kernels, const Shape &shape) {
 
 // False when the call has no work. The shape is checked before sizes are formed from it.
 bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
-  validate(args.shape);
+  validate(args.shape, kernels.problem.causal);
   validate(args, kernels.problem, kernels.policy, needed_workspace(kernels, args.shape), mode);
   const bool has_work = args.shape.batch > 0 && args.shape.q_len > 0;
   if (has_work && kernels.attend.spec.family() == KernelFamily::wgmma) {
@@ -32,7 +32,7 @@ bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
 Plan::Plan(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 std::size_t Plan::workspace_bytes(const Shape &shape) const {
-  validate(shape);
+  validate(shape, state_->kernels.problem.causal);
   return needed_workspace(state_->kernels, shape);
 }
 

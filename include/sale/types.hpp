@@ -58,7 +58,7 @@ struct Policy {
 struct Shape {
   int batch = 1;
   int q_len = 0;
-  int kv_len = 0; ///< >= q_len.
+  int kv_len = 0; ///< >= q_len in causal attention.
 };
 
 /// Milliseconds of each stage of one profiled call; 0 for stages that did not run.
@@ -80,7 +80,7 @@ float effective_softmax_scale(const Problem &problem);
 /// Throws Error(invalid_argument) with one sentence that says what is supported.
 void validate(const Problem &problem);
 void validate(const Policy &policy, const Problem &problem);
-void validate(const Shape &shape);
+void validate(const Shape &shape, bool causal = true);
 
 const char *to_string(DType dtype);
 const char *to_string(Estimator estimator);
