@@ -25,7 +25,6 @@ SALE_DEVICE void select(const SelectArgs &args) {
   constexpr int rows = Config::rows_per_warp * Config::warps;
   constexpr int stages = Config::stages;
   constexpr int keys_per_word = 32 * Config::block_k;
-  static_assert(Config::causal && !Config::sliding, "select has no other ranges yet");
   static_assert(rows % Config::block_q == 0 && Config::block_q % Config::rows_per_warp == 0, "whole query blocks");
   static_assert(keys_per_word % Config::keys_per_step == 0, "a step lies within one mask word");
 
@@ -43,7 +42,7 @@ SALE_DEVICE void select(const SelectArgs &args) {
     write_reference_bits<Config::threads>(mask + static_cast<s64>(block) * args.mask_words, args.mask_words, region,
                                           dense, thread_index());
   }
-  // Later query blocks estimate more keys: the first block's range starts first and the last block's ends last.
+  // No range starts before the first block's, and none ends after the last block's.
   const Region<Config> first_region(first_block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
   const Region<Config> last_region(end_block - 1, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
   const s32 begin = first_region.first_estimated * Config::block_k / Config::keys_per_step * Config::keys_per_step;
@@ -82,7 +81,7 @@ SALE_DEVICE void select(const SelectArgs &args) {
       const s32 next = key + Config::keys_per_step;
       if (next % keys_per_word == 0 || next >= end_key) {
         const s32 word = key / keys_per_word;
-        bits = reduce_or(bits) & bits_between(region.first_estimated, region.end_estimated, word);
+        bits = reduce_or(bits) & region.estimated_bits(word);
         if (bits != 0 && lane_index() == 0) {
           or_global(row + word, bits);
         }

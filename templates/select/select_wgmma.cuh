@@ -89,14 +89,20 @@ private:
     for (int g = 0; g < Config::gqa; ++g) {
       estimates |= load_global_f32(args_.tau + first_head + g) != 0.0F;
     }
-    // The first unit has the last query block, whose estimated keys include those of the others.
-    const Region<Config> region(units_.unit(item, 0).block, args_.q_len, args_.kv_len, args_.sink, args_.window,
-                                args_.sliding_window);
+    // The first unit has the last query block: no other range ends after its own.
+    Region<Config> region = region_of(units_.unit(item, 0).block);
+    if constexpr (Config::sliding) { // else all ranges start there
+      region.first_estimated = region_of(units_.first_block(item)).first_estimated;
+    }
     if (!estimates || region.first_estimated >= region.end_estimated) {
       return {item, 0, 0};
     }
     return {item, region.first_estimated * Config::block_k / Layout::keys,
             ceil_div(region.end_estimated * Config::block_k, Layout::keys)};
+  }
+
+  SALE_DEVICE Region<Config> region_of(s32 query_block) const {
+    return {query_block, args_.q_len, args_.kv_len, args_.sink, args_.window, args_.sliding_window};
   }
 
   const SelectWgmmaArgs &args_;
@@ -177,8 +183,11 @@ public:
 private:
   // Where the bits of one of the warpgroup's units go.
   struct Target {
-    s32 row; // of the mask
-    s32 end; // the key blocks estimated end here; 0 = nothing is
+    s32 row;        // of the mask
+    s32 end;        // the key blocks estimated end here; 0 = nothing is
+    s32 first;      // sliding: they start here
+    s32 near_begin; // not causal: blocks [near_begin, near_end) are not estimated
+    s32 near_end;
   };
 
   SALE_DEVICE SelectUnit<Config> unit(s32 item, int u) const { return all_.unit(item, consumer_ * units + u); }
@@ -235,7 +244,7 @@ private:
   // Writes what does not depend on estimates.
   SALE_DEVICE Target start(const SelectUnit<Config> &of) const {
     if (!of.exists) {
-      return {0, 0};
+      return {0, 0, 0, 0, 0};
     }
     const Region<Config> region(of.block, args_.q_len, args_.kv_len, args_.sink, args_.window, args_.sliding_window);
     const s32 row = of.query_head * ceil_div(args_.q_len, Config::block_q) + of.block;
@@ -244,7 +253,8 @@ private:
       write_reference_bits<sharing_threads>(args_.mask + static_cast<s64>(row) * args_.mask_words, args_.mask_words,
                                             region, dense, thread_index() % sharing_threads);
     }
-    return {row, dense || !has_rows(of) ? 0 : region.end_estimated};
+    return {row, dense || !has_rows(of) ? 0 : region.end_estimated, region.first_estimated, region.near_begin,
+            region.near_end};
   }
 
   // Takes the next tile of the ring, which is `tile` of the KV head.
@@ -273,12 +283,17 @@ private:
     }
   }
 
+  SALE_DEVICE u32 estimated(const Target &target, s32 word) const {
+    const s32 first = Config::sliding ? target.first : ceil_div(args_.sink, Config::block_k);
+    const u32 bits = bits_between(first, target.end, word);
+    return Config::causal ? bits : bits & ~bits_between(target.near_begin, target.near_end, word);
+  }
+
   // Bits of `below` from `unused` on are those of a word's first blocks.
   SALE_DEVICE void add(const Target (&targets)[units], s32 word, const u32 (&below)[units], s32 unused) const {
 #pragma unroll
     for (int u = 0; u < units; ++u) {
-      const u32 kept =
-          reduce_or(~below[u]) >> unused & bits_between(ceil_div(args_.sink, Config::block_k), targets[u].end, word);
+      const u32 kept = reduce_or(~below[u]) >> unused & estimated(targets[u], word);
       if (kept != 0 && lane_index() == 0) {
         or_global(args_.mask + static_cast<s64>(targets[u].row) * args_.mask_words + word, kept);
       }
@@ -295,7 +310,6 @@ private:
 // Grid: as many CTAs as run at once.
 template <class Config>
 SALE_DEVICE void select(const SelectWgmmaArgs &args) {
-  static_assert(Config::causal && !Config::sliding, "select has no other ranges yet");
   using Registers = SelectRegisters<Config::consumers>;
   CodeRing<Config>(dynamic_shared_address()).clear_scales();
   if (thread_index() == 0) {

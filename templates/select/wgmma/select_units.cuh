@@ -43,6 +43,9 @@ public:
     return {block >= 0, kv * Config::gqa + in_block / halves, block, block * Config::block_q + in_block % halves * 64};
   }
 
+  // The first of an item's query blocks: that of its last unit.
+  SALE_DEVICE s32 first_block(s32 item) const { return imax(0, unit(item, per_item - 1).block); }
+
 private:
   s32 q_blocks_;
   s32 items_per_kv_head_;

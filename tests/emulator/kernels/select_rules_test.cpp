@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // libsale's select kernels where the method's own data hardly gets: estimates equal to their threshold, NaN, zero
-// scales, biases of any size (docs/numerics.md, section 7).
+// scales, biases of any size (docs/numerics.md, section 7), and every shape of the range that is estimated.
 #include "tests/emulator/kernels/kernel_test.hpp"
 
 #include "args/select_args.cuh"
 #include "generator/generate.hpp"
+#include "reference/region.hpp"
 
 #include <fmt/format.h>
 
@@ -25,23 +26,32 @@ struct RulesCase {
   int head_dim;
   int block_q;
   int block_k;
+  int q_len = 200;
+  int kv_len = 1500;
+  bool causal = true;
+  int sliding_window = 0;
+  int sink = 0;
+  int window = 0;
 };
 
 std::ostream &operator<<(std::ostream &out, const RulesCase &c) {
-  return out << fmt::format("{} {} d{} q{} k{}", c.arch.name(), to_string(c.estimator), c.head_dim, c.block_q,
-                            c.block_k);
+  return out << fmt::format("{} {} d{} q{} k{} {}x{} {}{} sink {} window {}", c.arch.name(), to_string(c.estimator),
+                            c.head_dim, c.block_q, c.block_k, c.q_len, c.kv_len, c.causal ? "causal" : "all keys",
+                            c.sliding_window != 0 ? fmt::format(" sliding {}", c.sliding_window) : "", c.sink,
+                            c.window);
 }
 
 int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // One query head. Codes are small integers and scales powers of two, so that many estimates equal their thresholds.
 struct Inputs {
-  static constexpr int q_len = 200;
-  static constexpr int kv_len = 1500;
-  static constexpr int q_padded = 256;
-  static constexpr int groups = (kv_len + 31) / 32;
   static constexpr int nan_key = 100; // of exact: has a NaN channel
 
+  RulesCase c;
+  int q_len = c.q_len;
+  int kv_len = c.kv_len;
+  int q_padded = round_up(q_len, 128);
+  int groups = (kv_len + 31) / 32;
   KernelSpec spec;
   std::vector<int> q, k;      // [len, head_dim]
   std::vector<float> k_scale; // [groups, 4]: of keys by (key mod 8)/2; int8 uses the first
@@ -49,13 +59,16 @@ struct Inputs {
   std::vector<float> bias;    // [groups * 32]: int4
   std::vector<float> theta;   // [q_padded]
 
-  explicit Inputs(const RulesCase &c) : bias(groups * 32), theta(q_padded, infinity) {
+  explicit Inputs(const RulesCase &with)
+      : c(with), bias(static_cast<std::size_t>(groups) * 32), theta(static_cast<std::size_t>(q_padded), infinity) {
     spec.stage = Stage::select;
     spec.arch = c.arch;
     spec.head_dim = c.head_dim;
     spec.estimator = c.estimator;
     spec.block_q = c.block_q;
     spec.block_k = c.block_k;
+    spec.causal = c.causal;
+    spec.sliding = c.sliding_window != 0;
     spec.tile = default_tile(spec);
 
     std::mt19937 random(11);
@@ -90,7 +103,7 @@ struct Inputs {
       if (random() % 16 == 0) {
         std::vector<float> ordinary;
         std::vector<float> outlying;
-        for (int key = 0; key < kv_len; ++key) {
+        for (const int key : estimated_keys(row / c.block_q)) {
           const float e = estimate(row, key);
           if (std::abs(e) < 1e5F) { // false for NaN
             ordinary.push_back(e);
@@ -99,10 +112,36 @@ struct Inputs {
           }
         }
         std::sort(ordinary.rbegin(), ordinary.rend());
-        theta[static_cast<std::size_t>(row)] =
-            !outlying.empty() && random() % 2 == 0 ? outlying[random() % outlying.size()] : ordinary[random() % 4];
+        const bool outlier = !outlying.empty() && random() % 2 == 0;
+        if (outlier || ordinary.size() > 4) {
+          theta[static_cast<std::size_t>(row)] =
+              outlier ? outlying[random() % outlying.size()] : ordinary[random() % 4];
+        }
       }
     }
+  }
+
+  reference::Region region(int block) const {
+    Problem problem;
+    problem.causal = c.causal;
+    problem.sliding_window = c.sliding_window;
+    Policy policy;
+    policy.block_q = c.block_q;
+    policy.block_k = c.block_k;
+    policy.sink = c.sink;
+    policy.window = c.window;
+    return reference::region_of(policy, problem, {1, q_len, kv_len}, block);
+  }
+
+  std::vector<int> estimated_keys(int block) const {
+    const reference::Region of = region(block);
+    std::vector<int> keys;
+    for (int key = 0; key < kv_len; ++key) {
+      if (of.estimated(key / c.block_k)) {
+        keys.push_back(key);
+      }
+    }
+    return keys;
   }
 
   static float of(const std::vector<float> &values, int i) { return values[static_cast<std::size_t>(i)]; }
@@ -136,10 +175,9 @@ struct Inputs {
     const int q_blocks = (q_len + spec.block_q - 1) / spec.block_q;
     std::vector<std::uint32_t> mask(static_cast<std::size_t>(q_blocks * words), 0);
     for (int block = 0; block < q_blocks; ++block) {
-      const int position = kv_len - q_len + block * spec.block_q;
-      const int visible = (std::min(position + spec.block_q, kv_len) + spec.block_k - 1) / spec.block_k;
-      for (int j = 0; j < visible; ++j) {
-        bool keep = j >= position / spec.block_k; // the window is empty: the block's own keys, and no sink
+      const reference::Region blocks = region(block);
+      for (int j = blocks.first_visible; j < blocks.visible_blocks; ++j) {
+        bool keep = !blocks.estimated(j);
         for (int row = block * spec.block_q; !keep && row < std::min((block + 1) * spec.block_q, q_len); ++row) {
           for (int key = j * spec.block_k; key < (j + 1) * spec.block_k; ++key) {
             keep = keep || !(estimate(row, key) <= of(theta, row));
@@ -189,22 +227,29 @@ class SelectRules : public KernelTest, public ::testing::WithParamInterface<Rule
 TEST_P(SelectRules, HoldForTiesNanAndBiasesOfAnySize) {
   const Inputs in(GetParam());
   const KernelSpec &spec = in.spec;
-  const int words = round_up((Inputs::kv_len + 32 * spec.block_k - 1) / (32 * spec.block_k), 4);
+  const int words = round_up((in.kv_len + 32 * spec.block_k - 1) / (32 * spec.block_k), 4);
   const std::vector<std::uint32_t> expected = in.expected_mask(words);
-  ASSERT_TRUE(std::any_of(expected.begin(), expected.end(), [](std::uint32_t word) {
-    return (word & (word + 1)) != 0; // not the lowest bits alone
-  }));
+  int estimated = 0;
+  int kept = 0;
+  for (int block = 0; block * spec.block_q < in.q_len; ++block) {
+    const reference::Region of = in.region(block);
+    for (int j = 0; j < of.visible_blocks; ++j) {
+      estimated += of.estimated(j) ? 1 : 0;
+      kept += of.estimated(j) && (expected[static_cast<std::size_t>(block * words + j / 32)] >> j % 32 & 1U) != 0;
+    }
+  }
+  ASSERT_TRUE(estimated == 0 || (kept > 0 && kept < estimated)) << kept << " of " << estimated;
   std::vector<float> scales = in.k_scale;
   if (spec.estimator == Estimator::int8) {
     scales.clear();
-    for (int group = 0; group < Inputs::groups; ++group) {
+    for (int group = 0; group < in.groups; ++group) {
       scales.push_back(Inputs::of(in.k_scale, group * 4));
     }
   }
   Device &device = Device::get();
   const bool exact = spec.estimator == Estimator::exact;
-  const auto q_data = exact ? device.upload(in.elements(in.q)) : device.upload(in.rows(in.q, Inputs::q_padded));
-  const auto k_data = exact ? device.upload(in.elements(in.k)) : device.upload(in.rows(in.k, Inputs::kv_len));
+  const auto q_data = exact ? device.upload(in.elements(in.q)) : device.upload(in.rows(in.q, in.q_padded));
+  const auto k_data = exact ? device.upload(in.elements(in.k)) : device.upload(in.rows(in.k, in.kv_len));
   const auto k_scales = device.upload(scales);
   const auto q_scale = device.upload(in.q_scale);
   const auto bias = device.upload(in.bias);
@@ -223,10 +268,13 @@ TEST_P(SelectRules, HoldForTiesNanAndBiasesOfAnySize) {
   args.tau = tau->as<float>();
   args.mask = mask->as<unsigned>();
   args.num_q_heads = 1;
-  args.q_len = Inputs::q_len;
-  args.kv_len = Inputs::kv_len;
+  args.q_len = in.q_len;
+  args.kv_len = in.kv_len;
+  args.sink = in.c.sink;
+  args.window = in.c.window;
+  args.sliding_window = in.c.sliding_window;
   args.mask_words = words;
-  const auto ctas = static_cast<unsigned>((Inputs::q_len + spec.tile.rows() - 1) / spec.tile.rows());
+  const auto ctas = static_cast<unsigned>((in.q_len + spec.tile.rows() - 1) / spec.tile.rows());
   device.run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
   EXPECT_EQ(mask->read<std::uint32_t>(), expected);
@@ -237,6 +285,145 @@ const auto cases =
                       RulesCase{{9, 0}, Estimator::exact, 64, 64, 32}, RulesCase{{9, 0}, Estimator::int4, 64, 64, 32},
                       RulesCase{{8, 0}, Estimator::int4, 128, 64, 64});
 INSTANTIATE_TEST_SUITE_P(Cases, SelectRules, cases);
+
+const auto sliding_cases = ::testing::Values(
+    // One key a row; nothing is estimated.
+    RulesCase{.arch = {9, 0},
+              .estimator = Estimator::int8,
+              .head_dim = 64,
+              .block_q = 64,
+              .block_k = 32,
+              .sliding_window = 1},
+    RulesCase{.arch = {9, 0},
+              .estimator = Estimator::int8,
+              .head_dim = 64,
+              .block_q = 128,
+              .block_k = 32,
+              .sliding_window = 31,
+              .sink = 40,
+              .window = 100},
+    RulesCase{.arch = {9, 0},
+              .estimator = Estimator::int8,
+              .head_dim = 128,
+              .block_q = 128,
+              .block_k = 64,
+              .q_len = 700,
+              .kv_len = 1213,
+              .sliding_window = 500,
+              .sink = 40,
+              .window = 31},
+    RulesCase{.arch = {8, 0},
+              .estimator = Estimator::int8,
+              .head_dim = 64,
+              .block_q = 64,
+              .block_k = 128,
+              .q_len = 517,
+              .kv_len = 1517,
+              .sliding_window = 1300},
+    RulesCase{.arch = {9, 0},
+              .estimator = Estimator::exact,
+              .head_dim = 64,
+              .block_q = 64,
+              .block_k = 32,
+              .sliding_window = 100},
+    RulesCase{.arch = {8, 0},
+              .estimator = Estimator::exact,
+              .head_dim = 128,
+              .block_q = 128,
+              .block_k = 32,
+              .q_len = 333,
+              .kv_len = 900,
+              .sliding_window = 260,
+              .sink = 600},
+    RulesCase{.arch = {9, 0},
+              .estimator = Estimator::int4,
+              .head_dim = 64,
+              .block_q = 64,
+              .block_k = 32,
+              .sliding_window = 1100,
+              .sink = 64,
+              .window = 64},
+    RulesCase{.arch = {8, 0},
+              .estimator = Estimator::int4,
+              .head_dim = 128,
+              .block_q = 64,
+              .block_k = 64,
+              .sliding_window = 4096});
+INSTANTIATE_TEST_SUITE_P(SlidingWindow, SelectRules, sliding_cases);
+
+const auto two_sided_cases =
+    ::testing::Values(RulesCase{.arch = {9, 0},
+                                .estimator = Estimator::int8,
+                                .head_dim = 64,
+                                .block_q = 64,
+                                .block_k = 32,
+                                .causal = false,
+                                .sink = 40,
+                                .window = 100},
+                      // A tile of rows has query blocks whose near blocks differ; more rows than keys.
+                      RulesCase{.arch = {8, 0},
+                                .estimator = Estimator::int8,
+                                .head_dim = 128,
+                                .block_q = 64,
+                                .block_k = 64,
+                                .q_len = 1500,
+                                .kv_len = 1111,
+                                .causal = false},
+                      RulesCase{.arch = {9, 0},
+                                .estimator = Estimator::int8,
+                                .head_dim = 64,
+                                .block_q = 128,
+                                .block_k = 128,
+                                .q_len = 333,
+                                .kv_len = 1409,
+                                .causal = false,
+                                .window = 31},
+                      // Nothing is whole.
+                      RulesCase{.arch = {9, 0},
+                                .estimator = Estimator::int8,
+                                .head_dim = 64,
+                                .block_q = 64,
+                                .block_k = 32,
+                                .q_len = 70,
+                                .kv_len = 31,
+                                .causal = false},
+                      RulesCase{.arch = {9, 0},
+                                .estimator = Estimator::exact,
+                                .head_dim = 64,
+                                .block_q = 64,
+                                .block_k = 32,
+                                .q_len = 100,
+                                .kv_len = 1500,
+                                .causal = false,
+                                .sink = 400},
+                      RulesCase{.arch = {8, 0},
+                                .estimator = Estimator::exact,
+                                .head_dim = 128,
+                                .block_q = 128,
+                                .block_k = 32,
+                                .q_len = 400,
+                                .kv_len = 401,
+                                .causal = false,
+                                .sink = 64,
+                                .window = 64},
+                      RulesCase{.arch = {9, 0},
+                                .estimator = Estimator::int4,
+                                .head_dim = 64,
+                                .block_q = 128,
+                                .block_k = 64,
+                                .q_len = 300,
+                                .kv_len = 1255,
+                                .causal = false},
+                      RulesCase{.arch = {8, 0},
+                                .estimator = Estimator::int4,
+                                .head_dim = 128,
+                                .block_q = 64,
+                                .block_k = 32,
+                                .q_len = 1,
+                                .kv_len = 1500,
+                                .causal = false,
+                                .window = 5000});
+INSTANTIATE_TEST_SUITE_P(AllKeys, SelectRules, two_sided_cases);
 
 } // namespace
 } // namespace sale::test

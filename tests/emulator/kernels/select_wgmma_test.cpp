@@ -4,6 +4,7 @@
 #include "args/select_wgmma_args.cuh"
 #include "generator/generate.hpp"
 #include "generator/kernel_spec.hpp"
+#include "reference/region.hpp"
 #include "tests/emulator/kernels/kernel_test.hpp"
 
 #include <fmt/format.h>
@@ -38,12 +39,16 @@ struct SelectWgmmaCase {
   int sink = 32;
   int window = 64;
   bool drawn = true; ///< Items come from a counter.
+  bool causal = true;
+  int sliding_window = 0;
 };
 
 std::ostream &operator<<(std::ostream &out, const SelectWgmmaCase &c) {
-  return out << fmt::format("{}{}{} {}x{} gqa{} q{} k{} heads {}x{} consumers {}x{} keys {}x{}{}", c.int8 ? "d" : "e",
-                            c.width, c.pruned ? " 2:4" : "", c.q_len, c.kv_len, c.gqa, c.block_q, c.block_k, c.batch,
-                            c.kv_heads, c.consumers, c.units, c.keys_per_step, c.stages, c.drawn ? "" : " strided");
+  return out << fmt::format("{}{}{} {}x{} gqa{} q{} k{} heads {}x{} consumers {}x{} keys {}x{}{}{}{}",
+                            c.int8 ? "d" : "e", c.width, c.pruned ? " 2:4" : "", c.q_len, c.kv_len, c.gqa, c.block_q,
+                            c.block_k, c.batch, c.kv_heads, c.consumers, c.units, c.keys_per_step, c.stages,
+                            c.drawn ? "" : " strided", c.causal ? "" : " all keys",
+                            c.sliding_window != 0 ? fmt::format(" sliding {}", c.sliding_window) : "");
 }
 
 KernelSpec spec_of(const SelectWgmmaCase &c) {
@@ -58,6 +63,8 @@ KernelSpec spec_of(const SelectWgmmaCase &c) {
   spec.estimate_dim = c.width == spec.head_dim ? 0 : c.width;
   spec.basis = c.width == spec.head_dim ? EstimateBasis::all : EstimateBasis::channels;
   spec.prune_queries = c.pruned;
+  spec.causal = c.causal;
+  spec.sliding = c.sliding_window != 0;
   spec.tile = {
       .rows_per_warp = 16 * c.units, .warps = 4 * c.consumers, .keys_per_step = c.keys_per_step, .stages = c.stages};
   return spec;
@@ -116,10 +123,17 @@ public:
   int stored_width() const { return c.pruned ? c.width / 2 : c.width; }
   std::size_t row_of(int head, int row) const { return static_cast<std::size_t>(head) * q_padded() + row; }
 
-  int first_position(int block) const { return c.kv_len - c.q_len + block * c.block_q; }
-  int first_estimated() const { return ceil_div(c.sink, c.block_k); }
-  int end_estimated(int block) const { return std::max(0, first_position(block) - c.window) / c.block_k; }
-  int visible(int block) const { return ceil_div(std::min(first_position(block) + c.block_q, c.kv_len), c.block_k); }
+  reference::Region region(int block) const {
+    sale::Problem problem;
+    problem.causal = c.causal;
+    problem.sliding_window = c.sliding_window;
+    Policy policy;
+    policy.block_q = c.block_q;
+    policy.block_k = c.block_k;
+    policy.sink = c.sink;
+    policy.window = c.window;
+    return reference::region_of(policy, problem, {1, c.q_len, c.kv_len}, block);
+  }
 
   /// D of a pair.
   int product(int head, int row, int key) const {
@@ -146,8 +160,9 @@ public:
     for (int head = 0; head < q_heads(); ++head) {
       for (int block = 0; block < q_blocks(); ++block) {
         std::uint32_t *row = mask.data() + (static_cast<std::size_t>(head) * q_blocks() + block) * mask_words();
-        for (int at = 0; at < visible(block); ++at) {
-          if (kept(head, block, at)) {
+        const reference::Region of = region(block);
+        for (int at = of.first_visible; at < of.visible_blocks; ++at) {
+          if (!of.estimated(at) || kept(head, block, at)) {
             row[at / 32] |= 1U << at % 32;
           }
         }
@@ -202,12 +217,15 @@ private:
     theta.assign(static_cast<std::size_t>(q_heads()) * q_padded(), infinity);
     for (int head = 0; head < q_heads(); ++head) {
       for (int row = 0; row < c.q_len; ++row) {
-        const int end = end_estimated(row / c.block_q) * c.block_k;
-        if (random_() % 8 != 0 || end <= 0) {
+        const reference::Region of = region(row / c.block_q);
+        if (random_() % 8 != 0 || of.estimated_count() == 0) {
           continue;
         }
         std::vector<float> estimates;
-        for (int key = 0; key < end; ++key) {
+        for (int key = 0; key < c.kv_len; ++key) {
+          if (!of.estimated(key / c.block_k)) {
+            continue;
+          }
           const std::size_t group = static_cast<std::size_t>(head / c.gqa) * scales_per_head() + key / 32;
           const int exponent = c.int8 ? scale_exponent[group] : -scale_exponent[group];
           estimates.push_back(std::ldexp(static_cast<float>(product(head, row, key)), exponent));
@@ -223,8 +241,7 @@ private:
   }
 
   bool kept(int head, int block, int at) const {
-    const bool estimated = at >= first_estimated() && at < end_estimated(block);
-    if (!estimated || tau[static_cast<std::size_t>(head % (c.gqa * c.kv_heads))] == 0) {
+    if (tau[static_cast<std::size_t>(head % (c.gqa * c.kv_heads))] == 0) {
       return true;
     }
     for (int row = block * c.block_q; row < std::min((block + 1) * c.block_q, c.q_len); ++row) {
@@ -298,6 +315,7 @@ std::vector<std::uint32_t> run(const Problem &problem) {
   args.kv_len = c.kv_len;
   args.sink = c.sink;
   args.window = c.window;
+  args.sliding_window = c.sliding_window;
   args.mask_words = problem.mask_words();
   device.run(generate(spec), "sale_select", {2, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
@@ -360,6 +378,120 @@ const auto cases = ::testing::Values(
                     .window = 0});
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmma, cases);
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmmaCode, cases);
+
+const auto sliding_cases = ::testing::Values(
+    // Nothing is estimated, though some blocks' ranges begin before others' end.
+    SelectWgmmaCase{.width = 64, .q_len = 300, .kv_len = 900, .gqa = 1, .window = 0, .sliding_window = 1},
+    SelectWgmmaCase{.width = 128, .q_len = 192, .kv_len = 500, .window = 100, .sliding_window = 31},
+    SelectWgmmaCase{.width = 64, .q_len = 330, .kv_len = 1300, .gqa = 1, .batch = 2, .sink = 40, .sliding_window = 700},
+    // The first tile of an item is not the first of its mask word, and an item has blocks of two words.
+    SelectWgmmaCase{.width = 32,
+                    .q_len = 600,
+                    .kv_len = 2300,
+                    .gqa = 2,
+                    .block_q = 128,
+                    .kv_heads = 1,
+                    .drawn = false,
+                    .sliding_window = 900},
+    SelectWgmmaCase{.width = 96,
+                    .q_len = 777,
+                    .kv_len = 777,
+                    .gqa = 1,
+                    .block_k = 64,
+                    .sink = 0,
+                    .window = 0,
+                    .sliding_window = 300},
+    SelectWgmmaCase{
+        .width = 256, .q_len = 400, .kv_len = 720, .gqa = 1, .block_k = 128, .window = 31, .sliding_window = 450},
+    SelectWgmmaCase{.width = 64,
+                    .q_len = 350,
+                    .kv_len = 1400,
+                    .gqa = 3,
+                    .pruned = true,
+                    .units = 2,
+                    .keys_per_step = 256,
+                    .stages = 6,
+                    .window = 0,
+                    .sliding_window = 513},
+    SelectWgmmaCase{.width = 64,
+                    .q_len = 500,
+                    .kv_len = 800,
+                    .gqa = 1,
+                    .block_q = 128,
+                    .consumers = 2,
+                    .units = 4,
+                    .sliding_window = 256},
+    SelectWgmmaCase{.width = 64,
+                    .q_len = 200,
+                    .kv_len = 855,
+                    .gqa = 3,
+                    .block_q = 128,
+                    .block_k = 64,
+                    .int8 = true,
+                    .units = 2,
+                    .sliding_window = 420},
+    SelectWgmmaCase{.width = 128, .q_len = 150, .kv_len = 650, .gqa = 4, .int8 = true, .sliding_window = 4096});
+INSTANTIATE_TEST_SUITE_P(SlidingWindow, SelectWgmma, sliding_cases);
+INSTANTIATE_TEST_SUITE_P(SlidingWindow, SelectWgmmaCode, sliding_cases);
+
+const auto two_sided_cases = ::testing::Values(
+    SelectWgmmaCase{.width = 128, .q_len = 192, .kv_len = 500, .causal = false},
+    // More rows than keys, some before all keys.
+    SelectWgmmaCase{
+        .width = 64, .q_len = 700, .kv_len = 430, .gqa = 3, .batch = 2, .sink = 40, .window = 0, .causal = false},
+    SelectWgmmaCase{.width = 32,
+                    .q_len = 300,
+                    .kv_len = 2300,
+                    .gqa = 2,
+                    .block_q = 128,
+                    .kv_heads = 1,
+                    .sink = 0,
+                    .drawn = false,
+                    .causal = false},
+    SelectWgmmaCase{
+        .width = 96, .q_len = 250, .kv_len = 701, .gqa = 1, .block_k = 64, .sink = 0, .window = 31, .causal = false},
+    SelectWgmmaCase{.width = 256, .q_len = 100, .kv_len = 639, .gqa = 1, .block_k = 128, .window = 0, .causal = false},
+    // Nothing is whole.
+    SelectWgmmaCase{.width = 128, .q_len = 200, .kv_len = 31, .gqa = 2, .sink = 0, .causal = false},
+    SelectWgmmaCase{.width = 64,
+                    .q_len = 120,
+                    .kv_len = 1400,
+                    .gqa = 3,
+                    .pruned = true,
+                    .units = 2,
+                    .keys_per_step = 256,
+                    .stages = 6,
+                    .window = 0,
+                    .causal = false},
+    SelectWgmmaCase{.width = 64,
+                    .q_len = 500,
+                    .kv_len = 800,
+                    .gqa = 1,
+                    .block_q = 128,
+                    .consumers = 2,
+                    .units = 4,
+                    .causal = false},
+    SelectWgmmaCase{.width = 64,
+                    .q_len = 200,
+                    .kv_len = 455,
+                    .gqa = 3,
+                    .block_q = 128,
+                    .block_k = 64,
+                    .int8 = true,
+                    .units = 2,
+                    .causal = false},
+    SelectWgmmaCase{.width = 256,
+                    .q_len = 400,
+                    .kv_len = 330,
+                    .gqa = 2,
+                    .int8 = true,
+                    .consumers = 2,
+                    .units = 2,
+                    .sink = 0,
+                    .window = 0,
+                    .causal = false});
+INSTANTIATE_TEST_SUITE_P(AllKeys, SelectWgmma, two_sided_cases);
+INSTANTIATE_TEST_SUITE_P(AllKeys, SelectWgmmaCode, two_sided_cases);
 
 using SelectWgmmaRules = KernelTest;
 
