@@ -18,11 +18,11 @@ namespace {
 constexpr std::array modes = {Mode::sparse, Mode::given_mask, Mode::dense};
 
 const std::vector<std::string_view> keys = {
-    "arch",         "mode",           "dtype",         "head_dim",   "num_q_heads",  "num_kv_heads",
-    "causal",       "softmax_scale",  "batch",         "q_len",      "kv_len",       "layout",
-    "estimator",    "block_q",        "block_k",       "sink",       "window",       "tau",
-    "tau_per_head", "shift_per_head", "per_call",      "kbar",       "seed",         "estimate_dim",
-    "channels",     "projection",     "prune_queries", "fp8_attend", "second_filter"};
+    "arch",          "mode",           "dtype",        "head_dim",   "num_q_heads",  "num_kv_heads",   "causal",
+    "softmax_scale", "batch",          "q_len",        "kv_len",     "layout",       "estimator",      "block_q",
+    "block_k",       "sink",           "window",       "tau",        "tau_per_head", "shift_per_head", "per_call",
+    "kbar",          "seed",           "estimate_dim", "channels",   "projection",   "prune_queries",  "fp8_attend",
+    "second_filter", "sliding_window", "softcap",      "sink_logits"};
 
 // One of two words.
 bool word(const io::YamlNode &node, const std::string &key, const char *off, const char *on) {
@@ -90,6 +90,9 @@ CheckCase parse_case(const io::YamlNode &map) {
   integer("num_kv_heads", c.problem.num_kv_heads);
   with("causal", [&](const io::YamlNode &node) { c.problem.causal = node.boolean("causal"); });
   number("softmax_scale", c.problem.softmax_scale);
+  integer("sliding_window", c.problem.sliding_window);
+  number("softcap", c.problem.softcap);
+  with("sink_logits", [&](const io::YamlNode &node) { c.problem.sink_logits = node.boolean("sink_logits"); });
   integer("batch", c.shape.batch);
   c.shape.q_len = map.at("q_len").integer("q_len");
   c.shape.kv_len = map.at("kv_len").integer("kv_len");
@@ -156,7 +159,16 @@ std::string CheckCase::describe() const {
   if (mode != Mode::dense) {
     text += fmt::format(" q{} k{}", policy.block_q, policy.block_k);
   }
-  return text + (strided ? " strided" : "");
+  if (!problem.causal) {
+    text += " non-causal";
+  }
+  if (problem.sliding_window != 0) {
+    text += fmt::format(" sliding {}", problem.sliding_window);
+  }
+  if (problem.softcap != 0.0F) {
+    text += fmt::format(" softcap {}", problem.softcap);
+  }
+  return text + (problem.sink_logits ? " sinks" : "") + (strided ? " strided" : "");
 }
 
 std::string CheckCase::yaml() const {
@@ -174,6 +186,9 @@ std::string CheckCase::yaml() const {
   if (problem.softmax_scale != 0.0F) {
     line("softmax_scale", problem.softmax_scale);
   }
+  line("sliding_window", problem.sliding_window);
+  line("softcap", problem.softcap);
+  line("sink_logits", problem.sink_logits);
   line("batch", shape.batch);
   line("q_len", shape.q_len);
   line("kv_len", shape.kv_len);

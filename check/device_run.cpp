@@ -267,6 +267,7 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   const GuardedMemory tau(device, run.tau.size() * 4);
   const GuardedMemory shift(device, run.shift.size() * 4);
   const GuardedMemory kbar(device, run.kbar.size() * 4);
+  const GuardedMemory sink_logits(device, tensors.sink_logits.size() * 4);
   const auto give = [](const GuardedMemory &memory, const std::vector<float> &values) {
     memory.write(values.data(), values.size() * 4);
     return values.empty() ? nullptr : static_cast<const float *>(memory.data());
@@ -274,6 +275,7 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   args.tau = give(tau, run.tau);
   args.shift = give(shift, run.shift);
   args.kbar = give(kbar, run.kbar);
+  args.sink_logits = give(sink_logits, tensors.sink_logits);
   if (run.dense) {
     plan.run_dense(args, nullptr);
   } else {

@@ -8,11 +8,16 @@
 #include "reference/synthetic.hpp"
 
 #include <algorithm>
+#include <array>
+#include <limits>
 #include <random>
 
 namespace sale::check {
 
 namespace {
+
+// Beside logits of -20 to 20: one that matters, none, one that takes most of the mass, one that hardly matters.
+constexpr std::array sinks = {3.0F, -std::numeric_limits<float>::infinity(), 15.0F, -2.0F};
 
 // A third of the visible blocks; some rows see none.
 reference::Mask make_mask(const CheckCase &c) {
@@ -85,10 +90,14 @@ Problems compare(const CheckCase &c, const DeviceRun &run, const reference::Tens
 } // namespace
 
 reference::Tensors make_data(const CheckCase &c) {
-  if (c.seed % 6 == 0) {
-    return reference::gaussian(c.problem, c.shape, {.seed = c.seed, .q_mean = 1.0F, .k_mean = 2.0F, .q_size = 2.0F});
+  reference::Tensors tensors =
+      c.seed % 6 == 0
+          ? reference::gaussian(c.problem, c.shape, {.seed = c.seed, .q_mean = 1.0F, .k_mean = 2.0F, .q_size = 2.0F})
+          : reference::structured(c.problem, c.shape, c.seed);
+  for (std::size_t h = 0; h < tensors.sink_logits.size(); ++h) {
+    tensors.sink_logits[h] = sinks[(h + c.seed) % sinks.size()];
   }
-  return reference::structured(c.problem, c.shape, c.seed);
+  return tensors;
 }
 
 CaseResult run_case(const CheckCase &check_case, const std::shared_ptr<const Driver> &driver, int ordinal,
