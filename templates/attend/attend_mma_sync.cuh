@@ -10,6 +10,8 @@
 #include "common/load_tile.cuh"
 #include "common/region.cuh"
 #include "common/scores.cuh"
+#include "common/seen_keys.cuh"
+#include "common/softcap.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/element.cuh"
@@ -66,8 +68,11 @@ class WarpRows {
 
 public:
   // q_shared: the warp's rows of Q; position: key position of its first row.
-  SALE_DEVICE WarpRows(u32 q_shared, s32 position, f32 softmax_scale)
-      : q_shared_(q_shared), position_(position), scale_log2_(softmax_scale * log2_of_e()) {
+  SALE_DEVICE WarpRows(u32 q_shared, s32 position, const AttendArgs &args)
+      : q_shared_(q_shared), seen_(position, args.kv_len, args.sliding_window), scale_log2_(scale(args) * log2_of_e()) {
+    if constexpr (Config::softcap) {
+      cap_factor_ = softcap_factor(args.softcap, args.softmax_scale);
+    }
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
@@ -93,15 +98,19 @@ public:
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_step; ++g) {
       const Granule<Config> granule = step.granule(g);
-      const bool kept = ((granule.keep >> keep_bit) & 1U) != 0 && granule.key <= position_ + Config::rows_per_warp - 1;
+      const bool kept = ((granule.keep >> keep_bit) & 1U) != 0 && granule.key <= seen_.last() &&
+                        !seen_.begin_after(granule.key + Granule<Config>::keys - 1);
       any = any || kept;
-      partial = partial || !kept || granule.key + Granule<Config>::keys - 1 > position_;
+      partial = partial || !kept || !seen_.all(granule.key, Granule<Config>::keys);
     }
     if (!any) {
       return;
     }
     f32 scores[m_tiles][key_tiles][4];
     multiply_queries_and_keys<Element, Config::head_dim>(scores, q_shared_, k_shared);
+    if constexpr (Config::softcap) {
+      cap_scores(scores, cap_factor_);
+    }
     if (partial) {
       mask_scores(scores, step, keep_bit);
     }
@@ -110,7 +119,7 @@ public:
   }
 
   // Writes the rows below row_limit; out and lse point at the warp's first row.
-  SALE_DEVICE void finish(u8 *out, s64 row_stride, f32 *lse, s32 row_limit) {
+  SALE_DEVICE void finish(u8 *out, s64 row_stride, f32 *lse, s32 row_limit, const AttendArgs &args, s32 head) {
     const u32 lane = lane_index();
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
@@ -119,8 +128,15 @@ public:
         f32 sum = sum_[m][r];
         sum += shuffle_xor(sum, 1);
         sum += shuffle_xor(sum, 2);
+        f32 factor = 1.0F; // of what was summed before
+        if constexpr (Config::sink_logits) {
+          factor = add_logit(max_[m][r], sum, div_rn(load_global_f32(args.sink_logits + head), scale(args)));
+        }
         const u32 row = m * 16 + r * 8 + lane / 4;
-        const f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
+        f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
+        if constexpr (Config::sink_logits) {
+          inverse *= factor;
+        }
         if (lse != nullptr && lane % 4 == 0 && static_cast<s32>(row) < row_limit) {
           lse[row] = sum == 0.0F ? -infinity() : (base_of(max_[m][r]) + log2_approx(sum)) * ln_of_2();
         }
@@ -147,6 +163,11 @@ public:
   }
 
 private:
+  // From the units of the scores to nats.
+  static SALE_DEVICE f32 scale(const AttendArgs &args) {
+    return Config::softcap ? 2.0F * args.softcap : args.softmax_scale;
+  }
+
   // Scores of keys that a row does not see or that its query block does not keep become -inf.
   template <class Step>
   SALE_DEVICE void mask_scores(f32 (&scores)[m_tiles][key_tiles][4], const Step &step, u32 keep_bit) {
@@ -156,16 +177,15 @@ private:
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_step; ++g) {
       const Granule<Config> granule = step.granule(g);
-      // How far the lane's first column of the granule lies past the lane's first row.
-      const s32 ahead =
-          (((granule.keep >> keep_bit) & 1U) != 0 ? granule.key + lane % 4 * 2 : never) - position_ - lane / 4;
+      const s32 ahead = seen_.ahead(((granule.keep >> keep_bit) & 1U) != 0 ? granule.key + lane % 4 * 2 : never) -
+                        seen_.further(lane / 4);
 #pragma unroll
       for (int n = 0; n < tiles_per_granule; ++n) {
 #pragma unroll
         for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            if (ahead + n * 8 + i % 2 > m * 16 + i / 2 * 8) {
+            if (seen_.hides(ahead, m, n, i)) {
               scores[m][g * tiles_per_granule + n][i] = -infinity();
             }
           }
@@ -178,6 +198,16 @@ private:
   // stays, the rescaling factor must be 1 exactly, or errors add up over the steps. A row that has seen no key yet: any
   // finite base keeps exp2(-inf) = 0 free of NaN.
   SALE_DEVICE f32 base_of(f32 highest) const { return highest == -infinity() ? 0.0F : mul_rn(highest, scale_log2_); }
+
+  // One more logit of a row, in the units of its scores; returns what the exponentials so far have to be multiplied by.
+  SALE_DEVICE f32 add_logit(f32 &max, f32 &sum, f32 x) const {
+    const f32 highest = max_f32(max, x);
+    const f32 base = base_of(highest);
+    const f32 factor = max == -infinity() ? 0.0F : exp2_approx(sub_rn(base_of(max), base));
+    sum = sum * factor + exp2_approx(fma_rn(x, scale_log2_, -base));
+    max = highest;
+    return factor;
+  }
 
   // Online softmax: scores become probabilities relative to the new maximum; sum and output are rescaled when it moved.
   SALE_DEVICE void soften(f32 (&scores)[m_tiles][key_tiles][4]) {
@@ -247,8 +277,9 @@ private:
   }
 
   u32 q_shared_;
-  s32 position_;
+  SeenKeys<Config, Config::rows_per_warp> seen_;
   f32 scale_log2_;
+  f32 cap_factor_; // softcap
   f32 max_[m_tiles][2];
   f32 sum_[m_tiles][2]; // this lane's share
   f32 out_[m_tiles][out_tiles][4];
@@ -268,7 +299,7 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
                                                               ConsecutiveRows{first_row});
 
   const s32 warp_row = static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
-  WarpRows<Config> rows(q_shared + warp_row * Layout::row_bytes, position + warp_row, args.softmax_scale);
+  WarpRows<Config> rows(q_shared + warp_row * Layout::row_bytes, position + warp_row, args);
 
   // Each round loads a step into one stage and computes on the oldest; pending[i] was loaded stages - 1 - i rounds ago.
   // The first rounds compute on steps without keys: filling the pipeline ahead of the loop would cost a second copy of
@@ -305,18 +336,17 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   f32 *lse = args.lse == nullptr
                  ? nullptr
                  : args.lse + (static_cast<s64>(done.batch) * args.num_q_heads + done.head) * args.q_len + out_row;
-  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row);
+  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row, args, done.head);
 }
 
 template <class Config>
 SALE_DEVICE void attend(const AttendArgs &args) {
-  static_assert(Config::causal && !Config::sliding && !Config::softcap && !Config::sink_logits,
-                "attend lacks them yet");
   using Layout = AttendLayout<Config>;
   if constexpr (Config::dense) {
-    const s32 end_row = AttendTile<Config>().first_row + Layout::rows;
-    const s32 end_key = end_visible_key<Config>(args.kv_len - args.q_len + end_row, args.kv_len);
-    attend_tile<Config>(args, DenseWalk<Config>(end_key));
+    const s32 position = args.kv_len - args.q_len + AttendTile<Config>().first_row;
+    const s32 first_key = first_visible_key<Config>(position, args.sliding_window);
+    const s32 end_key = end_visible_key<Config>(position + Layout::rows, args.kv_len);
+    attend_tile<Config>(args, DenseWalk<Config>(first_key, end_key));
   } else {
     attend_tile<Config>(args, MaskWalk<Config, Layout::walk_offset>(MaskRows<Config>(args)));
   }

@@ -18,9 +18,24 @@ SALE_DEVICE f32 capped(f32 x, f32 factor, f32 limit) {
   return fma_rn(-2.0F * limit, rcp_approx(1.0F + exp2_approx(factor * x)), limit);
 }
 
-// The inverse: of what no x is capped to, the infinity of its side. NaN stays NaN.
-SALE_DEVICE f32 uncapped(f32 t, f32 limit) {
-  const f32 u = div_rn(t, limit);
+// The scores of a lane, in units of two limits from here on, which costs fewer registers: what then brings them to nats
+// is twice the softcap.
+template <int m_tiles, int key_tiles>
+SALE_DEVICE void cap_scores(f32 (&scores)[m_tiles][key_tiles][4], f32 factor) {
+#pragma unroll
+  for (int m = 0; m < m_tiles; ++m) {
+#pragma unroll
+    for (int n = 0; n < key_tiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        scores[m][n][i] = 0.5F - rcp_approx(1.0F + exp2_approx(factor * scores[m][n][i]));
+      }
+    }
+  }
+}
+
+// The inverse of tanh, in limits: of what no x is capped to, the infinity of its side. NaN stays NaN.
+SALE_DEVICE f32 uncapped(f32 u, f32 limit) {
   if (u >= 1.0F) {
     return infinity();
   }

@@ -8,6 +8,7 @@
 #include "common/estimator.cuh"
 #include "common/load_tile.cuh"
 #include "common/region.cuh"
+#include "common/seen_keys.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/memory.cuh"
@@ -35,24 +36,43 @@ struct PrepareLayout {
   static constexpr int shared_bytes = q_bytes + Config::stages * tile_bytes + rows * 4;
 };
 
-// The reference keys as one ascending list: the blocks before the estimated ones, then those after.
+// The reference keys as one ascending list: the visible blocks before the estimated ones, those among them that are not
+// causal, and those after.
+template <class Config>
 struct ReferenceKeys {
+  s32 start; // the first; 0 unless sliding
   s32 count;
-  s32 first_gap; // list positions from here on
-  s32 gap;       // skip this many keys
+  s32 first_gap;  // list positions from here on
+  s32 gap;        // skip this many keys
+  s32 second_gap; // not causal: and those from here on
+  s32 gaps;       // this many in all
 
-  template <class Config>
-  SALE_DEVICE ReferenceKeys(const Region<Config> &region) {
+  SALE_DEVICE explicit ReferenceKeys(const Region<Config> &region) {
     constexpr s32 block_k = Config::block_k;
-    first_gap = imin(region.first_estimated * block_k, region.visible_keys);
-    gap = region.end_estimated * block_k - first_gap;
-    count = first_gap + imax(region.visible_keys - region.end_estimated * block_k, 0);
+    start = region.first_visible * block_k;
+    first_gap = imin(region.first_estimated * block_k, region.visible_keys) - start;
+    if constexpr (Config::causal) {
+      gap = region.end_estimated * block_k - first_gap - start;
+      count = first_gap;
+    } else {
+      gap = region.near_begin * block_k - first_gap;
+      second_gap = first_gap + (region.near_end - region.near_begin) * block_k;
+      gaps = region.end_estimated * block_k - second_gap;
+      count = second_gap;
+    }
+    count += imax(region.visible_keys - region.end_estimated * block_k, 0);
   }
 
-  SALE_DEVICE s32 key(s32 position) const { return position < first_gap ? position : position + gap; }
+  SALE_DEVICE s32 key(s32 position) const {
+    if constexpr (Config::causal) {
+      return start + (position < first_gap ? position : position + gap);
+    } else {
+      return position + (position < first_gap ? 0 : (position < second_gap ? gap : gaps));
+    }
+  }
 };
 
-// Copies steps of keys, which never straddle the gap, into shared memory: a thread has the same chunk of every
+// Copies steps of keys, which never straddle a gap, into shared memory: a thread has the same chunk of every
 // threads / chunks-th key.
 template <class Config>
 class KeyLoader {
@@ -143,7 +163,7 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
   const u8 *k =
       static_cast<const u8 *>(args.k.data) + 2 * (work.batch * args.k.stride_batch + work.kv_head * args.k.stride_head);
   const Region<Config> region(work.query_block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
-  const ReferenceKeys keys(region);
+  const ReferenceKeys<Config> keys(region);
   const KeyLoader<Config> loader(k, 2 * args.k.stride_token, region.visible_keys);
   const auto load_keys = [&](s32 stage, s32 first) {
     loader.load(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys.key(first));
@@ -156,8 +176,9 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
     load_keys(i, i * Config::keys_per_step);
   }
   const s32 warp_row = PrepareWork<Config>::shared_row();
-  const s32 position = args.kv_len - args.q_len + work.first_row + work.row;
-  ReferenceSum<Config> sum(q_shared + static_cast<u32>(warp_row * Layout::row_bytes), args.softmax_scale);
+  const SeenKeys<Config, Config::rows_per_warp> seen(args.kv_len - args.q_len + work.first_row + work.row, args.kv_len,
+                                                     args.sliding_window);
+  ReferenceSum<Config> sum(q_shared + static_cast<u32>(warp_row * Layout::row_bytes), args.softmax_scale, args.softcap);
   s32 stage = 0;
   for (s32 first = 0; first < keys.count; first += Config::keys_per_step) {
     cp_async_wait<stages - 2>();
@@ -167,13 +188,14 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
       if (first == 0) {
         sum.load_queries();
       }
-      sum.step(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys.key(first), position);
+      sum.step(k_shared + static_cast<u32>(stage * Layout::tile_bytes), keys.key(first), seen);
     }
     stage = stage == stages - 1 ? 0 : stage + 1;
   }
   cp_async_wait<0>();
   if (work.has_head()) {
-    sum.finish(thresholds + static_cast<u32>(warp_row * 4), load_global_f32(args.tau + work.query_head()));
+    sum.finish(thresholds + static_cast<u32>(warp_row * 4), load_global_f32(args.tau + work.query_head()),
+               args.sink_logits + work.query_head(), args.softmax_scale);
   }
   sync_warp();
 }
@@ -227,8 +249,6 @@ SALE_DEVICE void write_queries(const PrepareArgs &args, const PrepareWork<Config
 // Grid: (q_blocks, num_kv_heads * head_groups, batch).
 template <class Config>
 SALE_DEVICE void prepare(const PrepareArgs &args) {
-  static_assert(Config::causal && !Config::sliding, "the reference keys have no other gaps yet");
-  static_assert(!Config::softcap && !Config::sink_logits, "the sums have no such logits yet");
   using Layout = PrepareLayout<Config>;
   const u32 thresholds = dynamic_shared_address() + Layout::q_bytes + Config::stages * Layout::tile_bytes;
   find_thresholds<Config>(args, PrepareWork<Config>(), thresholds);

@@ -4,6 +4,8 @@
 #pragma once
 
 #include "common/scores.cuh"
+#include "common/seen_keys.cuh"
+#include "common/softcap.cuh"
 #include "common/swizzle.cuh"
 #include "device/element.cuh"
 #include "device/ldmatrix.cuh"
@@ -24,8 +26,12 @@ class ReferenceSum {
 
 public:
   // q_shared: the warp's rows of Q.
-  SALE_DEVICE ReferenceSum(u32 q_shared, f32 softmax_scale)
-      : q_shared_(q_shared), softmax_scale_(softmax_scale), scale_log2_(softmax_scale * log2_of_e()) {
+  SALE_DEVICE ReferenceSum(u32 q_shared, f32 softmax_scale, f32 softcap)
+      : q_shared_(q_shared), scale_(Config::softcap ? 2.0F * softcap : softmax_scale),
+        scale_log2_(scale_ * log2_of_e()) {
+    if constexpr (Config::softcap) {
+      cap_factor_ = softcap_factor(softcap, softmax_scale);
+    }
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
@@ -46,16 +52,18 @@ public:
     }
   }
 
-  // One tile of keys: first_key, first_key + 1, ..; row_position is the key position of the warp's first row. A lane
-  // holds of each 16x8 tile rows lane/4 and lane/4 + 8, columns 2(lane%4) and 2(lane%4) + 1.
-  SALE_DEVICE void step(u32 k_shared, s32 first_key, s32 row_position) {
-    if (first_key > row_position + m_tiles * 16 - 1) {
-      return; // no row sees any
+  // One tile of keys: first_key, first_key + 1, ..; seen: what the warp's rows see.
+  SALE_DEVICE void step(u32 k_shared, s32 first_key, const SeenKeys<Config, Config::rows_per_warp> &seen) {
+    if (first_key > seen.last() || seen.begin_after(first_key + Config::keys_per_step - 1)) {
+      return;
     }
     f32 scores[m_tiles][key_tiles][4];
     multiply(scores, k_shared);
-    if (first_key + Config::keys_per_step - 1 > row_position) {
-      hide_later_keys(scores, first_key - row_position);
+    if constexpr (Config::softcap) {
+      cap_scores(scores, cap_factor_);
+    }
+    if (!seen.all(first_key, Config::keys_per_step)) {
+      hide_others(scores, first_key, seen);
     }
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
@@ -66,8 +74,8 @@ public:
     }
   }
 
-  // Writes T of the warp's rows to shared memory.
-  SALE_DEVICE void finish(u32 thresholds, f32 tau) {
+  // Writes T of the warp's rows to shared memory. sink_logit: of the rows' head.
+  SALE_DEVICE void finish(u32 thresholds, f32 tau, const f32 *sink_logit, f32 softmax_scale) {
     const u32 lane = lane_index();
     f32 own_max = 0.0F;
     f32 own_sum = 0.0F;
@@ -84,8 +92,18 @@ public:
       own_max = lane % 4 == i ? highest : own_max;
       own_sum = lane % 4 == i ? sum : own_sum;
     }
+    if constexpr (Config::sink_logits) {
+      const f32 sink = div_rn(load_global_f32(sink_logit), scale_);
+      const f32 highest = max_f32(own_max, sink);
+      own_sum *= exp2_approx((own_max - finite(highest)) * scale_log2_);
+      own_sum += exp2_approx((sink - finite(highest)) * scale_log2_);
+      own_max = highest;
+    }
     const f32 nats = log2_approx(tau * own_sum) * ln_of_2();
-    const f32 threshold = tau == 0.0F ? -infinity() : own_max + div_rn(nats, softmax_scale_);
+    f32 threshold = tau == 0.0F ? -infinity() : own_max + div_rn(nats, scale_);
+    if constexpr (Config::softcap) {
+      threshold = uncapped(2.0F * threshold, 0.5F * softcap_limit(scale_, softmax_scale));
+    }
     if (lane % 4 < 2 * m_tiles) {
       store_shared_f32(thresholds + (lane % 4 * 8 + lane / 4) * 4, threshold);
     }
@@ -133,17 +151,19 @@ private:
     }
   }
 
-  // `ahead`: how far the first key is past the first row.
-  static SALE_DEVICE void hide_later_keys(f32 (&scores)[m_tiles][key_tiles][4], s32 ahead) {
+  // Scores of keys that a row does not see become -inf.
+  static SALE_DEVICE void hide_others(f32 (&scores)[m_tiles][key_tiles][4], s32 first_key,
+                                      const SeenKeys<Config, Config::rows_per_warp> &seen) {
+    const s32 first_ahead = seen.ahead(first_key);
     const s32 lane = static_cast<s32>(lane_index());
-    const s32 own = ahead + lane % 4 * 2 - lane / 4;
+    const s32 ahead = first_ahead + lane % 4 * 2 - seen.further(lane / 4);
 #pragma unroll
     for (int n = 0; n < key_tiles; ++n) {
 #pragma unroll
       for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (own + n * 8 + i % 2 > m * 16 + i / 2 * 8) {
+          if (seen.hides(ahead, m, n, i)) {
             scores[m][n][i] = -infinity();
           }
         }
@@ -175,8 +195,9 @@ private:
 
   u32 q_shared_;
   u32 queries_[holds_queries ? k_steps : 1][m_tiles][4];
-  f32 softmax_scale_;
+  f32 scale_; // from the units of the scores to nats
   f32 scale_log2_;
+  f32 cap_factor_; // softcap
   f32 max_[m_tiles][2];
   f32 sum_[m_tiles][2];
 };
