@@ -343,10 +343,10 @@ template <class Config>
 SALE_DEVICE void attend(const AttendArgs &args) {
   using Layout = AttendLayout<Config>;
   if constexpr (Config::dense) {
-    const s32 position = args.kv_len - args.q_len + AttendTile<Config>().first_row;
-    const s32 first_key = first_visible_key<Config>(position, args.sliding_window);
-    const s32 end_key = end_visible_key<Config>(position + Layout::rows, args.kv_len);
-    attend_tile<Config>(args, DenseWalk<Config>(first_key, end_key));
+    const s32 end_row = AttendTile<Config>().first_row + Layout::rows;
+    const s32 end_position = args.kv_len - args.q_len + end_row;
+    const s32 first_key = first_visible_key<Config>(end_position - Layout::rows, args.sliding_window);
+    attend_tile<Config>(args, DenseWalk<Config>(first_key, end_visible_key<Config>(end_position, args.kv_len)));
   } else {
     attend_tile<Config>(args, MaskWalk<Config, Layout::walk_offset>(MaskRows<Config>(args)));
   }

@@ -34,9 +34,12 @@ public:
   };
   static constexpr int shared_bytes = 0;
 
-  // Steps begin at multiples of their keys: where a row's begin does not depend on the tile that it is in.
-  SALE_DEVICE DenseWalk(s32 first_key, s32 end_key)
-      : end_(end_key), next_(first_key / Config::keys_per_step * Config::keys_per_step) {}
+  SALE_DEVICE DenseWalk(s32 first_key, s32 end_key) : end_(end_key) {
+    if constexpr (Config::sliding) { // at a multiple of a step's keys: where a row's steps begin is the same in any
+                                     // tile
+      next_ = first_key / Config::keys_per_step * Config::keys_per_step;
+    }
+  }
 
   // A step that no row sees.
   SALE_DEVICE Step nothing() const { return {0x7f000000}; }
@@ -49,7 +52,7 @@ public:
 
 private:
   s32 end_;
-  s32 next_;
+  s32 next_ = 0;
 };
 
 // The union of the mask rows of the CTA's query blocks, gathered a batch of mask words at a time into a list in shared
