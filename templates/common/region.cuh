@@ -3,7 +3,6 @@
 // causal, sliding, block_q and block_k. Positions are those of keys; sliding_window is read where Config::sliding.
 #pragma once
 
-#include "common/mask_bits.cuh"
 #include "device/types.cuh"
 
 // Keys before this one are seen by no row at `position` or after it.
@@ -60,11 +59,5 @@ struct Region {
       near_begin = imin(imax(w0 / block_k, first_estimated), end_estimated);
       near_end = imin(imax(ceil_div(imax(0, p0 + block_q + window), block_k), near_begin), end_estimated);
     }
-  }
-
-  // The bits of `word` of a mask row that stand for estimated blocks.
-  SALE_DEVICE u32 estimated_bits(s32 word) const {
-    const u32 bits = bits_between(first_estimated, end_estimated, word);
-    return Config::causal ? bits : bits & ~bits_between(near_begin, near_end, word);
   }
 };

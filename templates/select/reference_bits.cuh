@@ -15,7 +15,10 @@ SALE_DEVICE void write_reference_bits(u32 *row, s32 words, const Region<Config> 
     Vec16 bits;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const u32 estimated = region.estimated_bits(word + i);
+      u32 estimated = bits_between(region.first_estimated, region.end_estimated, word + i);
+      if constexpr (!Config::causal) {
+        estimated &= ~bits_between(region.near_begin, region.near_end, word + i);
+      }
       u32 visible = bits_below(region.visible, word + i);
       if constexpr (Config::sliding) {
         visible &= ~bits_below(region.first_visible, word + i);

@@ -81,7 +81,8 @@ SALE_DEVICE void select(const SelectArgs &args) {
       const s32 next = key + Config::keys_per_step;
       if (next % keys_per_word == 0 || next >= end_key) {
         const s32 word = key / keys_per_word;
-        bits = reduce_or(bits) & region.estimated_bits(word);
+        // Bits of near blocks, where not causal, are set anyway.
+        bits = reduce_or(bits) & bits_between(region.first_estimated, region.end_estimated, word);
         if (bits != 0 && lane_index() == 0) {
           or_global(row + word, bits);
         }

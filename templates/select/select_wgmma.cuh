@@ -183,11 +183,9 @@ public:
 private:
   // Where the bits of one of the warpgroup's units go.
   struct Target {
-    s32 row;        // of the mask
-    s32 end;        // the key blocks estimated end here; 0 = nothing is
-    s32 first;      // sliding: they start here
-    s32 near_begin; // not causal: blocks [near_begin, near_end) are not estimated
-    s32 near_end;
+    s32 row;   // of the mask
+    s32 end;   // the key blocks estimated end here; 0 = nothing is
+    s32 first; // sliding: they start here
   };
 
   SALE_DEVICE SelectUnit<Config> unit(s32 item, int u) const { return all_.unit(item, consumer_ * units + u); }
@@ -244,7 +242,7 @@ private:
   // Writes what does not depend on estimates.
   SALE_DEVICE Target start(const SelectUnit<Config> &of) const {
     if (!of.exists) {
-      return {0, 0, 0, 0, 0};
+      return {0, 0, 0};
     }
     const Region<Config> region(of.block, args_.q_len, args_.kv_len, args_.sink, args_.window, args_.sliding_window);
     const s32 row = of.query_head * ceil_div(args_.q_len, Config::block_q) + of.block;
@@ -253,8 +251,7 @@ private:
       write_reference_bits<sharing_threads>(args_.mask + static_cast<s64>(row) * args_.mask_words, args_.mask_words,
                                             region, dense, thread_index() % sharing_threads);
     }
-    return {row, dense || !has_rows(of) ? 0 : region.end_estimated, region.first_estimated, region.near_begin,
-            region.near_end};
+    return {row, dense || !has_rows(of) ? 0 : region.end_estimated, region.first_estimated};
   }
 
   // Takes the next tile of the ring, which is `tile` of the KV head.
@@ -283,17 +280,16 @@ private:
     }
   }
 
-  SALE_DEVICE u32 estimated(const Target &target, s32 word) const {
-    const s32 first = Config::sliding ? target.first : ceil_div(args_.sink, Config::block_k);
-    const u32 bits = bits_between(first, target.end, word);
-    return Config::causal ? bits : bits & ~bits_between(target.near_begin, target.near_end, word);
+  SALE_DEVICE s32 first(const Target &target) const {
+    return Config::sliding ? target.first : ceil_div(args_.sink, Config::block_k);
   }
 
   // Bits of `below` from `unused` on are those of a word's first blocks.
   SALE_DEVICE void add(const Target (&targets)[units], s32 word, const u32 (&below)[units], s32 unused) const {
 #pragma unroll
     for (int u = 0; u < units; ++u) {
-      const u32 kept = reduce_or(~below[u]) >> unused & estimated(targets[u], word);
+      // Bits of near blocks, where not causal, are set anyway.
+      const u32 kept = reduce_or(~below[u]) >> unused & bits_between(first(targets[u]), targets[u].end, word);
       if (kept != 0 && lane_index() == 0) {
         or_global(args_.mask + static_cast<s64>(targets[u].row) * args_.mask_words + word, kept);
       }

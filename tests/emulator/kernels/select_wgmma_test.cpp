@@ -503,6 +503,15 @@ TEST_F(SelectWgmmaRules, AHeadOfTauZeroKeepsAllThatItSees) {
   EXPECT_EQ(run(problem), problem.expected_mask());
 }
 
+TEST_F(SelectWgmmaRules, AHeadOfTauZeroKeepsNothingThatItDoesNotSee) {
+  for (const SelectWgmmaCase &c : {SelectWgmmaCase{.q_len = 200, .kv_len = 600, .gqa = 2, .sliding_window = 300},
+                                   SelectWgmmaCase{.q_len = 200, .kv_len = 150, .gqa = 2, .causal = false}}) {
+    Problem problem(c);
+    problem.tau = {0, 0.004F, 0, 0};
+    EXPECT_EQ(run(problem), problem.expected_mask());
+  }
+}
+
 TEST_F(SelectWgmmaRules, ANanThresholdKeepsWhatItsRowSees) {
   Problem problem({.q_len = 70, .kv_len = 500});
   problem.theta[problem.row_of(3, 66)] = std::nanf("");
