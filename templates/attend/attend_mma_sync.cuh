@@ -118,8 +118,8 @@ public:
     multiply_values(scores, v_shared);
   }
 
-  // Writes the rows below row_limit; out and lse point at the warp's first row.
-  SALE_DEVICE void finish(u8 *out, s64 row_stride, f32 *lse, s32 row_limit, const AttendArgs &args, s32 head) {
+  // Writes the rows below row_limit; out and lse point at the warp's first row, sink_logit at its head's.
+  SALE_DEVICE void finish(u8 *out, s64 row_stride, f32 *lse, s32 row_limit, const f32 *sink_logit) {
     const u32 lane = lane_index();
 #pragma unroll
     for (int m = 0; m < m_tiles; ++m) {
@@ -130,7 +130,7 @@ public:
         sum += shuffle_xor(sum, 2);
         f32 factor = 1.0F; // of what was summed before
         if constexpr (Config::sink_logits) {
-          factor = add_logit(max_[m][r], sum, div_rn(load_global_f32(args.sink_logits + head), scale(args)));
+          factor = add_logit(max_[m][r], sum, div_rn(load_global_f32(sink_logit) * log2_of_e(), scale_log2_));
         }
         const u32 row = m * 16 + r * 8 + lane / 4;
         f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
@@ -336,7 +336,7 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   f32 *lse = args.lse == nullptr
                  ? nullptr
                  : args.lse + (static_cast<s64>(done.batch) * args.num_q_heads + done.head) * args.q_len + out_row;
-  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row, args, done.head);
+  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row, args.sink_logits + done.head);
 }
 
 template <class Config>

@@ -16,14 +16,14 @@ public:
   SALE_DEVICE s32 last() const { return Config::causal ? position_ + rows - 1 : kv_len_ - 1; }
 
   // Whether every row's keys begin behind this one.
-  SALE_DEVICE bool begin_after(s32 key) const { return Config::sliding && key <= position_ - sliding_window_; }
+  SALE_DEVICE bool begin_after(s32 key) const { return Config::sliding && key + sliding_window_ <= position_; }
 
   // Whether every row sees all of the keys [first, first + count).
   SALE_DEVICE bool all(s32 first, s32 count) const {
     if constexpr (!Config::causal) {
       return first + count - 1 < kv_len_;
     } else if constexpr (Config::sliding) {
-      return first + count - 1 <= position_ && first > position_ + rows - 1 - sliding_window_;
+      return first + count - 1 <= position_ && first + sliding_window_ > position_ + rows - 1;
     } else {
       return first + count - 1 <= position_;
     }

@@ -120,9 +120,13 @@ protected:
                       static_cast<unsigned>(spec.shared_memory()), {args});
   }
 
-  void attend_and_compare(const reference::Mask *mask) const {
+  struct Attended {
+    std::vector<std::uint16_t> out;
+    std::vector<float> lse;
+  };
+
+  Attended attend(KernelSpec spec, const reference::Mask *mask) const {
     const Case &c = GetParam();
-    KernelSpec spec = spec_of(c, Stage::attend);
     spec.dense = mask == nullptr;
     spec.tile = default_tile(spec);
     Device &device = Device::get();
@@ -142,10 +146,13 @@ protected:
         {static_cast<unsigned>((c.q_len + spec.tile.rows() - 1) / spec.tile.rows()), q_heads,
          static_cast<unsigned>(c.batch)},
         &args);
+    return {out->read<std::uint16_t>(), lse->read<float>()};
+  }
 
+  void attend_and_compare(const reference::Mask *mask) const {
+    const Case &c = GetParam();
     const reference::Attention expected = reference::attend(tensors, scale, mask, c.block_q, c.block_k);
-    const std::vector<std::uint16_t> got = out->read<std::uint16_t>();
-    const std::vector<float> got_lse = lse->read<float>();
+    const auto [got, got_lse] = attend(spec_of(c, Stage::attend), mask);
     for (std::size_t row = 0; row < tensors.q_rows(); ++row) {
       if (std::isinf(expected.lse[row])) {
         ASSERT_EQ(got_lse[row], expected.lse[row]) << "row " << row;
@@ -274,6 +281,21 @@ const auto cases = ::testing::Values(
          .batch = 2});
 std::string name_of(const ::testing::TestParamInfo<Case> &info) { return info.param.name; }
 INSTANTIATE_TEST_SUITE_P(Cases, MmaVariants, cases, name_of);
+
+class MmaVariantsWithoutEffect : public MmaVariants {};
+
+TEST_P(MmaVariantsWithoutEffect, AttendBitForBitAsPlainKernels) {
+  KernelSpec plain = spec_of(GetParam(), Stage::attend);
+  plain.sliding = plain.sink_logits = false;
+  const Attended expected = attend(plain, nullptr);
+  const Attended got = attend(spec_of(GetParam(), Stage::attend), nullptr);
+  EXPECT_EQ(got.out, expected.out);
+  EXPECT_EQ(got.lse, expected.lse);
+}
+
+const auto without_effect = ::testing::Values(Case{.name = "window_of_all_keys", .sliding_window = 300},
+                                              Case{.name = "no_sink", .sink_logits = {-inf, -inf}});
+INSTANTIATE_TEST_SUITE_P(Cases, MmaVariantsWithoutEffect, without_effect, name_of);
 
 } // namespace
 } // namespace sale::test
