@@ -90,7 +90,7 @@ Report make_report(const std::string &input, const io::Qkv &qkv, const Policy &p
   report.policy = policy;
   report.device = outcome.device;
   report.arch = outcome.arch;
-  report.density = reference::density(outcome.mask, policy, qkv.shape);
+  report.density = reference::density(outcome.mask, policy, qkv.problem, qkv.shape);
   report.times = outcome.times;
   report.kernels = outcome.kernels;
   if (outcome.dense) {

@@ -71,7 +71,7 @@ void write_mask(const RunOptions &options, const io::Qkv &qkv, const Policy &pol
     heads.resize(static_cast<std::size_t>(std::min(most_panels, qkv.problem.num_q_heads)));
     std::iota(heads.begin(), heads.end(), 0);
   }
-  const io::Image image = io::draw_mask(mask, policy, qkv.shape, heads);
+  const io::Image image = io::draw_mask(mask, policy, qkv.problem, qkv.shape, heads);
   write_whole(options.mask, [&](const std::filesystem::path &path) { io::write_png(path, image); });
 }
 

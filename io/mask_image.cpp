@@ -72,10 +72,10 @@ Colour shade(const Counts &counts) {
 
 class Panel {
 public:
-  Panel(const reference::Mask &mask, const Policy &policy, const Shape &shape, PanelSize size)
+  Panel(const reference::Mask &mask, const Policy &policy, const Problem &problem, const Shape &shape, PanelSize size)
       : mask_(mask), size_(size) {
     for (int m = 0; m < mask.q_blocks(); ++m) {
-      regions_.push_back(reference::region_of(policy, shape, m));
+      regions_.push_back(reference::region_of(policy, problem, shape, m));
     }
   }
 
@@ -114,7 +114,8 @@ private:
 
 } // namespace
 
-Image draw_mask(const reference::Mask &mask, const Policy &policy, const Shape &shape, const std::vector<int> &heads) {
+Image draw_mask(const reference::Mask &mask, const Policy &policy, const Problem &problem, const Shape &shape,
+                const std::vector<int> &heads) {
   const int count = static_cast<int>(heads.size());
   if (count == 0 || mask.q_blocks() == 0 || mask.batch() == 0) {
     throw Error(ErrorKind::invalid_argument, "a mask picture needs at least one head and one query");
@@ -128,7 +129,7 @@ Image draw_mask(const reference::Mask &mask, const Policy &policy, const Shape &
   image.width = columns * size.width + (columns - 1) * gap;
   image.height = rows * size.height + (rows - 1) * gap;
   image.rgb.assign(static_cast<std::size_t>(image.width) * image.height * 3, gap_shade);
-  const Panel panel(mask, policy, shape, size);
+  const Panel panel(mask, policy, problem, shape, size);
   for (int i = 0; i < count; ++i) {
     panel.draw(image, heads[i], i % columns * (size.width + gap), i / columns * (size.height + gap));
   }

@@ -18,8 +18,9 @@ struct Image {
 };
 
 /// Orange: the reference region R, always kept. Blue: kept by estimate, paler where few of the blocks under a pixel
-/// are. White: dropped. Grey: above the diagonal. Panels stand in a grid, row after row; batch element 0.
-Image draw_mask(const reference::Mask &mask, const Policy &policy, const Shape &shape, const std::vector<int> &heads);
+/// are. White: dropped. Grey: what no row sees. Panels stand in a grid, row after row; batch element 0.
+Image draw_mask(const reference::Mask &mask, const Policy &policy, const Problem &problem, const Shape &shape,
+                const std::vector<int> &heads);
 
 void write_png(const std::filesystem::path &path, const Image &image);
 

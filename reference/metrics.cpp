@@ -15,12 +15,12 @@ namespace {
 
 double ratio(double part, double whole) { return whole == 0.0 ? 0.0 : part / whole; }
 
-Mask outside_reference(const Mask &mask, const Policy &policy, const Shape &shape) {
+Mask outside_reference(const Mask &mask, const Policy &policy, const Tensors &tensors) {
   Mask result = mask;
   for (int b = 0; b < mask.batch(); ++b) {
     for (int h = 0; h < mask.num_q_heads(); ++h) {
       for (int m = 0; m < mask.q_blocks(); ++m) {
-        const Region region = region_of(policy, shape, m);
+        const Region region = region_of(policy, tensors, m);
         for (int j = 0; j < mask.k_blocks(); ++j) {
           result.set(b, h, m, j, mask.test(b, h, m, j) && region.estimated(j));
         }
@@ -33,7 +33,13 @@ Mask outside_reference(const Mask &mask, const Policy &policy, const Shape &shap
 /// Dense softmax mass inside `mask`, summed over the rows of each head.
 std::vector<double> mass_per_head(const Tensors &tensors, const Policy &policy, float scale, const Mask &mask,
                                   const std::vector<double> &lse_dense) {
-  const std::vector<double> lse = log_sum_exp(tensors, scale, &mask, policy.block_q, policy.block_k);
+  Tensors keys_only; // a sink's mass is not that of a block
+  if (!tensors.sink_logits.empty()) {
+    keys_only = tensors;
+    keys_only.sink_logits.clear();
+  }
+  const std::vector<double> lse =
+      log_sum_exp(tensors.sink_logits.empty() ? tensors : keys_only, scale, &mask, policy.block_q, policy.block_k);
   std::vector<double> mass(tensors.num_q_heads);
   for (std::size_t row = 0; row < lse.size(); ++row) {
     mass[(row / tensors.shape.q_len) % tensors.num_q_heads] += std::exp(lse[row] - lse_dense[row]);
@@ -44,17 +50,21 @@ std::vector<double> mass_per_head(const Tensors &tensors, const Policy &policy, 
 } // namespace
 
 Density density(const Mask &mask, const Policy &policy, const Shape &shape) {
+  return density(mask, policy, Problem(), shape);
+}
+
+Density density(const Mask &mask, const Policy &policy, const Problem &problem, const Shape &shape) {
   std::vector<double> kept(mask.num_q_heads());
   double kept_estimated = 0;
   double visible = 0; // per head and batch element
   double estimated = 0;
   for (int m = 0; m < mask.q_blocks(); ++m) {
-    const Region region = region_of(policy, shape, m);
+    const Region region = region_of(policy, problem, shape, m);
     visible += region.visible_count();
     estimated += region.estimated_count();
     for (int b = 0; b < mask.batch(); ++b) {
       for (int h = 0; h < mask.num_q_heads(); ++h) {
-        for (int j = 0; j < region.visible_blocks; ++j) {
+        for (int j = region.first_visible; j < region.visible_blocks; ++j) {
           const double bit = mask.test(b, h, m, j) ? 1 : 0;
           kept[h] += bit;
           kept_estimated += region.estimated(j) ? bit : 0;
@@ -136,7 +146,7 @@ Policy exact_policy(Policy policy) {
 
 std::vector<double> hit_mass(const Tensors &tensors, const Policy &policy, float scale, const Mask &mask,
                              const Mask &exact_mask) {
-  const Mask exact = outside_reference(exact_mask, policy, tensors.shape);
+  const Mask exact = outside_reference(exact_mask, policy, tensors);
   const std::vector<double> lse_dense = log_sum_exp(tensors, scale, nullptr);
   const std::vector<double> wanted = mass_per_head(tensors, policy, scale, exact, lse_dense);
   std::vector<double> result = mass_per_head(tensors, policy, scale, exact & mask, lse_dense);

@@ -15,6 +15,8 @@ struct Density {
   double estimated = 0;         ///< Outside R only.
   std::vector<double> per_head; ///< [num_q_heads], R included, over the whole batch.
 };
+Density density(const Mask &mask, const Policy &policy, const Problem &problem, const Shape &shape);
+/// Of plain causal attention.
 Density density(const Mask &mask, const Policy &policy, const Shape &shape);
 
 /// sum |out - dense| / sum |dense|.

@@ -33,7 +33,7 @@ TEST(MaskImage, every_kind_of_block_has_its_colour) {
     mask.set(0, 0, m, 2 * m + 1);
   }
   mask.set(0, 0, 15, 5);
-  const Image image = draw_mask(mask, policy, shape, {0});
+  const Image image = draw_mask(mask, policy, Problem(), shape, {0});
   EXPECT_LE(image.width, 1024);
   EXPECT_EQ(image.width, image.height);
   EXPECT_EQ(block(image, 16, 32, 15, 0), orange);  // sink
@@ -41,6 +41,15 @@ TEST(MaskImage, every_kind_of_block_has_its_colour) {
   EXPECT_EQ(block(image, 16, 32, 15, 5), blue);
   EXPECT_EQ(block(image, 16, 32, 15, 6), white);
   EXPECT_EQ(block(image, 16, 32, 3, 20), grey);
+}
+
+TEST(MaskImage, blocks_before_a_sliding_window_are_grey) {
+  Problem problem;
+  problem.sliding_window = 256;
+  const Shape shape{1, 1024, 1024};
+  const Image image = draw_mask(reference::Mask(shape, 1, 64, 32), Policy(), problem, shape, {0});
+  EXPECT_EQ(block(image, 16, 32, 15, 0), grey);
+  EXPECT_EQ(block(image, 16, 32, 15, 31), white);
 }
 
 TEST(MaskImage, blocks_smaller_than_a_pixel_become_a_shade) {
@@ -52,7 +61,7 @@ TEST(MaskImage, blocks_smaller_than_a_pixel_become_a_shade) {
   for (int j = 0; j < 4096; j += 4) {
     mask.set(0, 0, 0, j);
   }
-  const Image image = draw_mask(mask, policy, shape, {0});
+  const Image image = draw_mask(mask, policy, Problem(), shape, {0});
   EXPECT_LE(image.width, 1024);
   const Pixel shaded = pixel(image, image.width / 4, image.height / 2);
   EXPECT_LT(shaded[0], white[0]);
@@ -67,7 +76,7 @@ TEST(MaskImage, many_heads_stand_in_a_grid) {
   for (int h = 0; h < 32; ++h) {
     heads[h] = h;
   }
-  const Image image = draw_mask(mask, Policy(), shape, heads);
+  const Image image = draw_mask(mask, Policy(), Problem(), shape, heads);
   EXPECT_LE(image.width, 2100);
   EXPECT_LE(image.height, 2100);
   EXPECT_EQ(image.rgb.size(), static_cast<std::size_t>(image.width) * image.height * 3);
@@ -76,13 +85,13 @@ TEST(MaskImage, many_heads_stand_in_a_grid) {
 TEST(MaskImage, one_query_over_many_keys_is_still_visible) {
   const Shape shape{1, 1, 8192};
   const reference::Mask mask(shape, 1, 64, 32);
-  EXPECT_GE(draw_mask(mask, Policy(), shape, {0}).height, 32);
+  EXPECT_GE(draw_mask(mask, Policy(), Problem(), shape, {0}).height, 32);
 }
 
 TEST(MaskImage, the_file_is_a_png_and_an_unwritable_path_is_an_error) {
   const TemporaryFolder folder;
   const Shape shape{1, 64, 64};
-  const Image image = draw_mask(reference::Mask(shape, 1, 64, 32), Policy(), shape, {0});
+  const Image image = draw_mask(reference::Mask(shape, 1, 64, 32), Policy(), Problem(), shape, {0});
   write_png(folder.path() / "m.png", image);
   std::ifstream file(folder.path() / "m.png", std::ios::binary);
   std::string signature(4, ' ');
