@@ -10,7 +10,5 @@
 
 template <class Config>
 SALE_DEVICE void attend(const AttendWgmmaArgs &args) {
-  static_assert(Config::causal && !Config::sliding && !Config::softcap && !Config::sink_logits,
-                "attend lacks them yet");
   run_warps<Config, ConsumerRows<Config>, ElementLoads<Config>>(args);
 }

@@ -11,6 +11,12 @@
 #include "device/types.cuh"
 #include "device/warp.cuh"
 
+// Of a row at `position`.
+template <class Config>
+SALE_DEVICE s32 last_visible_key(s32 position, s32 kv_len) {
+  return Config::causal ? position : kv_len - 1;
+}
+
 template <class Config>
 struct AttendItem {
   static constexpr int rows = 64 * Config::consumers;
@@ -46,6 +52,21 @@ struct AttendItem {
   SALE_DEVICE s32 visible_keys(const AttendWgmmaArgs &args, int consumer) const {
     return first_row + consumer * 64 < args.q_len ? end_visible_key<Config>(position + consumer * 64 + 64, args.kv_len)
                                                   : 0;
+  }
+
+  // Keys before this one are seen by no row of consumer `consumer`.
+  SALE_DEVICE s32 first_visible_key(const AttendWgmmaArgs &args, int consumer) const {
+    return ::first_visible_key<Config>(position + consumer * 64, args.sliding_window);
+  }
+
+  // Whether some row of consumer `consumer` does not see one of the `keys` keys from `first_key` on.
+  SALE_DEVICE bool hides(const AttendWgmmaArgs &args, int consumer, s32 first_key, s32 keys) const {
+    const s32 first_row_position = position + consumer * 64;
+    const bool end = first_key + keys - 1 > last_visible_key<Config>(first_row_position, args.kv_len);
+    if constexpr (Config::sliding) {
+      return end || first_key < ::first_visible_key<Config>(first_row_position + 63, args.sliding_window);
+    }
+    return end;
   }
 };
 

@@ -6,6 +6,7 @@
 #include "args/attend_wgmma_args.cuh"
 #include "attend/wgmma/attend_item.cuh"
 #include "attend/wgmma/tickets.cuh"
+#include "common/region.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/named_barrier.cuh"
@@ -49,8 +50,18 @@ public:
   SALE_DEVICE Granules apply(const AttendWgmmaArgs &args, const TicketRing<Config> &tickets, u32 consumer, s32 position,
                              u32 exchange, const Highest &highest) const {
     const s32 block_position = position - (Config::block_q == 64 ? 0 : static_cast<s32>(consumer) * 64);
-    const s32 first_key = ceil_div(args.sink, Config::block_k) * Config::block_k;
-    const s32 end_key = imax(0, block_position - args.window) / Config::block_k * Config::block_k;
+    s32 first_key = ceil_div(args.sink, Config::block_k) * Config::block_k;
+    s32 end_key = imax(0, block_position - args.window) / Config::block_k * Config::block_k;
+    s32 near_begin = 0;
+    s32 near_end = 0;
+    if constexpr (Config::sliding || !Config::causal) {
+      const Region<Config> region((block_position - (args.kv_len - args.q_len)) / Config::block_q, args.q_len,
+                                  args.kv_len, args.sink, args.window, args.sliding_window);
+      first_key = region.first_estimated * Config::block_k;
+      end_key = region.end_estimated * Config::block_k;
+      near_begin = region.near_begin * Config::block_k;
+      near_end = region.near_end * Config::block_k;
+    }
     u32 kept = 0;
     u32 candidates = 0;
 #pragma unroll
@@ -60,6 +71,9 @@ public:
       const bool is_kept = (Granule<Config>::keep(entry) >> consumer & 1U) != 0;
       kept |= static_cast<u32>(is_kept) << g;
       candidates |= static_cast<u32>(is_kept && key >= first_key && key < end_key) << g;
+      if constexpr (!Config::causal) {
+        candidates &= ~(static_cast<u32>(key >= near_begin && key < near_end) << g);
+      }
     }
     if (candidates == 0) {
       return {kept, 0};

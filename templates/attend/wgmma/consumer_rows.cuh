@@ -11,6 +11,7 @@
 #include "attend/wgmma/output_rows.cuh"
 #include "attend/wgmma/queries.cuh"
 #include "attend/wgmma/tickets.cuh"
+#include "common/softcap.cuh"
 #include "device/element.cuh"
 #include "device/ldmatrix.cuh"
 #include "device/math.cuh"
@@ -38,6 +39,10 @@ class ConsumerRows {
 public:
   SALE_DEVICE ConsumerRows(const AttendWgmmaArgs &args, u32 consumer)
       : args_(args), consumer_(consumer), scale_log2_(args.softmax_scale * log2_of_e()) {
+    if constexpr (Config::softcap) {
+      cap_factor_ = softcap_factor(args.softcap, args.softmax_scale);
+      cap_limit_ = softcap_limit(args.softcap, args.softmax_scale);
+    }
     if (takes_turns && consumer_ == 1) {
       pass_turn(); // consumer 0 begins
     }
@@ -220,13 +225,19 @@ private:
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
       const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
-      // How far the lane's first column of the granule lies past the lane's first row.
-      const s32 ahead =
-          kept ? Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2) - position_ : never;
+      // How far the lane's first column of the granule lies past the last key that the lane's first row may see.
+      const s32 ahead = kept ? Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2) -
+                                   (Config::causal ? position_ : args_.kv_len - 1)
+                             : never;
 #pragma unroll
       for (int i = 0; i < 4 * tiles_per_granule; ++i) {
-        if (ahead + i / 4 * 8 + i % 2 > i % 4 / 2 * 8) {
+        if (ahead + i / 4 * 8 + i % 2 > (Config::causal ? i % 4 / 2 * 8 : 0)) {
           scores[g * 4 * tiles_per_granule + i] = -infinity();
+        }
+        if constexpr (Config::sliding) {
+          if (ahead + i / 4 * 8 + i % 2 <= i % 4 / 2 * 8 - args_.sliding_window) {
+            scores[g * 4 * tiles_per_granule + i] = -infinity();
+          }
         }
       }
     }
@@ -243,6 +254,13 @@ private:
     return most;
   }
 
+  SALE_DEVICE void cap(f32 (&scores)[4 * key_tiles]) const {
+#pragma unroll
+    for (int i = 0; i < 4 * key_tiles; ++i) {
+      scores[i] = capped(scores[i], cap_factor_, cap_limit_);
+    }
+  }
+
   // Scores become probabilities. Returns whether the base moved: the output so far is worth alpha then.
   SALE_DEVICE bool soften(f32 (&scores)[4 * key_tiles], f32 (&alpha)[2], Ticket ticket,
                           const TicketRing<Config> &tickets, u32 dropped) {
@@ -252,6 +270,9 @@ private:
     alpha[1] = 1.0F;
 #pragma unroll 1
     for (;;) {
+      if constexpr (Config::softcap) {
+        cap(scores);
+      }
       if (ticket.is_masked(consumer_) || dropped != 0) {
         mask(scores, tickets, dropped);
       }
@@ -346,6 +367,16 @@ private:
     }
   }
 
+  // A row's sum gains the head's sink. Returns what a part of it from before is worth now.
+  SALE_DEVICE f32 add_sink(f32 &base, f32 &sum, s32 head) const {
+    const f32 sink = mul_rn(load_global_f32(args_.sink_logits + head), log2_of_e());
+    const f32 highest = max_f32(base, sink);
+    const f32 worth = base == -infinity() ? 0.0F : exp2_approx(sub_rn(base, highest));
+    sum = sum * worth + (sink == -infinity() ? 0.0F : exp2_approx(sub_rn(sink, highest)));
+    base = highest;
+    return worth;
+  }
+
   // Straight from registers: the place of Q belongs to the next item already.
   SALE_DEVICE void store() const {
     const AttendItem<Config> item(args_, number_);
@@ -354,12 +385,20 @@ private:
       f32 sum = sum_[r];
       sum += shuffle_xor(sum, 1);
       sum += shuffle_xor(sum, 2);
-      const f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
+      f32 base = base_[r];
+      f32 worth = 1.0F;
+      if constexpr (Config::sink_logits) {
+        worth = add_sink(base, sum, item.head);
+      }
+      f32 inverse = sum > 0.0F ? rcp_approx(sum) : (sum == 0.0F ? 0.0F : sum);
+      if constexpr (Config::sink_logits) {
+        inverse *= worth;
+      }
       const s32 token = item.first_row + static_cast<s32>(consumer_) * 64 + row() + r * 8;
       if (args_.lse != nullptr && lane_index() % 4 == 0 && token < args_.q_len) {
         const s64 head = static_cast<s64>(item.batch) * args_.num_q_heads + item.head;
         store_global_f32(args_.lse + head * args_.q_len + token,
-                         sum == 0.0F ? -infinity() : (base_[r] + log2_approx(sum)) * ln_of_2());
+                         sum == 0.0F ? -infinity() : (base + log2_approx(sum)) * ln_of_2());
       }
       u8 *out =
           static_cast<u8 *>(args_.out.data) + 2 * (item.batch * args_.out.stride_batch +
@@ -372,6 +411,8 @@ private:
   const AttendShared<Config> shared_;
   u32 consumer_;
   f32 scale_log2_;
+  f32 cap_factor_ = 0.0F; // softcap, as common/softcap.cuh wants it
+  f32 cap_limit_ = 0.0F;
   s32 number_ = -1; // the item whose rows are held; negative before the first
   s32 next_ = -1;   // the item begun since, if there is one
   s32 position_;    // key position of row()

@@ -269,23 +269,31 @@ private:
   SALE_DEVICE void mask(Scores &scores, const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int granule_words = Granule<Config>::keys / 4;
     constexpr s32 never = 0x7fff0000;
-    const s32 position = first_position() + row();
+    const s32 last = last_visible_key<Config>(first_position() + row(), args_.kv_len);
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
       const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
-      // How far the lane's first column of the granule lies past the lane's first row.
+      // How far the lane's first column of the granule lies past the last key that the lane's first row may see.
       const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
-      const s32 ahead = kept ? column - position : never;
+      const s32 ahead = kept ? column - last : never;
 #pragma unroll
       for (int i = 0; i < granule_words; ++i) {
         u32 &pair = scores[g * granule_words + i];
-        const s32 row_ahead = ahead + i / 2 * 8 - i % 2 * 8;
+        const s32 row_ahead = ahead + i / 2 * 8 - (Config::causal ? i % 2 * 8 : 0);
         if (row_ahead > 0) {
           pair = (pair & 0xffff0000U) | 0xfc00U;
         }
         if (row_ahead + 1 > 0) {
           pair = (pair & 0x0000ffffU) | 0xfc000000U;
+        }
+        if constexpr (Config::sliding) {
+          if (row_ahead <= -args_.sliding_window) {
+            pair = (pair & 0xffff0000U) | 0xfc00U;
+          }
+          if (row_ahead + 1 <= -args_.sliding_window) {
+            pair = (pair & 0x0000ffffU) | 0xfc000000U;
+          }
         }
       }
     }

@@ -127,14 +127,15 @@ private:
   SALE_DEVICE void put_tile(const AttendItem<Config> &item, u32 entry) {
     const bool mine = lane_index() < Granule<Config>::per_tile;
     const u32 keep = Granule<Config>::keep(entry);
-    const s32 last_key = Granule<Config>::first_key(entry) + Granule<Config>::keys - 1;
+    const s32 first_key = Granule<Config>::first_key(entry);
     u32 users = 0;
     u32 masked = 0;
 #pragma unroll
     for (int c = 0; c < Config::consumers; ++c) {
       const bool kept = (keep >> c & 1U) != 0;
       users |= static_cast<u32>(warp_any(mine && kept)) << c;
-      masked |= static_cast<u32>(warp_any(mine && (!kept || last_key > item.position + c * 64))) << c;
+      masked |= static_cast<u32>(warp_any(mine && (!kept || item.hides(args_, c, first_key, Granule<Config>::keys))))
+                << c;
     }
     // Parities tell two phases of a place apart: who reads this ticket may wait for this tile, so the place's last
     // one, for which not everybody waited, must be there.

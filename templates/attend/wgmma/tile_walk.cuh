@@ -30,14 +30,21 @@ public:
       visible[c] = item.visible_keys(args, c);
       end = imax(end, visible[c]);
     }
+    s32 first = 0;
+    if constexpr (Config::sliding) {
+      first = item.first_visible_key(args, 0) / Granule<Config>::keys * Granule<Config>::keys;
+    }
     const s32 lane = static_cast<s32>(lane_index());
 #pragma unroll 1
-    for (s32 first = 0; first < end; first += Config::keys_per_step) {
+    for (; first < end; first += Config::keys_per_step) {
       const s32 key = first + lane * Granule<Config>::keys;
       u32 keep = 0;
 #pragma unroll
       for (int c = 0; c < Config::consumers; ++c) {
         keep |= static_cast<u32>(key < visible[c]) << c;
+        if constexpr (Config::sliding) {
+          keep &= ~(static_cast<u32>(key + Granule<Config>::keys <= item.first_visible_key(args, c)) << c);
+        }
       }
       emit(Granule<Config>::entry(key / Granule<Config>::keys, keep));
     }
@@ -86,6 +93,12 @@ private:
       const s32 q_block = imin((item.first_row + c * 64) / Config::block_q, q_blocks - 1);
       row_[c] = args.mask + (first + q_block) * args.mask_words;
       end_block_ = imax(end_block_, visible_blocks_[c]);
+      if constexpr (Config::sliding) {
+        hidden_blocks_[c] = item.first_visible_key(args, c) / Config::block_k;
+      }
+    }
+    if constexpr (Config::sliding) {
+      next_block_ = hidden_blocks_[0] / lane_blocks * lane_blocks;
     }
     fetch();
   }
@@ -109,6 +122,9 @@ private:
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
       bits[c] = (fetched_[c] & bits_below(visible_blocks_[c], block / 32)) >> block % 32 & lane_mask;
+      if constexpr (Config::sliding) {
+        bits[c] &= ~(bits_below(hidden_blocks_[c], block / 32) >> block % 32);
+      }
     }
     next_block_ += batch_blocks;
     fetch();
@@ -220,6 +236,7 @@ private:
   u32 nothing_;
   const u32 *row_[2];
   s32 visible_blocks_[2];
+  s32 hidden_blocks_[2]; // sliding: blocks before it are before all visible keys
   s32 end_block_;
   s32 next_block_ = 0;
   u32 fetched_[2];

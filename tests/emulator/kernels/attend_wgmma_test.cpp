@@ -40,6 +40,10 @@ struct Case {
   float level = 0; ///< Every score is near this, the later the key the nearer to 0.
   DType dtype = DType::bf16;
   bool filtered = false; ///< With thresholds that leave out about half of the blocks that may be.
+  int sliding_window = 0;
+  float softcap = 0;
+  std::vector<float> sink_logits = {}; ///< Of heads, in turn.
+  bool causal = true;
 };
 
 std::ostream &operator<<(std::ostream &out, const Case &c) { return out << c.name; }
@@ -55,6 +59,10 @@ KernelSpec spec_of(const Case &c) {
   spec.block_k = c.block_k;
   spec.dense = c.dense;
   spec.second_filter = c.filtered;
+  spec.causal = c.causal;
+  spec.sliding = c.sliding_window != 0;
+  spec.softcap = c.softcap != 0;
+  spec.sink_logits = !c.sink_logits.empty();
   spec.tile = {.rows_per_warp = 16,
                .warps = 4 * c.consumers,
                .keys_per_step = c.keys_per_step,
@@ -106,8 +114,13 @@ struct FilteredHead {
 
   bool in_region(int query_block, int key) const {
     const int first = c.kv_len - c.q_len + query_block * c.block_q; // position
-    const int block_begin = key / c.block_k * c.block_k;
-    return block_begin < sink || block_begin + c.block_k > std::max(0, first - window);
+    const int begin = key / c.block_k * c.block_k;
+    const int end = begin + c.block_k;
+    if (!c.causal) {
+      return begin < sink || end > c.kv_len || (end > first - window && begin < first + c.block_q + window);
+    }
+    const bool leaves = c.sliding_window != 0 && begin <= first + c.block_q - 1 - c.sliding_window;
+    return begin < sink || end > std::max(0, first - window) || leaves;
   }
   // Whether some row of the group has a score above its threshold in the 32 keys around `key`.
   bool any_above(int group, int key) const {
@@ -127,6 +140,21 @@ struct FilteredHead {
   }
   bool drops(int row, int key) const { return !in_region(row / c.block_q, key) && !any_above(row / group_rows, key); }
 };
+
+float sink_of(const Case &c, int head) { return c.sink_logits[static_cast<std::size_t>(head) % c.sink_logits.size()]; }
+
+// One more logit in the sum, which brings no value.
+void add_sink(PlainAttention::Row &row, double logit) {
+  const double highest = std::max(row.lse, logit);
+  if (std::isinf(highest)) {
+    return;
+  }
+  const double lse = highest + std::log(std::exp(row.lse - highest) + std::exp(logit - highest));
+  for (double &x : row.out) {
+    x *= std::exp(row.lse - lse);
+  }
+  row.lse = lse;
+}
 
 void run_and_compare(const Case &c) {
   const int mask_words = ((c.kv_len + c.block_k - 1) / c.block_k + 127) / 128 * 4;
@@ -195,6 +223,14 @@ void run_and_compare(const Case &c) {
   args.kv_len = c.kv_len;
   args.mask_words = mask_words;
   args.softmax_scale = scale;
+  args.sliding_window = c.sliding_window;
+  args.softcap = c.softcap;
+  std::vector<float> sinks(static_cast<std::size_t>(c.heads), 0.0F);
+  for (int head = 0; head < c.heads && !c.sink_logits.empty(); ++head) {
+    sinks[static_cast<std::size_t>(head)] = sink_of(c, head);
+  }
+  const auto sink_logits = device.upload(sinks);
+  args.sink_logits = c.sink_logits.empty() ? nullptr : sink_logits->as<float>();
   device.run(generate(spec), spec.entry_name().c_str(), {c.ctas, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
 
@@ -206,7 +242,8 @@ void run_and_compare(const Case &c) {
     const std::vector<std::uint16_t> q_slice = slice(q, b, c.batch);
     const std::vector<std::uint16_t> k_slice = slice(k, b, c.batch);
     const std::vector<std::uint16_t> v_slice = slice(v, b, c.batch);
-    const PlainAttention plain{q_slice, k_slice, v_slice, c.head_dim, c.gqa, c.q_len, c.kv_len, true, scale};
+    const PlainAttention plain{q_slice, k_slice,  v_slice,  c.head_dim, c.gqa,
+                               c.q_len, c.kv_len, c.causal, scale,      c.softcap};
     for (int row = 0; row < c.heads * c.q_len; ++row) {
       const int head = row / c.q_len;
       const int token = row % c.q_len;
@@ -222,10 +259,15 @@ void run_and_compare(const Case &c) {
         }
         drops += std::count(dropped.begin(), dropped.end(), true);
       }
-      const PlainAttention::Row expected = plain.row(head, token, [&](int key) {
-        const bool kept = c.dense || (mask_row[key / c.block_k / 32] >> (key / c.block_k % 32) & 1U) != 0;
+      const int oldest = c.sliding_window == 0 ? 0 : c.kv_len - c.q_len + token - c.sliding_window + 1;
+      PlainAttention::Row expected = plain.row(head, token, [&](int key) {
+        const bool kept =
+            key < oldest ? false : c.dense || (mask_row[key / c.block_k / 32] >> (key / c.block_k % 32) & 1U) != 0;
         return kept && !(c.filtered && dropped[static_cast<std::size_t>(key)]);
       });
+      if (!c.sink_logits.empty()) {
+        add_sink(expected, sink_of(c, head));
+      }
       const auto at = static_cast<std::size_t>(b * c.heads * c.q_len + row);
       const std::string where = fmt::format("batch {} head {} row {}", b, head, token);
       if (std::isinf(expected.lse)) {
@@ -343,6 +385,134 @@ const auto cases = ::testing::Values(
          .dense = true,
          .consumers = 3});
 INSTANTIATE_TEST_SUITE_P(Cases, AttendWgmma, cases, name_of);
+
+const auto sliding_cases = ::testing::Values(
+    Case{.name = "own_key_only", .kept = {1, 1}, .sliding_window = 1},
+    Case{.name = "window_below_a_granule", .kept = {0.9, 0.9}, .sliding_window = 31},
+    Case{.name = "window_of_a_tile", .q_len = 200, .kv_len = 610, .kept = {0.8, 0.6}, .sliding_window = 64},
+    Case{.name = "window_of_no_whole_blocks",
+         .head_dim = 128,
+         .q_len = 250,
+         .kv_len = 700,
+         .block_q = 128,
+         .block_k = 128,
+         .kept = {0.9, 0.9},
+         .keys_per_step = 96,
+         .sliding_window = 100},
+    Case{.name = "window_past_all_keys", .kept = {0.6, 0.6}, .sliding_window = 1000},
+    Case{.name = "window_far_from_the_first_key",
+         .q_len = 70,
+         .kv_len = 17000,
+         .block_k = 64,
+         .kept = {0.5, 0.5},
+         .heads = 1,
+         .sliding_window = 600},
+    Case{.name = "window_of_groups",
+         .q_len = 150,
+         .kv_len = 260,
+         .heads = 6,
+         .gqa = 3,
+         .batch = 2,
+         .ctas = 3,
+         .sliding_window = 100},
+    Case{.name = "filtered_window",
+         .q_len = 200,
+         .kv_len = 900,
+         .kept = {0.9, 0.8},
+         .filtered = true,
+         .sliding_window = 500},
+    Case{.name = "filtered_window_of_large_blocks",
+         .q_len = 200,
+         .kv_len = 1200,
+         .block_q = 128,
+         .block_k = 64,
+         .kept = {0.9, 0.8},
+         .filtered = true,
+         .sliding_window = 700},
+    Case{.name = "dense_own_key_only", .dense = true, .sliding_window = 1},
+    Case{.name = "dense_window", .q_len = 300, .kv_len = 300, .dense = true, .ctas = 2, .sliding_window = 31},
+    Case{.name = "dense_window_of_wide_rows",
+         .head_dim = 256,
+         .q_len = 130,
+         .kv_len = 500,
+         .stages = 2,
+         .dense = true,
+         .sliding_window = 100},
+    Case{.name = "dense_window_of_three_consumers",
+         .q_len = 200,
+         .kv_len = 433,
+         .stages = 2,
+         .dense = true,
+         .consumers = 3,
+         .sliding_window = 64});
+INSTANTIATE_TEST_SUITE_P(Sliding, AttendWgmma, sliding_cases, name_of);
+
+constexpr float no_sink = -std::numeric_limits<float>::infinity();
+const auto sink_cases = ::testing::Values(
+    Case{.name = "sinks", .heads = 6, .gqa = 3, .batch = 2, .ctas = 3, .sink_logits = {0, 30, -3, no_sink, 200, 2}},
+    Case{.name = "sinks_and_nothing_kept", .kept = {0, 0}, .sink_logits = {5, no_sink}},
+    Case{.name = "sinks_over_scores_far_below_zero",
+         .q_len = 100,
+         .kept = {0.7, 0.7},
+         .level = -300,
+         .sink_logits = {0, -280}},
+    Case{.name = "sinks_under_scores_far_above_zero",
+         .q_len = 100,
+         .kept = {0.7, 0.7},
+         .level = 300,
+         .sink_logits = {0, 280}},
+    Case{.name = "dense_sinks", .dense = true, .dtype = DType::f16, .sink_logits = {1, 4}},
+    Case{.name = "sinks_of_a_window", .dense = true, .sliding_window = 40, .sink_logits = {1, 4}});
+INSTANTIATE_TEST_SUITE_P(Sinks, AttendWgmma, sink_cases, name_of);
+
+const auto softcap_cases = ::testing::Values(
+    Case{.name = "cap_of_1", .softcap = 1}, Case{.name = "cap_of_5", .head_dim = 128, .softcap = 5},
+    Case{.name = "cap_beyond_all_scores", .softcap = 1000},
+    Case{.name = "cap_of_scores_far_below_zero", .q_len = 100, .level = -300, .softcap = 50},
+    Case{.name = "cap_of_scores_rising_in_f16", .q_len = 100, .level = -30, .dtype = DType::f16, .softcap = 30},
+    Case{.name = "cap_of_wide_rows", .head_dim = 256, .q_len = 100, .kv_len = 200, .stages = 2, .softcap = 50},
+    Case{.name = "filtered_cap", .q_len = 130, .kv_len = 900, .kept = {0.8, 0.6}, .filtered = true, .softcap = 2},
+    Case{.name = "dense_cap_of_a_window", .dense = true, .sliding_window = 100, .softcap = 5});
+INSTANTIATE_TEST_SUITE_P(Softcap, AttendWgmma, softcap_cases, name_of);
+
+const auto two_sided_cases = ::testing::Values(
+    Case{.name = "two_sided", .causal = false}, Case{.name = "two_sided_nothing_kept", .kept = {0, 0}, .causal = false},
+    Case{.name = "two_sided_square", .q_len = 300, .kv_len = 300, .block_k = 64, .ctas = 2, .causal = false},
+    Case{.name = "two_sided_more_queries_than_keys",
+         .head_dim = 128,
+         .q_len = 300,
+         .kv_len = 77,
+         .block_q = 128,
+         .block_k = 128,
+         .kept = {0.8, 1},
+         .keys_per_step = 96,
+         .causal = false},
+    Case{.name = "two_sided_filtered",
+         .q_len = 150,
+         .kv_len = 909,
+         .kept = {0.9, 0.8},
+         .filtered = true,
+         .causal = false},
+    Case{.name = "two_sided_filtered_square",
+         .q_len = 450,
+         .kv_len = 450,
+         .block_q = 128,
+         .block_k = 64,
+         .kept = {0.9, 0.8},
+         .heads = 1,
+         .filtered = true,
+         .causal = false},
+    Case{.name = "two_sided_dense", .q_len = 130, .kv_len = 290, .dense = true, .causal = false},
+    Case{.name = "two_sided_dense_more_queries_than_keys", .q_len = 290, .kv_len = 33, .dense = true, .causal = false},
+    Case{.name = "two_sided_wide_rows",
+         .head_dim = 256,
+         .q_len = 100,
+         .kv_len = 200,
+         .stages = 2,
+         .softcap = 5,
+         .sink_logits = {1, 4},
+         .causal = false});
+INSTANTIATE_TEST_SUITE_P(TwoSided, AttendWgmma, two_sided_cases, name_of);
 
 enum class Kind { sparse, dense, filtered };
 

@@ -35,7 +35,7 @@ PlainAttention::Row PlainAttention::row(int head, int row, const std::function<b
         dot += static_cast<double>(from_bf16(row_of(q, head, q_len, row)[d])) *
                from_bf16(row_of(k, head / gqa, kv_len, key)[d]);
       }
-      score[static_cast<std::size_t>(key)] = scale * dot;
+      score[static_cast<std::size_t>(key)] = softcap == 0 ? scale * dot : softcap * std::tanh(scale * dot / softcap);
     }
   }
   Row result{std::vector<double>(static_cast<std::size_t>(head_dim), 0.0), none};

@@ -20,6 +20,7 @@ struct PlainAttention {
   int kv_len = 0;
   bool causal = true;
   double scale = 1;
+  double softcap = 0; ///< Of scaled scores; 0 = none.
 
   struct Row {
     std::vector<double> out;
