@@ -380,6 +380,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmma, cases);
 INSTANTIATE_TEST_SUITE_P(Cases, SelectWgmmaCode, cases);
 
 const auto sliding_cases = ::testing::Values(
+    // An item has far more units than there are query blocks.
+    SelectWgmmaCase{
+        .width = 64, .q_len = 64, .kv_len = 64, .gqa = 1, .units = 2, .sink = 0, .window = 0, .sliding_window = 100},
     // Nothing is estimated, though some blocks' ranges begin before others' end.
     SelectWgmmaCase{.width = 64, .q_len = 300, .kv_len = 900, .gqa = 1, .window = 0, .sliding_window = 1},
     SelectWgmmaCase{.width = 128, .q_len = 192, .kv_len = 500, .window = 100, .sliding_window = 31},
