@@ -19,8 +19,9 @@ Tile attend_wgmma_tile(const KernelSpec &spec) {
     }
   }
   switch (spec.head_dim) {
-  case 64: // narrow rows leave registers for more keys; the filter takes some
-    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.second_filter ? 128 : 192, .stages = 4};
+  case 64: // narrow rows leave registers for more keys; the filter and the cap take some
+    return {
+        .rows_per_warp = 16, .warps = 8, .keys_per_step = spec.second_filter || spec.softcap ? 128 : 192, .stages = 4};
   case 128: {
     const bool filtered = spec.second_filter;
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = filtered ? 96 : 128, .stages = filtered ? 4 : 3};

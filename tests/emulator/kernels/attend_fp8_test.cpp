@@ -55,6 +55,8 @@ struct Case {
   int jump = 0;            ///< From this key on scores are higher by jump_size² · softmax_scale.
   float jump_size = 24;
   double largest_error = 4e-2; ///< Of the output in L2, relative.
+  int sliding_window = 0;
+  bool causal = true;
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -71,6 +73,8 @@ KernelSpec spec_of(const Case &c) {
   spec.dense = c.dense;
   spec.fp8_attend = true;
   spec.second_filter = c.filtered;
+  spec.sliding = c.sliding_window != 0;
+  spec.causal = c.causal;
   spec.tile = {.rows_per_warp = 16,
                .warps = 4 * c.consumers,
                .keys_per_step = c.keys_per_step,
@@ -178,6 +182,8 @@ void run_and_compare(const Case &c) {
   problem.head_dim = c.head_dim;
   problem.num_q_heads = c.heads;
   problem.num_kv_heads = c.heads / c.gqa;
+  problem.sliding_window = c.sliding_window;
+  problem.causal = c.causal;
   const Shape shape{1, c.q_len, c.kv_len};
   reference::Tensors tensors = reference::structured(problem, shape, 7);
   for (std::size_t row = 0; row < tensors.kv_rows(); ++row) {
@@ -244,6 +250,7 @@ void run_and_compare(const Case &c) {
   args.kv_len = c.kv_len;
   args.mask_words = bits.words_per_row();
   args.softmax_scale = scale;
+  args.sliding_window = c.sliding_window;
   device.run(generate(spec), spec.entry_name().c_str(), {c.ctas, 1}, static_cast<unsigned>(spec.threads()),
              static_cast<unsigned>(spec.shared_memory()), {&args});
 
@@ -353,7 +360,41 @@ const auto cases = ::testing::Values(
     Case{.name = "dense_chunk", .dense = true},
     Case{.name = "dense_square", .q_len = 300, .kv_len = 300, .dense = true, .ctas = 2},
     Case{.name = "dense_narrow_rows", .head_dim = 64, .q_len = 200, .kv_len = 333, .dense = true},
-    Case{.name = "dense_wide_rows", .head_dim = 256, .q_len = 130, .kv_len = 130, .keys_per_step = 64, .dense = true});
+    Case{.name = "dense_wide_rows", .head_dim = 256, .q_len = 130, .kv_len = 130, .keys_per_step = 64, .dense = true},
+    Case{.name = "own_key_only", .kept = {1, 1}, .sliding_window = 1},
+    Case{.name = "window_of_a_tile", .q_len = 200, .kv_len = 610, .kept = {0.8, 0.6}, .sliding_window = 100},
+    Case{.name = "window_of_no_whole_blocks",
+         .head_dim = 256,
+         .q_len = 250,
+         .kv_len = 700,
+         .block_q = 128,
+         .block_k = 128,
+         .kept = {0.9, 0.9},
+         .keys_per_step = 64,
+         .sliding_window = 31},
+    Case{.name = "filtered_window",
+         .q_len = 200,
+         .kv_len = 900,
+         .kept = {0.9, 0.8},
+         .keys_per_step = 64,
+         .filtered = true,
+         .sliding_window = 500},
+    Case{.name = "dense_window", .head_dim = 64, .q_len = 200, .kv_len = 333, .dense = true, .sliding_window = 64},
+    Case{.name = "two_sided", .causal = false},
+    Case{.name = "two_sided_filtered",
+         .q_len = 150,
+         .kv_len = 909,
+         .kept = {0.9, 0.8},
+         .keys_per_step = 64,
+         .filtered = true,
+         .causal = false},
+    Case{.name = "two_sided_dense_more_queries_than_keys", .q_len = 290, .kv_len = 77, .dense = true, .causal = false},
+    Case{.name = "two_sided_dense_narrow_rows",
+         .head_dim = 64,
+         .q_len = 130,
+         .kv_len = 300,
+         .dense = true,
+         .causal = false});
 INSTANTIATE_TEST_SUITE_P(Cases, AttendFp8, cases, name_of);
 INSTANTIATE_TEST_SUITE_P(Cases, AttendFp8Code, cases, name_of);
 

@@ -536,5 +536,33 @@ INSTANTIATE_TEST_SUITE_P(Kernels, AttendWgmmaCode,
                          ::testing::Combine(::testing::Values(64, 128, 256), ::testing::Values(DType::bf16, DType::f16),
                                             ::testing::Values(Kind::sparse, Kind::dense, Kind::filtered)));
 
+enum class Variant { sliding, softcap, sink_logits, two_sided, sliding_softcap_and_sinks };
+
+class AttendWgmmaVariantCode : public ::testing::TestWithParam<std::tuple<int, Kind, Variant>> {};
+
+TEST_P(AttendWgmmaVariantCode, OfDefaultTilesIsGoodOnHopper) {
+  const auto [head_dim, kind, variant] = GetParam();
+  KernelSpec spec;
+  spec.stage = Stage::attend;
+  spec.arch = {9, 0, true};
+  spec.head_dim = head_dim;
+  spec.gqa = 4;
+  spec.dense = kind == Kind::dense;
+  spec.second_filter = kind == Kind::filtered;
+  const bool several = variant == Variant::sliding_softcap_and_sinks;
+  spec.sliding = variant == Variant::sliding || several;
+  spec.softcap = variant == Variant::softcap || several;
+  spec.sink_logits = variant == Variant::sink_logits || several;
+  spec.causal = variant != Variant::two_sided;
+  spec.tile = default_tile(spec);
+  expect_good_hopper_code(generate(spec));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, AttendWgmmaVariantCode,
+                         ::testing::Combine(::testing::Values(64, 128, 256),
+                                            ::testing::Values(Kind::sparse, Kind::dense, Kind::filtered),
+                                            ::testing::Values(Variant::sliding, Variant::softcap, Variant::sink_logits,
+                                                              Variant::two_sided, Variant::sliding_softcap_and_sinks)));
+
 } // namespace
 } // namespace sale::test
