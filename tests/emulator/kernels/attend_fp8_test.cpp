@@ -23,6 +23,7 @@
 #include <functional>
 #include <numeric>
 #include <random>
+#include <tuple>
 
 namespace sale::test {
 namespace {
@@ -397,6 +398,20 @@ const auto cases = ::testing::Values(
          .causal = false});
 INSTANTIATE_TEST_SUITE_P(Cases, AttendFp8, cases, name_of);
 INSTANTIATE_TEST_SUITE_P(Cases, AttendFp8Code, cases, name_of);
+
+class AttendFp8VariantCode : public ::testing::TestWithParam<std::tuple<int, bool, bool>> {};
+
+TEST_P(AttendFp8VariantCode, OfDefaultTilesIsGoodOnHopper) {
+  const auto [head_dim, filtered, sliding] = GetParam();
+  KernelSpec spec = spec_of(Case{.name = "variant", .head_dim = head_dim, .filtered = filtered});
+  spec.sliding = sliding;
+  spec.causal = sliding;
+  spec.tile = default_tile(spec);
+  expect_good_hopper_code(generate(spec));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, AttendFp8VariantCode,
+                         ::testing::Combine(::testing::Values(64, 128, 256), ::testing::Bool(), ::testing::Bool()));
 
 } // namespace
 } // namespace sale::test
