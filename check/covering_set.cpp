@@ -26,7 +26,6 @@ enum Index {
   gqa,
   block_q,
   block_k,
-  causal,
   lengths,
   layout,
   batch,
@@ -105,22 +104,6 @@ void set_threshold(CheckCase &c, Threshold value) {
     c.per_call = true;
     return;
   }
-}
-
-// Non-causal attention joins the day validate() takes it.
-std::vector<bool> supported_causal() {
-  std::vector<bool> values;
-  for (const bool value : {true, false}) {
-    Problem problem;
-    problem.causal = value;
-    try {
-      validate(problem);
-      values.push_back(value);
-    } catch (const Error &) {
-      continue;
-    }
-  }
-  return values;
 }
 
 template <class Values, class Name>
@@ -273,7 +256,82 @@ std::vector<CheckCase> fp8_cases() {
   return cases;
 }
 
-bool changes_source(int factor) { return factor <= block_k || factor == causal; }
+struct Variant {
+  bool causal;
+  int sliding_window;
+  float softcap;
+  bool sink_logits;
+};
+// The narrower of the windows leaves nothing to estimate.
+constexpr std::array variants = {Variant{true, 100, 0.0F, false}, Variant{true, 400, 0.0F, false},
+                                 Variant{true, 0, 5.0F, false},   Variant{false, 0, 0.0F, false},
+                                 Variant{true, 0, 0.0F, true},    Variant{true, 400, 30.0F, true}};
+
+void set_variant(CheckCase &c, const Variant &variant) {
+  c.problem.causal = variant.causal;
+  c.problem.sliding_window = variant.sliding_window;
+  c.problem.softcap = variant.softcap;
+  c.problem.sink_logits = variant.sink_logits;
+}
+
+// Every variant of attention with every value of each factor, with and without selection, and with fp8.
+std::vector<CheckCase> variant_cases() {
+  const auto holds = [](const Choice &choice, int f, int g) {
+    return f == mode && (modes[choice[mode]] == Mode::sparse ? matters(choice, g) : g == dtype);
+  };
+  const std::vector<int> sizes = sizes_of_factors();
+  const std::vector<Choice> choices = pairwise(sizes, holds);
+  std::vector<CheckCase> cases;
+  for (std::size_t v = 0; v < variants.size(); ++v) {
+    const bool fp8_attends = variants[v].softcap == 0.0F && !variants[v].sink_logits;
+    for (Choice choice : choices) {
+      for (int f = arch; f < factor_count; ++f) {
+        choice[f] = (choice[f] + static_cast<int>(v)) % sizes[f]; // else all variants have the same cases
+      }
+      CheckCase c = make_case(choice, 2000 + cases.size());
+      set_variant(c, variants[v]);
+      if (c.arch == "sm_90a" && c.mode == Mode::sparse) {
+        CheckCase fp8 = c;
+        set_estimate(fp8, fp8_estimates[cases.size() % fp8_estimates.size()]);
+        set_attend(fp8, fp8_attends ? Attend::fp8 : Attend::filtered);
+        cases.push_back(std::move(fp8));
+      }
+      cases.push_back(std::move(c));
+    }
+  }
+  return cases;
+}
+
+// Every variant in both families where selection keeps some blocks and drops others, and more queries than keys.
+std::vector<CheckCase> deciding_variant_cases() {
+  std::vector<CheckCase> cases;
+  for (const char *of_family : {"sm_80", "sm_90a"}) {
+    for (const Variant &variant : variants) {
+      CheckCase c;
+      c.arch = of_family;
+      c.problem.head_dim = 64;
+      c.problem.num_q_heads = 4;
+      c.problem.num_kv_heads = 2;
+      set_variant(c, variant);
+      c.policy.sink = narrow.sink;
+      c.policy.window = narrow.window;
+      c.policy.tau = 0.01F;
+      c.shape = {1, 70, 1100};
+      c.seed = 3;
+      cases.push_back(c);
+      for (const int keys : {1, 65, 128}) {
+        c.policy.window = 0;
+        c.shape = {2, 333, keys};
+        if (!variant.causal) {
+          cases.push_back(c);
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+bool changes_source(int factor) { return factor <= block_k; }
 
 } // namespace
 
@@ -290,7 +348,6 @@ const std::vector<Factor> &factors() {
       factor("gqa", gqas, number),
       factor("block_q", supported_block_q, number),
       factor("block_k", supported_block_k, number),
-      factor("causal", supported_causal(), [](bool value) { return std::string(value ? "true" : "false"); }),
       factor("lengths", all_lengths, [](const Lengths &value) { return fmt::format("{}/{}", value.q, value.kv); }),
       factor("layout", std::array{"packed", "strided"}, text),
       factor("batch", std::array{1, 2}, number),
@@ -323,7 +380,6 @@ CheckCase make_case(const Choice &choice, std::uint64_t seed) {
   // Two KV heads where that is cheap, so that heads cannot be mixed up unseen.
   c.problem.num_kv_heads = gqas[at(gqa)] <= 2 ? 2 : 1;
   c.problem.num_q_heads = gqas[at(gqa)] * c.problem.num_kv_heads;
-  c.problem.causal = supported_causal()[at(causal)];
   c.policy.estimator = estimators[at(estimator)];
   c.policy.block_q = supported_block_q[at(block_q)];
   c.policy.block_k = supported_block_k[at(block_k)];
@@ -346,7 +402,8 @@ std::vector<CheckCase> covering_set() {
   for (const Choice &choice : pairwise(sizes_of_factors(), holds)) {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
-  for (const auto &more : {deciding_cases(), long_cases(), fp8_cases(), attend_cases()}) {
+  for (const auto &more :
+       {deciding_cases(), long_cases(), fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;
@@ -385,7 +442,7 @@ std::vector<CheckCase> full_product() {
       cases.push_back(make_case(drawn, cases.size() + 1));
     }
   } while (next());
-  for (const auto &more : {fp8_cases(), attend_cases()}) {
+  for (const auto &more : {fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;

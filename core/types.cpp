@@ -34,19 +34,6 @@ void require_supported(std::string_view what, int value, const Range &supported)
   }
 }
 
-// What no kernel computes yet: a line goes when its feature comes.
-void refuse_unfinished(const Problem &problem) {
-  const auto unfinished = [](const char *what, bool wanted, const char *instead) {
-    if (wanted) {
-      refuse(fmt::format("{} is not supported yet; set {}", what, instead));
-    }
-  };
-  unfinished("non-causal attention", !problem.causal, "causal to true");
-  unfinished("sliding_window", problem.sliding_window != 0, "it to 0");
-  unfinished("softcap", problem.softcap != 0.0F, "it to 0");
-  unfinished("sink_logits", problem.sink_logits, "it to false");
-}
-
 void validate_variants(const Problem &problem) {
   if (problem.sliding_window < 0 || problem.sliding_window > max_length) {
     refuse(fmt::format("sliding_window {} must be between 1 and {} keys, or 0 for all of them", problem.sliding_window,
@@ -172,7 +159,6 @@ void validate(const Problem &problem) {
                        problem.softmax_scale));
   }
   validate_variants(problem);
-  refuse_unfinished(problem);
 }
 
 void validate(const Policy &policy, const Problem &problem) {

@@ -126,12 +126,9 @@ DType read_dtype(const ConfigReader &config) {
 
 Model parse_config_json(const std::string &text, const std::string &file_name, std::optional<DType> dtype) {
   const ConfigReader config(text, file_name);
-  for (const char *key : {"kv_lora_rank", "attn_logit_softcapping"}) {
-    if (config.has(key)) {
-      config.refuse(fmt::format("models with \"{}\" are not supported; libsale runs plain softmax attention with equal "
-                                "head_dim of Q, K and V",
-                                key));
-    }
+  if (config.has("kv_lora_rank")) {
+    config.refuse("models with \"kv_lora_rank\" are not supported; libsale runs attention with equal head_dim of Q, K "
+                  "and V");
   }
   Model model;
   model.name = config.text("_name_or_path", config.text("model_type", file_name));
@@ -140,6 +137,7 @@ Model parse_config_json(const std::string &text, const std::string &file_name, s
   model.problem.num_kv_heads = config.integer("num_key_value_heads", model.problem.num_q_heads);
   model.problem.head_dim = read_head_dim(config, model.problem.num_q_heads);
   model.problem.softmax_scale = read_softmax_scale(config);
+  model.problem.softcap = config.has("attn_logit_softcapping") ? config.positive("attn_logit_softcapping") : 0.0F;
   model.problem.dtype = dtype ? *dtype : read_dtype(config);
   try {
     validate(model.problem);

@@ -15,7 +15,8 @@ namespace sale::io {
 namespace {
 
 Model parse_problem(const YamlNode &root, const std::string &file_name, std::optional<DType> dtype) {
-  root.require_map({"name", "layers", "dtype", "head_dim", "num_q_heads", "num_kv_heads", "causal", "softmax_scale"});
+  root.require_map({"name", "layers", "dtype", "head_dim", "num_q_heads", "num_kv_heads", "causal", "softmax_scale",
+                    "sliding_window", "softcap", "sink_logits"});
   const auto integer = [&](const char *key) { return root.at(key).integer(key); };
   Model model;
   const auto name = root.find("name");
@@ -31,6 +32,15 @@ Model parse_problem(const YamlNode &root, const std::string &file_name, std::opt
   }
   if (const auto scale = root.find("softmax_scale")) {
     model.problem.softmax_scale = scale->number("softmax_scale");
+  }
+  if (const auto window = root.find("sliding_window")) {
+    model.problem.sliding_window = window->integer("sliding_window");
+  }
+  if (const auto cap = root.find("softcap")) {
+    model.problem.softcap = cap->number("softcap");
+  }
+  if (const auto sinks = root.find("sink_logits")) {
+    model.problem.sink_logits = sinks->boolean("sink_logits");
   }
   const YamlNode dtype_node = root.at("dtype");
   try {

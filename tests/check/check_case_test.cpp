@@ -33,6 +33,19 @@ TEST(CheckCase, NeedsOnlyLengths) {
   EXPECT_EQ(cases[1].mode, Mode::dense);
 }
 
+TEST(CheckCase, HasTheVariantsOfAttention) {
+  const auto cases = parse_cases("- {q_len: 3, kv_len: 5, sliding_window: 2, softcap: 30, sink_logits: true}\n"
+                                 "- {q_len: 9, kv_len: 5, causal: false}\n",
+                                 "case.yaml");
+  EXPECT_EQ(cases[0].problem.sliding_window, 2);
+  EXPECT_EQ(cases[0].problem.softcap, 30.0F);
+  EXPECT_TRUE(cases[0].problem.sink_logits);
+  EXPECT_NE(cases[0].describe().find("sliding 2 softcap 30 sinks"), std::string::npos);
+  EXPECT_NE(cases[1].describe().find("non-causal"), std::string::npos);
+  EXPECT_NE(refusal_of("{q_len: 5, kv_len: 5, sliding_window: 3, causal: false}").find("needs causal attention"),
+            std::string::npos);
+}
+
 TEST(CheckCase, SaysWhatIsWrongInOneSentence) {
   EXPECT_NE(refusal_of("{q_len: 5, kv_len: 3}").find("q_len 5 is greater than kv_len 3"), std::string::npos);
   EXPECT_NE(refusal_of("{q_len: 5}").find("\"kv_len\" is missing"), std::string::npos);

@@ -35,6 +35,11 @@ const std::vector<Property> properties = {
 
 bool is_fp8(const CheckCase &c) { return c.policy.estimator == Estimator::fp8; }
 
+bool is_variant(const CheckCase &c) {
+  const Problem &p = c.problem;
+  return !p.causal || p.sliding_window != 0 || p.softcap != 0.0F || p.sink_logits;
+}
+
 void expect_every_pair(const std::vector<CheckCase> &cases) {
   for (std::size_t f = 0; f < properties.size(); ++f) {
     for (std::size_t g = f + 1; g < properties.size(); ++g) {
@@ -53,13 +58,13 @@ void expect_every_pair(const std::vector<CheckCase> &cases) {
 
 TEST(CoveringSet, HoldsEveryPairAmongSelectingCalls) {
   std::vector<CheckCase> cases = covering_set();
-  std::erase_if(cases, [](const CheckCase &c) { return c.mode != Mode::sparse || is_fp8(c); });
+  std::erase_if(cases, [](const CheckCase &c) { return c.mode != Mode::sparse || is_fp8(c) || is_variant(c); });
   expect_every_pair(cases);
 }
 
 TEST(CoveringSet, HoldsEveryPairAmongFp8Estimates) {
   std::vector<CheckCase> cases = covering_set();
-  std::erase_if(cases, [](const CheckCase &c) { return !is_fp8(c); });
+  std::erase_if(cases, [](const CheckCase &c) { return !is_fp8(c) || is_variant(c); });
   expect_every_pair(cases);
   std::set<std::string> kinds;
   for (const CheckCase &c : cases) {
@@ -103,9 +108,9 @@ bool decides(const CheckCase &c) {
   for (int b = 0; b < mask.batch(); ++b) {
     for (int h = 0; h < mask.num_q_heads(); ++h) {
       for (int m = 0; m < mask.q_blocks() && reference::tau_of(c.policy, h) > 0; ++m) {
-        const reference::Region region = reference::region_of(c.policy, c.shape, m);
+        const reference::Region region = reference::region_of(c.policy, c.problem, c.shape, m);
         for (int j = region.first_estimated; j < region.end_estimated; ++j) {
-          seen[mask.test(b, h, m, j) ? 1 : 0] = true;
+          seen[mask.test(b, h, m, j) ? 1 : 0] |= region.estimated(j);
         }
       }
     }
@@ -132,6 +137,23 @@ TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryEstimator) {
   EXPECT_EQ(head_dims.size(), 4U * 4U);
   EXPECT_EQ(blocks.size(), 4U * 6U);
   EXPECT_GT(deciding, cases.size() / 3);
+}
+
+TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryVariantInBothFamilies) {
+  std::set<std::string> variants;
+  for (const CheckCase &c : covering_set()) {
+    const Problem &p = c.problem;
+    const char *variant = !p.causal                                ? "non-causal"
+                          : p.sliding_window != 0 && p.sink_logits ? "all"
+                          : p.sliding_window != 0                  ? "sliding"
+                          : p.softcap != 0.0F                      ? "softcap"
+                          : p.sink_logits                          ? "sinks"
+                                                                   : "";
+    if (c.mode == Mode::sparse && *variant != '\0' && decides(c)) {
+      variants.insert(std::string(variant) + (c.arch == "sm_90a" ? " wgmma" : " mma.sync"));
+    }
+  }
+  EXPECT_EQ(variants.size(), 5U * 2U) << ::testing::PrintToString(variants);
 }
 
 TEST(CoveringSet, HasMasksOfMoreThanOneWordARowWithEveryEstimator) {

@@ -96,8 +96,8 @@ TEST(ConfigJson, what_libsale_cannot_run_is_refused) {
                   "choose with --dtype");
   expect_contains(config_refusal(R"({"num_attention_heads": 32, "head_dim": 64, "kv_lora_rank": 512})"),
                   R"(models with "kv_lora_rank" are not supported)");
-  expect_contains(config_refusal(R"({"num_attention_heads": 8, "head_dim": 256, "attn_logit_softcapping": 50.0})"),
-                  "not supported");
+  expect_contains(config_refusal(R"({"num_attention_heads": 8, "head_dim": 256, "attn_logit_softcapping": -5})"),
+                  "must be a positive number");
   expect_contains(config_refusal(R"({"num_attention_heads": 8, "head_dim": 64, "query_pre_attn_scalar": 0})"),
                   "must be a positive number");
   expect_contains(config_refusal(R"({"num_attention_heads": 1e999})"), "number that is out of range");
@@ -113,6 +113,11 @@ TEST(ConfigJson, deep_nesting_is_refused_before_it_can_overflow_the_stack) {
   expect_contains(config_refusal(nested(1'000'000)), "nests more than 32 levels deep");
 }
 
+TEST(ConfigJson, the_softcap_of_gemma_2_is_read) {
+  EXPECT_EQ(config(R"({"num_attention_heads": 8, "head_dim": 256, "attn_logit_softcapping": 50.0})").problem.softcap,
+            50.0F);
+}
+
 TEST(Model, a_folder_is_its_config_json) {
   const TemporaryFolder folder;
   write_file(folder, "config.json", R"({"model_type": "llama", "num_attention_heads": 32, "head_dim": 64})");
@@ -123,13 +128,18 @@ TEST(Model, a_folder_is_its_config_json) {
 TEST(ProblemFile, a_yaml_file_gives_every_field) {
   const TemporaryFolder folder;
   const auto path = write_file(folder, "p.yaml",
-                               "dtype: f16\nhead_dim: 96\nnum_q_heads: 14\nnum_kv_heads: 2\nsoftmax_scale: 0.125\n");
+                               "dtype: f16\nhead_dim: 96\nnum_q_heads: 14\nnum_kv_heads: 2\nsoftmax_scale: 0.125\n"
+                               "sliding_window: 512\nsoftcap: 30\nsink_logits: true\n");
   const Model model = load_problem(path);
   EXPECT_EQ(model.problem.dtype, DType::f16);
   EXPECT_EQ(model.problem.head_dim, 96);
   EXPECT_EQ(model.problem.num_q_heads, 14);
   EXPECT_EQ(model.problem.num_kv_heads, 2);
   EXPECT_EQ(model.problem.softmax_scale, 0.125F);
+  EXPECT_EQ(model.problem.sliding_window, 512);
+  EXPECT_EQ(model.problem.softcap, 30.0F);
+  EXPECT_TRUE(model.problem.sink_logits);
+  EXPECT_TRUE(model.problem.causal);
 }
 
 TEST(ProblemFile, mistakes_are_refused) {
@@ -144,8 +154,8 @@ TEST(ProblemFile, mistakes_are_refused) {
   expect_contains(refusal(heads + "head_dim: 80\ndtype: bf16\n"), "head_dim 80 is not supported");
   expect_contains(refusal(heads + "head_dim: 64\ndtype: bf16\nheads: 4\n"), R"(p.yaml:5: unknown key "heads")");
   expect_contains(refusal(heads + "head_dim: 64\ndtype: bf16\ncausal: perhaps\n"), "causal must be true or false");
-  expect_contains(refusal(heads + "head_dim: 64\ndtype: bf16\ncausal: false\n"),
-                  "non-causal attention is not supported");
+  expect_contains(refusal(heads + "head_dim: 64\ndtype: bf16\ncausal: false\nsliding_window: 9\n"),
+                  "sliding_window 9 needs causal attention");
 }
 
 } // namespace
