@@ -30,7 +30,7 @@ Mask every_visible_block(const Policy &policy, const Tensors &tensors);
 Attention attend_as_policy_says(const Tensors &tensors, const Policy &policy, float scale,
                                 const std::vector<float> &kbar, const Mask &mask, const std::vector<float> &threshold);
 
-/// Dense causal attention.
+/// Attention to every key that a row sees.
 Attention run_dense(const Problem &problem, const Tensors &tensors);
 
 } // namespace sale::reference
