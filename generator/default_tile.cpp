@@ -54,9 +54,11 @@ Tile attend_tile(const KernelSpec &spec) {
   if (spec.arch.major >= 10 && spec.head_dim > 96 && spec.block_q == 128 && spec.block_k == 32 && !spec.dense) {
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2, .min_ctas = 1};
   }
+  // So do the caps of a window's scores.
+  const bool half = spec.arch.major >= 10 || (spec.softcap && spec.sliding && spec.head_dim > 96);
   return {.rows_per_warp = 32,
           .warps = 4,
-          .keys_per_step = spec.arch.major < 10 ? keys : keys / 2,
+          .keys_per_step = half ? keys / 2 : keys,
           .stages = 2,
           .min_ctas = 2};
 }
