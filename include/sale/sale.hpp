@@ -59,7 +59,8 @@ struct RunArgs {
   const std::int32_t *channels = nullptr;
   /// fp8 with a projection: [num_kv_heads, 2, estimate_dim, head_dim]; null = the Plan's.
   const float *projection = nullptr;
-  /// [num_q_heads] in nats, one more logit in the softmax's sum, without a value; required where Problem::sink_logits.
+  /// [num_q_heads] in nats, below +infinity: one more logit in the softmax's sum, without a value. Required where
+  /// Problem::sink_logits.
   const float *sink_logits = nullptr;
   const std::uint32_t *mask_in = nullptr; ///< use this mask and skip selection
   std::uint32_t *mask_out = nullptr;      ///< receives the mask
