@@ -56,11 +56,7 @@ Tile attend_tile(const KernelSpec &spec) {
   }
   // So do the caps of a window's scores.
   const bool half = spec.arch.major >= 10 || (spec.softcap && spec.sliding && spec.head_dim > 96);
-  return {.rows_per_warp = 32,
-          .warps = 4,
-          .keys_per_step = half ? keys / 2 : keys,
-          .stages = 2,
-          .min_ctas = 2};
+  return {.rows_per_warp = 32, .warps = 4, .keys_per_step = half ? keys / 2 : keys, .stages = 2, .min_ctas = 2};
 }
 
 // 256 keys at a time halve what a step costs beside its products, where Q leaves the registers. Two units of 64 rows a
