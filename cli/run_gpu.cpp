@@ -79,7 +79,7 @@ StageTimes measure(const Plan &plan, const RunArgs &args, bool emulated) {
     return values[repeats / 2];
   };
   StageTimes result;
-  for (double StageTimes::*stage :
+  for (double StageTimes::*const stage :
        {&StageTimes::mean, &StageTimes::channels, &StageTimes::quantize, &StageTimes::amax, &StageTimes::values,
         &StageTimes::prepare, &StageTimes::select, &StageTimes::attend, &StageTimes::total}) {
     result.*stage = median(stage);
