@@ -29,11 +29,9 @@ class EmulatedShard : public Emulated, public testing::WithParamInterface<std::s
 TEST_P(EmulatedShard, AgreesWithTheOracleInAnyOrderOfThreads) {
   const std::vector<CheckCase> cases = covering_set();
   for (std::size_t i = GetParam(); i < cases.size(); i += shards) {
-    for (const std::size_t seed : {std::size_t{0}, i + 1}) {
-      emulator.set_seed(seed);
-      for (const std::string &problem : run(cases[i]).problems) {
-        ADD_FAILURE() << problem << "\nby the emulator's seed " << seed << " in\n" << cases[i].yaml();
-      }
+    emulator.set_seed(i + 1);
+    for (const std::string &problem : run(cases[i]).problems) {
+      ADD_FAILURE() << problem << "\nby the emulator's seed " << i + 1 << " in\n" << cases[i].yaml();
     }
   }
 }
