@@ -69,7 +69,8 @@ class WarpRows {
 public:
   // q_shared: the warp's rows of Q; position: key position of its first row.
   SALE_DEVICE WarpRows(u32 q_shared, s32 position, const AttendArgs &args)
-      : q_shared_(q_shared), seen_(position, args.kv_len, args.sliding_window), scale_log2_(scale(args) * log2_of_e()) {
+      : q_shared_(q_shared), seen_(position, args.kv_len, args.sliding_window),
+        scale_log2_(score_scale<Config>(args.softcap, args.softmax_scale) * log2_of_e()) {
     if constexpr (Config::softcap) {
       cap_factor_ = softcap_factor(args.softcap, args.softmax_scale);
     }
@@ -163,11 +164,6 @@ public:
   }
 
 private:
-  // From the units of the scores to nats.
-  static SALE_DEVICE f32 scale(const AttendArgs &args) {
-    return Config::softcap ? 2.0F * args.softcap : args.softmax_scale;
-  }
-
   // Scores of keys that a row does not see or that its query block does not keep become -inf.
   template <class Step>
   SALE_DEVICE void mask_scores(f32 (&scores)[m_tiles][key_tiles][4], const Step &step, u32 keep_bit) {

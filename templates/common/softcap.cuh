@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cap of logits (docs/numerics.md, section 15): in units of q·k, x becomes limit * tanh(x / limit), where
-// limit = softcap / softmax_scale. It is applied before keys are hidden: -inf would become -limit.
+// limit = softcap / softmax_scale. Kernels hold it in units of two limits, which saves an instruction and a register:
+// what then brings scores to nats is twice the softcap. Keys are hidden after it: -inf would become a finite score.
 #pragma once
 
 #include "device/math.cuh"
@@ -8,18 +9,20 @@
 
 SALE_DEVICE f32 softcap_limit(f32 softcap, f32 softmax_scale) { return div_rn(softcap, softmax_scale); }
 
-// What capped() wants beside the limit.
 SALE_DEVICE f32 softcap_factor(f32 softcap, f32 softmax_scale) {
   return div_rn(2.0F * log2_of_e() * softmax_scale, softcap);
 }
 
-// tanh(y) = 1 - 2 / (1 + e^(2y)); where the power overflows that is 1.
-SALE_DEVICE f32 capped(f32 x, f32 factor, f32 limit) {
-  return fma_rn(-2.0F * limit, rcp_approx(1.0F + exp2_approx(factor * x)), limit);
+// tanh(y) / 2 = 1/2 - 1 / (1 + e^(2y)); where the power overflows that is 1/2. x is in units of q·k.
+SALE_DEVICE f32 capped(f32 x, f32 factor) { return 0.5F - rcp_approx(1.0F + exp2_approx(factor * x)); }
+
+// From the units of a kernel's scores to nats.
+template <class Config>
+SALE_DEVICE f32 score_scale(f32 softcap, f32 softmax_scale) {
+  return Config::softcap ? 2.0F * softcap : softmax_scale;
 }
 
-// The scores of a lane, in units of two limits from here on, which costs fewer registers: what then brings them to nats
-// is twice the softcap.
+// All scores of a lane.
 template <int m_tiles, int key_tiles>
 SALE_DEVICE void cap_scores(f32 (&scores)[m_tiles][key_tiles][4], f32 factor) {
 #pragma unroll
@@ -28,7 +31,7 @@ SALE_DEVICE void cap_scores(f32 (&scores)[m_tiles][key_tiles][4], f32 factor) {
     for (int n = 0; n < key_tiles; ++n) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        scores[m][n][i] = 0.5F - rcp_approx(1.0F + exp2_approx(factor * scores[m][n][i]));
+        scores[m][n][i] = capped(scores[m][n][i], factor);
       }
     }
   }

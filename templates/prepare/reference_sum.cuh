@@ -27,8 +27,7 @@ class ReferenceSum {
 public:
   // q_shared: the warp's rows of Q.
   SALE_DEVICE ReferenceSum(u32 q_shared, f32 softmax_scale, f32 softcap)
-      : q_shared_(q_shared), scale_(Config::softcap ? 2.0F * softcap : softmax_scale),
-        scale_log2_(scale_ * log2_of_e()) {
+      : q_shared_(q_shared), scale_(score_scale<Config>(softcap, softmax_scale)), scale_log2_(scale_ * log2_of_e()) {
     if constexpr (Config::softcap) {
       cap_factor_ = softcap_factor(softcap, softmax_scale);
     }

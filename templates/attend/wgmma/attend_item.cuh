@@ -6,16 +6,11 @@
 
 #include "args/attend_wgmma_args.cuh"
 #include "common/region.cuh"
+#include "common/seen_keys.cuh"
 #include "device/memory.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
-
-// Of a row at `position`.
-template <class Config>
-SALE_DEVICE s32 last_visible_key(s32 position, s32 kv_len) {
-  return Config::causal ? position : kv_len - 1;
-}
 
 template <class Config>
 struct AttendItem {
@@ -59,14 +54,9 @@ struct AttendItem {
     return ::first_visible_key<Config>(position + consumer * 64, args.sliding_window);
   }
 
-  // Whether some row of consumer `consumer` does not see one of the `keys` keys from `first_key` on.
-  SALE_DEVICE bool hides(const AttendWgmmaArgs &args, int consumer, s32 first_key, s32 keys) const {
-    const s32 first_row_position = position + consumer * 64;
-    const bool end = first_key + keys - 1 > last_visible_key<Config>(first_row_position, args.kv_len);
-    if constexpr (Config::sliding) {
-      return end || first_key < ::first_visible_key<Config>(first_row_position + 63, args.sliding_window);
-    }
-    return end;
+  // What the rows of consumer `consumer` see.
+  SALE_DEVICE SeenKeys<Config, 64> seen(const AttendWgmmaArgs &args, int consumer) const {
+    return {position + consumer * 64, args.kv_len, args.sliding_window};
   }
 };
 

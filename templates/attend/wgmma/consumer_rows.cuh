@@ -11,6 +11,7 @@
 #include "attend/wgmma/output_rows.cuh"
 #include "attend/wgmma/queries.cuh"
 #include "attend/wgmma/tickets.cuh"
+#include "common/seen_keys.cuh"
 #include "common/softcap.cuh"
 #include "device/element.cuh"
 #include "device/ldmatrix.cuh"
@@ -38,10 +39,10 @@ class ConsumerRows {
 
 public:
   SALE_DEVICE ConsumerRows(const AttendWgmmaArgs &args, u32 consumer)
-      : args_(args), consumer_(consumer), scale_log2_(args.softmax_scale * log2_of_e()) {
+      : args_(args), consumer_(consumer),
+        scale_log2_(score_scale<Config>(args.softcap, args.softmax_scale) * log2_of_e()) {
     if constexpr (Config::softcap) {
       cap_factor_ = softcap_factor(args.softcap, args.softmax_scale);
-      cap_limit_ = softcap_limit(args.softcap, args.softmax_scale);
     }
     if (takes_turns && consumer_ == 1) {
       pass_turn(); // consumer 0 begins
@@ -221,23 +222,17 @@ private:
   SALE_DEVICE void mask(f32 (&scores)[4 * key_tiles], const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int tiles_per_granule = Granule<Config>::keys / 8;
     constexpr s32 never = 0x7fff0000;
+    const SeenKeys<Config, 64> seen(position_, args_.kv_len, args_.sliding_window);
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
       const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
-      // How far the lane's first column of the granule lies past the last key that the lane's first row may see.
-      const s32 ahead = kept ? Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2) -
-                                   (Config::causal ? position_ : args_.kv_len - 1)
-                             : never;
+      const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
+      const s32 ahead = kept ? seen.ahead(column) : never;
 #pragma unroll
       for (int i = 0; i < 4 * tiles_per_granule; ++i) {
-        if (ahead + i / 4 * 8 + i % 2 > (Config::causal ? i % 4 / 2 * 8 : 0)) {
+        if (seen.hides(ahead, 0, i / 4, i % 4)) {
           scores[g * 4 * tiles_per_granule + i] = -infinity();
-        }
-        if constexpr (Config::sliding) {
-          if (ahead + i / 4 * 8 + i % 2 <= i % 4 / 2 * 8 - args_.sliding_window) {
-            scores[g * 4 * tiles_per_granule + i] = -infinity();
-          }
         }
       }
     }
@@ -254,13 +249,6 @@ private:
     return most;
   }
 
-  SALE_DEVICE void cap(f32 (&scores)[4 * key_tiles]) const {
-#pragma unroll
-    for (int i = 0; i < 4 * key_tiles; ++i) {
-      scores[i] = capped(scores[i], cap_factor_, cap_limit_);
-    }
-  }
-
   // Scores become probabilities. Returns whether the base moved: the output so far is worth alpha then.
   SALE_DEVICE bool soften(f32 (&scores)[4 * key_tiles], f32 (&alpha)[2], Ticket ticket,
                           const TicketRing<Config> &tickets, u32 dropped) {
@@ -271,7 +259,10 @@ private:
 #pragma unroll 1
     for (;;) {
       if constexpr (Config::softcap) {
-        cap(scores);
+#pragma unroll
+        for (int i = 0; i < 4 * key_tiles; ++i) {
+          scores[i] = capped(scores[i], cap_factor_);
+        }
       }
       if (ticket.is_masked(consumer_) || dropped != 0) {
         mask(scores, tickets, dropped);
@@ -411,11 +402,10 @@ private:
   const AttendShared<Config> shared_;
   u32 consumer_;
   f32 scale_log2_;
-  f32 cap_factor_ = 0.0F; // softcap, as common/softcap.cuh wants it
-  f32 cap_limit_ = 0.0F;
-  s32 number_ = -1; // the item whose rows are held; negative before the first
-  s32 next_ = -1;   // the item begun since, if there is one
-  s32 position_;    // key position of row()
+  f32 cap_factor_ = 0.0F; // softcap
+  s32 number_ = -1;       // the item whose rows are held; negative before the first
+  s32 next_ = -1;         // the item begun since, if there is one
+  s32 position_;          // key position of row()
   RingPlace q_place_;
   bool pending_ = false; // p_ has not met its values yet
   Ticket last_{0};       // of the tile that p_ is from

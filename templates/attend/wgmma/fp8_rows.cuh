@@ -14,6 +14,7 @@
 #include "attend/wgmma/output_rows.cuh"
 #include "attend/wgmma/tickets.cuh"
 #include "common/amax_scale.cuh"
+#include "common/seen_keys.cuh"
 #include "device/element.cuh"
 #include "device/half2.cuh"
 #include "device/math.cuh"
@@ -269,31 +270,21 @@ private:
   SALE_DEVICE void mask(Scores &scores, const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int granule_words = Granule<Config>::keys / 4;
     constexpr s32 never = 0x7fff0000;
-    const s32 last = last_visible_key<Config>(first_position() + row(), args_.kv_len);
+    const SeenKeys<Config, 64> seen(first_position() + row(), args_.kv_len, args_.sliding_window);
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
       const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
-      // How far the lane's first column of the granule lies past the last key that the lane's first row may see.
       const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
-      const s32 ahead = kept ? column - last : never;
+      const s32 ahead = kept ? seen.ahead(column) : never;
 #pragma unroll
       for (int i = 0; i < granule_words; ++i) {
         u32 &pair = scores[g * granule_words + i];
-        const s32 row_ahead = ahead + i / 2 * 8 - (Config::causal ? i % 2 * 8 : 0);
-        if (row_ahead > 0) {
+        if (seen.hides(ahead, 0, i / 2, i % 2 * 2)) {
           pair = (pair & 0xffff0000U) | 0xfc00U;
         }
-        if (row_ahead + 1 > 0) {
+        if (seen.hides(ahead, 0, i / 2, i % 2 * 2 + 1)) {
           pair = (pair & 0x0000ffffU) | 0xfc000000U;
-        }
-        if constexpr (Config::sliding) {
-          if (row_ahead <= -args_.sliding_window) {
-            pair = (pair & 0xffff0000U) | 0xfc00U;
-          }
-          if (row_ahead + 1 <= -args_.sliding_window) {
-            pair = (pair & 0x0000ffffU) | 0xfc000000U;
-          }
         }
       }
     }

@@ -134,8 +134,9 @@ private:
     for (int c = 0; c < Config::consumers; ++c) {
       const bool kept = (keep >> c & 1U) != 0;
       users |= static_cast<u32>(warp_any(mine && kept)) << c;
-      masked |= static_cast<u32>(warp_any(mine && (!kept || item.hides(args_, c, first_key, Granule<Config>::keys))))
-                << c;
+      masked |=
+          static_cast<u32>(warp_any(mine && (!kept || !item.seen(args_, c).all(first_key, Granule<Config>::keys))))
+          << c;
     }
     // Parities tell two phases of a place apart: who reads this ticket may wait for this tile, so the place's last
     // one, for which not everybody waited, must be there.
