@@ -24,6 +24,7 @@ struct StageTemplate {
 StageTemplate template_of(const KernelSpec &spec) {
   const bool wgmma = spec.family() == KernelFamily::wgmma;
   switch (spec.stage) {
+  case Stage::sequences: return {"sequences/sequences.cuh", "sequences", "SequencesArgs", "SequencesLayout"};
   case Stage::channels: return {"channels/channels.cuh", "channels", "ChannelsArgs", "ChannelsLayout"};
   case Stage::mean: return {"mean/mean.cuh", "mean", "MeanArgs", "MeanLayout"};
   case Stage::quantize: return {"quantize/quantize.cuh", "quantize", "QuantizeArgs", "QuantizeLayout"};
@@ -33,6 +34,8 @@ StageTemplate template_of(const KernelSpec &spec) {
   case Stage::select:
     return wgmma ? StageTemplate{"select/select_wgmma.cuh", "select", "SelectWgmmaArgs", "SelectLayout"}
                  : StageTemplate{"select/select_mma_sync.cuh", "select", "SelectArgs", "SelectLayout"};
+  case Stage::tails: return {"tails/tails.cuh", "tails", "TailsArgs", "TailsLayout"};
+  case Stage::merge: return {"merge/merge.cuh", "merge", "MergeRowsArgs", "MergeLayout"};
   case Stage::attend:
     if (spec.fp8_attend) {
       return {"attend/attend_fp8.cuh", "attend_fp8", "AttendWgmmaArgs", "AttendLayout"};
@@ -62,6 +65,10 @@ std::string config_text(const KernelSpec &spec) {
   const auto flag = [&](const char *name, bool value) {
     text += fmt::format("  static constexpr bool {} = {};\n", name, value);
   };
+  if (spec.stage == Stage::sequences) {
+    constant("threads", spec.threads());
+    return text + "};\n";
+  }
   if (spec.stage != Stage::select) { // which reads codes, or 16-bit keys as its operand
     text += fmt::format("  using Element = {};\n", spec.dtype == DType::bf16 ? "Bf16" : "F16");
     constant("head_dim", spec.head_dim);
@@ -91,6 +98,19 @@ std::string config_text(const KernelSpec &spec) {
   if (sees_keys_of_rows(spec.stage)) {
     flag("causal", spec.causal);
     flag("sliding", spec.sliding);
+  }
+  if (spec.stage != Stage::merge) {
+    flag("ragged", spec.ragged);
+  }
+  if (reads_keys(spec.stage, spec.estimator)) {
+    flag("paged", spec.page_rows != 0);
+    constant("page_rows", spec.page_rows);
+  }
+  if (spec.stage == Stage::quantize || spec.stage == Stage::select) {
+    flag("coded_pages", spec.coded_pages);
+  }
+  if (sees_keys_of_rows(spec.stage)) {
+    flag("parts", spec.parts);
   }
   if (sums_scores(spec.stage)) {
     flag("softcap", spec.softcap);

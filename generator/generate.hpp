@@ -13,8 +13,10 @@ namespace sale {
 /// entry.
 std::string generate(const KernelSpec &spec);
 
-/// The kernels that one Plan of this problem and policy needs on `arch`, in launch order, the dense attend last.
-std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &policy, const Arch &arch);
+/// The kernels that one Plan of this problem and policy needs on `arch`, in launch order, the dense attend last (and
+/// merge after it).
+std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &policy, const Arch &arch,
+                                     const Serving &serving = {});
 
 /// Whether fp8_attend reads the codes of K that the estimate reads; else a plan with fp8_attend has a second quantize.
 bool attend_shares_codes(const Policy &policy);

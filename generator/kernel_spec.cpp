@@ -16,9 +16,12 @@ namespace {
 bool rows_fit_blocks(const KernelSpec &spec) {
   const int rows = spec.tile.rows();
   switch (spec.stage) {
+  case Stage::sequences:
   case Stage::mean:
   case Stage::amax:
-  case Stage::channels: return true;
+  case Stage::channels:
+  case Stage::tails:
+  case Stage::merge: return true;
   case Stage::quantize: return spec.tile.warps == 4;
   case Stage::values: return 32 * spec.tile.warps == spec.head_dim;
   case Stage::prepare:
@@ -42,13 +45,15 @@ const char *basis_suffix(EstimateBasis basis) {
   return "";
 }
 
-constexpr std::array stages = {Stage::mean,   Stage::channels, Stage::quantize, Stage::amax,
-                               Stage::values, Stage::prepare,  Stage::select,   Stage::attend};
+constexpr std::array stages = {Stage::sequences, Stage::mean,   Stage::channels, Stage::quantize,
+                               Stage::amax,      Stage::values, Stage::prepare,  Stage::select,
+                               Stage::tails,     Stage::attend, Stage::merge};
 
 } // namespace
 
 const char *to_string(Stage stage) {
   switch (stage) {
+  case Stage::sequences: return "sequences";
   case Stage::mean: return "mean";
   case Stage::channels: return "channels";
   case Stage::quantize: return "quantize";
@@ -56,7 +61,9 @@ const char *to_string(Stage stage) {
   case Stage::values: return "values";
   case Stage::prepare: return "prepare";
   case Stage::select: return "select";
+  case Stage::tails: return "tails";
   case Stage::attend: return "attend";
+  case Stage::merge: return "merge";
   }
   return "unknown";
 }
@@ -70,11 +77,31 @@ Stage parse_stage(std::string_view name) {
   throw Error(
       ErrorKind::invalid_argument,
       fmt::format(
-          "stage '{}' is not known; stages are mean, channels, quantize, amax, values, prepare, select and attend",
+          "stage '{}' is not known; stages are sequences, mean, channels, quantize, amax, values, prepare, select, "
+          "tails, attend and merge",
           name));
 }
 
-bool ignores_policy(Stage stage) { return stage == Stage::mean || stage == Stage::amax || stage == Stage::values; }
+bool ignores_policy(Stage stage) {
+  switch (stage) {
+  case Stage::sequences:
+  case Stage::mean:
+  case Stage::amax:
+  case Stage::values:
+  case Stage::tails:
+  case Stage::merge: return true;
+  default: return false;
+  }
+}
+
+bool reads_keys(Stage stage, Estimator estimator) {
+  switch (stage) {
+  case Stage::sequences:
+  case Stage::merge: return false;
+  case Stage::select: return estimator == Estimator::exact;
+  default: return true;
+  }
+}
 
 bool sees_keys_of_rows(Stage stage) { return sums_scores(stage) || stage == Stage::select; }
 
@@ -87,8 +114,19 @@ std::string KernelSpec::variants() const {
                      scores && softcap ? " softcap" : "", scores && sink_logits ? " sinks" : "");
 }
 
+std::string KernelSpec::serving() const {
+  const bool codes = stage == Stage::quantize || stage == Stage::select;
+  return fmt::format("{}{}{}{}", ragged && stage != Stage::merge ? " ragged" : "",
+                     page_rows != 0 && reads_keys(stage, estimator) ? fmt::format(" paged{}", page_rows) : "",
+                     coded_pages && codes ? " coded" : "", parts && sees_keys_of_rows(stage) ? " parts" : "");
+}
+
 std::string KernelSpec::describe() const {
-  std::string text = fmt::format("{} {} {} d{}", to_string(stage), arch.name(), to_string(dtype), head_dim);
+  if (stage == Stage::sequences) {
+    return fmt::format("sequences {}", arch.name());
+  }
+  std::string text =
+      fmt::format("{} {} {} d{}{}", to_string(stage), arch.name(), to_string(dtype), head_dim, serving());
   if (ignores_policy(stage)) {
     return text;
   }

@@ -15,14 +15,17 @@ enum class KernelFamily { mma_sync, wgmma };
 
 /// The steps of one attention call, in order.
 enum class Stage {
-  mean,     ///< kbar (and qbar for int4).
-  channels, ///< fp8: which channels estimate, by energy.
-  quantize, ///< K to codes.
-  amax,     ///< fp8_attend: the largest |v| of each KV head.
-  values,   ///< fp8_attend: V to codes.
-  prepare,  ///< Thresholds per row; Q to codes.
-  select,   ///< Estimates to mask bits.
-  attend    ///< Flash attention over the kept blocks.
+  sequences, ///< Ragged: lengths on the device to a schedule.
+  mean,      ///< kbar (and qbar for int4).
+  channels,  ///< fp8: which channels estimate, by energy.
+  quantize,  ///< K to codes.
+  amax,      ///< fp8_attend: the largest |v| of each KV head.
+  values,    ///< fp8_attend: V to codes.
+  prepare,   ///< Thresholds per row; Q to codes.
+  select,    ///< Estimates to mask bits.
+  tails,     ///< Ragged, where attend copies values without a look at them: the last ones, then zeros.
+  attend,    ///< Flash attention over the kept blocks.
+  merge      ///< Parts: two outputs to one. Not in a call.
 };
 
 /// What a row goes through before it becomes fp8 codes.
@@ -40,6 +43,8 @@ bool sees_keys_of_rows(Stage stage);
 bool sums_scores(Stage stage);
 /// mean, amax and values: dtype and head_dim alone tell their kernels apart.
 bool ignores_policy(Stage stage);
+/// Which stages read K or V, and so their pages: select does for exact only.
+bool reads_keys(Stage stage, Estimator estimator);
 
 /// What tuning may choose; never changes a result but by rounding.
 struct Tile {
@@ -72,6 +77,10 @@ struct KernelSpec {
   bool sliding = false;                     ///< The same: rows see the last keys of a run-time number.
   bool softcap = false;                     ///< prepare, attend.
   bool sink_logits = false;                 ///< prepare, attend.
+  bool ragged = false;                      ///< All but merge: lengths come from the device.
+  int page_rows = 0;                        ///< K and V are paged, in multiples of so many keys (16 or 32); 0 = not.
+  bool coded_pages = false;                 ///< quantize, select: codes of K lie in pages.
+  bool parts = false;                       ///< prepare, select, attend: keys are a part of a context.
   Tile tile;
 
   KernelFamily family() const;
@@ -84,6 +93,8 @@ struct KernelSpec {
 
   /// What of causal, sliding, softcap and sink_logits is not plain and changes this stage: " sliding softcap".
   std::string variants() const;
+  /// The same of ragged, page_rows, coded_pages and parts: " ragged paged32".
+  std::string serving() const;
   /// One line that tells the kernels of a plan apart, e.g. "attend sm_90 bf16 d128 gqa4 q64 k32 tile
   /// 32x4/64/2/2".
   std::string describe() const;

@@ -8,9 +8,11 @@ bool attend_shares_codes(const Policy &policy) {
   return policy.estimator == Estimator::fp8 && policy.estimate_dim == 0 && policy.projection.empty();
 }
 
-std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &policy, const Arch &arch) {
+std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &policy, const Arch &arch,
+                                     const Serving &serving) {
   validate(problem);
   validate(policy, problem);
+  validate(serving, problem, policy);
   const bool fp8 = policy.estimator == Estimator::fp8;
   const bool projected = !policy.projection.empty();
   const bool fewer_channels = policy.estimate_dim != 0 && !projected;
@@ -30,6 +32,12 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
     spec.sliding = problem.sliding_window != 0;
     spec.softcap = problem.softcap != 0.0F;
     spec.sink_logits = problem.sink_logits;
+    spec.ragged = serving.is_ragged();
+    if (serving.page_size != 0) {
+      spec.page_rows = serving.page_size % 32 == 0 ? 32 : 16;
+    }
+    spec.coded_pages = serving.code_cache;
+    spec.parts = serving.parts;
     if (fp8) {
       spec.estimate_dim = policy.estimate_dim;
       spec.basis = projected        ? EstimateBasis::projection
@@ -68,6 +76,9 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
     spec.second_filter = policy.second_filter && !dense;
     add(spec);
   };
+  if (serving.is_ragged()) {
+    add(spec_of(Stage::sequences));
+  }
   if (policy.estimator != Estimator::exact) {
     add(spec_of(Stage::mean));
     if (fp8 && (policy.prune_queries || (fewer_channels && policy.channels.empty()))) {
@@ -80,8 +91,14 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
   }
   add(spec_of(Stage::prepare));
   add(spec_of(Stage::select));
+  if (serving.is_ragged() && spec_of(Stage::attend).family() == KernelFamily::wgmma && !policy.fp8_attend) {
+    add(spec_of(Stage::tails));
+  }
   add_attend(false);
   add_attend(true);
+  if (serving.parts) {
+    add(spec_of(Stage::merge));
+  }
   return specs;
 }
 

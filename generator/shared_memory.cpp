@@ -71,6 +71,9 @@ int shared_memory_bytes(const KernelSpec &spec) {
     return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 2 * spec.head_dim * 4 + 16;
   case Stage::mean: return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
   case Stage::quantize: return quantize_bytes(spec);
+  case Stage::sequences:
+  case Stage::tails:
+  case Stage::merge:
   case Stage::amax:
   case Stage::values: return 0;
   case Stage::prepare: return (tile.rows() + tile.stages * tile.keys_per_step) * row_bytes + tile.rows() * 4;

@@ -13,6 +13,9 @@ namespace {
 
 Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
   switch (spec.stage) {
+  case Stage::sequences: return kernels.sequences;
+  case Stage::tails: return kernels.tails;
+  case Stage::merge: return kernels.merge;
   case Stage::mean: return kernels.mean;
   case Stage::channels: return kernels.channels;
   case Stage::quantize: return spec.fp8_attend ? kernels.quantize_all : kernels.quantize;
@@ -57,10 +60,10 @@ struct Engine::State {
 
 Engine::Engine(int device, Options options) : state_(std::make_shared<State>(device, std::move(options))) {}
 
-Plan Engine::prepare(const Problem &problem, const Policy &policy) const {
+Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving &serving) const {
   const auto [arch, kind] = state_->target;
   std::vector<KernelRequest> requests;
-  for (const KernelSpec &spec : plan_kernels(problem, policy, arch)) {
+  for (const KernelSpec &spec : plan_kernels(problem, policy, arch, serving)) {
     requests.push_back({spec, kind});
   }
   const std::vector<BuiltKernel> built = state_->factory.build(requests);
@@ -69,6 +72,7 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy) const {
   PlanKernels &kernels = state->kernels;
   kernels.problem = problem;
   kernels.policy = policy;
+  kernels.serving = serving;
   kernels.device = state_->device;
   for (const BuiltKernel &kernel : built) {
     slot(kernels, kernel.spec) = load(state_->device, kernel);

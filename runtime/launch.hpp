@@ -26,7 +26,9 @@ struct Kernel {
 struct PlanKernels {
   Problem problem;
   Policy policy;
+  Serving serving;
   std::shared_ptr<const Device> device;
+  Kernel sequences; ///< Ragged.
   Kernel mean;
   Kernel channels;
   Kernel quantize;
@@ -37,6 +39,8 @@ struct PlanKernels {
   Kernel select;
   Kernel attend;
   Kernel attend_dense;
+  Kernel tails; ///< Ragged, wgmma attend in 16 bits.
+  Kernel merge; ///< Parts.
   DeviceArray tau;
   DeviceArray shift;         ///< Empty when the policy shifts nothing.
   DeviceArray channels_used; ///< s32; empty when the policy names none.

@@ -19,10 +19,10 @@ bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
   validate(args, kernels.problem, kernels.policy, needed_workspace(kernels, args.shape), mode);
   const bool has_work = args.shape.batch > 0 && args.shape.q_len > 0;
   if (has_work && kernels.attend.spec.family() == KernelFamily::wgmma) {
-    const auto &[batch, q_len, kv_len] = args.shape;
-    require_mappable("q", args.q, batch, kernels.problem.num_q_heads, q_len);
-    require_mappable("k", args.k, batch, kernels.problem.num_kv_heads, kv_len);
-    require_mappable("v", args.v, batch, kernels.problem.num_kv_heads, kv_len);
+    const Shape &shape = args.shape;
+    require_mappable("q", args.q, shape.batch, kernels.problem.num_q_heads, shape.q_len);
+    require_mappable("k", args.k, shape.batch, kernels.problem.num_kv_heads, shape.kv_len);
+    require_mappable("v", args.v, shape.batch, kernels.problem.num_kv_heads, shape.kv_len);
   }
   return has_work;
 }
@@ -62,6 +62,7 @@ StageTimes Plan::profile(const RunArgs &args, CUstream_st *stream) const {
 
 const Problem &Plan::problem() const { return state_->kernels.problem; }
 const Policy &Plan::policy() const { return state_->kernels.policy; }
+const Serving &Plan::serving() const { return state_->kernels.serving; }
 const std::vector<KernelInfo> &Plan::kernels() const { return state_->infos; }
 
 } // namespace sale

@@ -7,7 +7,7 @@
 namespace sale {
 
 std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
-                                const Options &options) {
+                                const Options &options, const Serving &serving) {
   std::vector<Arch> targets;
   for (const std::string &name : archs) {
     const Arch arch = parse_arch(name);
@@ -17,7 +17,7 @@ std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Pro
   }
   std::vector<KernelRequest> requests;
   for (const Arch &arch : targets) {
-    for (const KernelSpec &spec : plan_kernels(problem, policy, arch)) {
+    for (const KernelSpec &spec : plan_kernels(problem, policy, arch, serving)) {
       requests.push_back({spec, BinaryKind::cubin});
     }
   }

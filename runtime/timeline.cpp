@@ -10,11 +10,14 @@ double &time_of(StageTimes &times, Stage stage) {
   case Stage::mean: return times.mean;
   case Stage::channels: return times.channels;
   case Stage::quantize: return times.quantize;
+  case Stage::sequences: return times.sequences;
+  case Stage::tails: return times.tails;
   case Stage::amax: return times.amax;
   case Stage::values: return times.values;
   case Stage::prepare: return times.prepare;
   case Stage::select: return times.select;
-  case Stage::attend: break;
+  case Stage::attend:
+  case Stage::merge: break; // which is no part of a call
   }
   return times.attend;
 }

@@ -65,12 +65,28 @@ struct RunArgs {
   const std::uint32_t *mask_in = nullptr; ///< use this mask and skip selection
   std::uint32_t *mask_out = nullptr;      ///< receives the mask
 
-  // Reserved; anything but null is refused by name until it is supported.
-  const std::int32_t *cu_seqlens_q = nullptr;  ///< [batch + 1], packed batches
-  const std::int32_t *cu_seqlens_kv = nullptr; ///< [batch + 1]
-  const std::int32_t *block_table = nullptr;   ///< [batch, pages], paged K/V
-  const std::int32_t *q_lens = nullptr;        ///< [batch], lengths in device memory
-  const std::int32_t *kv_lens = nullptr;       ///< [batch]
+  // Of ragged Plans. In device memory, read when the kernels run: a captured graph may be replayed with other values.
+  // Those that promise too much are cut to the shape.
+  const std::int32_t *cu_seqlens_q = nullptr;  ///< [batch + 1] first rows; required where shape.total_q
+  const std::int32_t *cu_seqlens_kv = nullptr; ///< [batch + 1]; required where shape.total_kv
+  const std::int32_t *q_lens = nullptr;        ///< [batch]; null = from cu_seqlens_q, or shape.q_len
+  const std::int32_t *kv_lens = nullptr;       ///< [batch]; null = from cu_seqlens_kv, or shape.kv_len
+  bool kbar_shared = false;                    ///< kbar is [num_kv_heads, head_dim], one for all sequences
+
+  // Of paged Plans: k and v are [num_pages, num_kv_heads, page_size, head_dim] by their strides.
+  /// [batch, block_table_stride] numbers of pages, below num_pages; entries past a sequence's last key are not read.
+  const std::int32_t *block_table = nullptr;
+  int block_table_stride = 0; ///< at least ceil(shape.kv_len / page_size)
+  int num_pages = 0;
+  void *code_cache = nullptr;               ///< serving.code_cache: Plan::code_cache_bytes(num_pages), 256-byte aligned
+  const std::int32_t *coded_lens = nullptr; ///< [batch] keys whose codes are in it; null = kv_len - q_len
+
+  // Of Plans with serving.parts.
+  const std::int32_t *q_positions = nullptr; ///< [batch] position of row 0 among these keys; null = kv_len - q_len
+  const std::int32_t *key_offsets = nullptr; ///< [batch] position of key 0 in the whole context; null = 0
+  /// As lse: ln(tau * sum of exp) over the reference keys of a row. Given, they need not be found.
+  const float *threshold_in = nullptr;
+  float *threshold_out = nullptr; ///< as threshold_in
 };
 
 /// u32 words of a mask: batch * num_q_heads * q_blocks * W (docs/numerics.md, section 9).
@@ -108,6 +124,7 @@ public:
 
   const Problem &problem() const;
   const Policy &policy() const;
+  const Serving &serving() const;
   const std::vector<KernelInfo> &kernels() const;
 
 private:
@@ -140,7 +157,7 @@ public:
   explicit Engine(int device = -1, Options options = {});
 
   /// Generates, compiles or loads every kernel that the problem needs. Blocks; call it outside the serving path.
-  Plan prepare(const Problem &problem, const Policy &policy) const;
+  Plan prepare(const Problem &problem, const Policy &policy, const Serving &serving = {}) const;
 
   std::string device_name() const;
   std::string arch() const; ///< the architecture that kernels are compiled for, e.g. "sm_90a"
@@ -153,6 +170,6 @@ private:
 /// Compiles every kernel of the problem for each architecture into the cache. Needs no GPU and no driver. Name what an
 /// Engine there would take: sm_90a for an H100, not sm_90.
 std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
-                                const Options &options = {});
+                                const Options &options = {}, const Serving &serving = {});
 
 } // namespace sale

@@ -54,15 +54,30 @@ struct Policy {
   int dense_below = 0;        ///< Calls with kv_len below this run dense.
 };
 
-/// Sizes of one call.
+/// How calls hand sequences over; fixed when a Plan is prepared. By default they are [batch, heads, tokens, head_dim],
+/// all of one length.
+struct Serving {
+  bool ragged = false;     ///< Lengths differ, or are known on the device only: packed (Shape::total_q) or padded.
+  int page_size = 0;       ///< Keys of a page of K and V, a multiple of 16; 0 = no pages. Implies ragged.
+  bool code_cache = false; ///< Codes of K stay beside the pages, so that a chunk quantizes only what is new.
+  bool parts = false;      ///< K and V are one part of a longer context (RunArgs::key_offsets). Implies ragged.
+
+  /// Whether lengths come from the device.
+  bool is_ragged() const { return ragged || page_size != 0 || parts; }
+};
+
+/// Sizes of one call. Of a ragged Plan q_len and kv_len are the most that any sequence has.
 struct Shape {
   int batch = 1;
   int q_len = 0;
-  int kv_len = 0; ///< >= q_len in causal attention.
+  int kv_len = 0;   ///< >= q_len in causal attention, unless the Plan is ragged.
+  int total_q = 0;  ///< Ragged: rows of packed q and out; 0 = padded, [batch, heads, q_len, head_dim].
+  int total_kv = 0; ///< Ragged: rows of packed k and v; 0 = padded, or paged.
 };
 
 /// Milliseconds of each stage of one profiled call; 0 for stages that did not run.
 struct StageTimes {
+  double sequences = 0; ///< Ragged: lengths to a schedule.
   double mean = 0;
   double channels = 0;
   double quantize = 0;
@@ -70,6 +85,7 @@ struct StageTimes {
   double values = 0; ///< fp8_attend: V to codes.
   double prepare = 0;
   double select = 0;
+  double tails = 0; ///< Ragged: the last values of each sequence.
   double attend = 0;
   double total = 0;
 };
@@ -80,6 +96,7 @@ float effective_softmax_scale(const Problem &problem);
 /// Throws Error(invalid_argument) with one sentence that says what is supported.
 void validate(const Problem &problem);
 void validate(const Policy &policy, const Problem &problem);
+void validate(const Serving &serving, const Problem &problem, const Policy &policy);
 void validate(const Shape &shape, bool causal = true);
 
 const char *to_string(DType dtype);

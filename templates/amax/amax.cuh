@@ -22,6 +22,7 @@ struct AmaxLayout {
 // Grid: (splits, heads, batch).
 template <class Config>
 SALE_DEVICE void amax(const AmaxArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = AmaxLayout<Config>;
   const s32 chunk = static_cast<s32>(thread_index()) % Layout::chunks;
   const s32 token_lane = static_cast<s32>(thread_index()) / Layout::chunks;

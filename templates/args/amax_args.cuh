@@ -2,6 +2,8 @@
 // Arguments of the amax kernel; also compiled into the host library, so plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct AmaxArgs {
@@ -11,4 +13,6 @@ struct AmaxArgs {
   int heads;
   int len;
   int tokens_per_split; // grid.x = ceil(len / tokens_per_split); split i has tokens [i * tokens_per_split, ...)
+  RaggedArg ragged;     // ragged
+  PagedArg paged;       // paged
 };

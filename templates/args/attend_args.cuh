@@ -2,6 +2,8 @@
 // Arguments of the attend kernel; also compiled into the host library, so plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct AttendArgs {
@@ -19,4 +21,6 @@ struct AttendArgs {
   int sliding_window;       // sliding
   float softcap;            // softcap: in nats
   const float *sink_logits; // sink_logits: [num_q_heads], nats
+  RaggedArg ragged;         // ragged
+  PagedArg paged;           // paged
 };

@@ -2,6 +2,8 @@
 // Arguments of the wgmma attend kernel; also compiled into the host library, so plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 #include "common/tensor_map.cuh"
 
@@ -32,4 +34,7 @@ struct AttendWgmmaArgs {
   int sliding_window;       // sliding
   float softcap;            // softcap: in nats
   const float *sink_logits; // sink_logits: [num_q_heads], nats
+  RaggedArg ragged;         // ragged
+  PagedArg paged;           // paged: batch of k and v is a page
+  TensorMap v_tail;         // ragged: TailsArgs::tails, boxes as those of v
 };

@@ -2,6 +2,8 @@
 // Arguments of the channels kernel (which channels estimate); also compiled into the host library, so plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct ChannelsArgs {
@@ -17,5 +19,7 @@ struct ChannelsArgs {
   int num_kv_heads;
   int q_len;
   int kv_len;
-  int splits; // grid.x
+  int splits;       // grid.x
+  RaggedArg ragged; // ragged
+  PagedArg paged;   // paged: k
 };

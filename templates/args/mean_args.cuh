@@ -2,6 +2,8 @@
 // Arguments of the mean kernel; also compiled into the host library, so plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct MeanArgs {
@@ -13,4 +15,7 @@ struct MeanArgs {
   int len;
   int splits; // grid.x; split i sums tokens [i * tokens_per_split, ...)
   int tokens_per_split;
+  int of_queries;   // ragged: x is Q, not K
+  RaggedArg ragged; // ragged
+  PagedArg paged;   // paged, unless x is Q
 };

@@ -3,6 +3,8 @@
 // only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct PrepareArgs {
@@ -27,7 +29,11 @@ struct PrepareArgs {
   int sink;
   int window;
   float softmax_scale;
-  int sliding_window;       // sliding
-  float softcap;            // softcap: in nats
-  const float *sink_logits; // sink_logits: [num_q_heads], nats
+  int sliding_window;        // sliding
+  float softcap;             // softcap: in nats
+  const float *sink_logits;  // sink_logits: [num_q_heads], nats
+  const float *threshold_in; // parts: ln(tau * sum of exp) of every row, as lse; null = find it
+  float *threshold_out;      // parts: as threshold_in; null = not wanted
+  RaggedArg ragged;          // ragged
+  PagedArg paged;            // paged: k
 };

@@ -2,6 +2,8 @@
 // Arguments of the quantize kernel (K to codes); also compiled into the host library, so plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct QuantizeArgs {
@@ -17,4 +19,6 @@ struct QuantizeArgs {
   const float *projection;   // fp8, projected: [num_kv_heads, 2, estimate_dim, head_dim]
   int num_kv_heads;
   int kv_len;
+  RaggedArg ragged; // ragged
+  PagedArg paged;   // paged
 };

@@ -2,6 +2,8 @@
 // Arguments of the select kernel (estimates to mask bits); also compiled into the host library, so plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct SelectArgs {
@@ -22,4 +24,6 @@ struct SelectArgs {
   int window;
   int mask_words;
   int sliding_window; // sliding
+  RaggedArg ragged;   // ragged
+  PagedArg paged;     // paged: k of exact; coded_pages: k_codes
 };

@@ -3,6 +3,8 @@
 // plain types only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor_map.cuh"
 
 struct SelectWgmmaArgs {
@@ -25,4 +27,6 @@ struct SelectWgmmaArgs {
   int window;
   int mask_words;
   int sliding_window; // sliding
+  RaggedArg ragged;   // ragged: k_codes is [num_kv_heads * kv_rows, code_row_bytes]
+  PagedArg paged;     // coded_pages: k_codes is [num_pages, num_kv_heads, page_size, code_row_bytes]
 };

@@ -3,6 +3,8 @@
 // only.
 #pragma once
 
+#include "args/paged_arg.cuh"
+#include "args/ragged_arg.cuh"
 #include "common/tensor.cuh"
 
 struct ValuesArgs {
@@ -13,4 +15,6 @@ struct ValuesArgs {
   unsigned int *scales;         // [batch, num_kv_heads, blocks, 4]: an f16 pair of 2^-xk (1 past the last key), 0, 0, 0
   int num_kv_heads;
   int kv_len;
+  RaggedArg ragged; // ragged
+  PagedArg paged;   // paged
 };

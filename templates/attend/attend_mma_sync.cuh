@@ -337,6 +337,7 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
 
 template <class Config>
 SALE_DEVICE void attend(const AttendArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = AttendLayout<Config>;
   if constexpr (Config::dense) {
     const s32 end_row = AttendTile<Config>().first_row + Layout::rows;

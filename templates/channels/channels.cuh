@@ -187,6 +187,7 @@ SALE_DEVICE void write_channels(const ChannelsArgs &args, const f32 *partial, s6
 // Grid: (splits, num_kv_heads, batch).
 template <class Config>
 SALE_DEVICE void channels(const ChannelsArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = ChannelsLayout<Config>;
   const s32 kv_head = static_cast<s32>(block_y());
   const s64 head = static_cast<s64>(block_z()) * args.num_kv_heads + kv_head;

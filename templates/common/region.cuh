@@ -3,6 +3,7 @@
 // causal, sliding, block_q and block_k. Positions are those of keys; sliding_window is read where Config::sliding.
 #pragma once
 
+#include "common/sequence.cuh"
 #include "device/types.cuh"
 
 // Keys before this one are seen by no row at `position` or after it.
@@ -35,12 +36,31 @@ struct Region {
   s32 near_end;
 
   SALE_DEVICE Region(s32 query_block, s32 q_len, s32 kv_len, s32 sink, s32 window, s32 sliding_window) {
+    set(kv_len - q_len + query_block * Config::block_q, kv_len, sink, window, sliding_window);
+  }
+
+  // Args: the kernel's.
+  template <class Args>
+  SALE_DEVICE Region(s32 query_block, const Sequence<Config> &sequence, const Args &args) {
+    s32 sink = args.sink;
+    if constexpr (Config::parts) {
+      sink = imax(0, sink - sequence.entry(args).key_offset);
+    }
+    set(sequence.position + query_block * Config::block_q, sequence.kv_len, sink, args.window, args.sliding_window);
+  }
+
+private:
+  // p0: key position of the block's first row.
+  SALE_DEVICE void set(s32 p0, s32 kv_len, s32 sink, s32 window, s32 sliding_window) {
     constexpr s32 block_q = Config::block_q;
     constexpr s32 block_k = Config::block_k;
     static_assert(Config::causal || !Config::sliding, "a sliding window ends at its row");
-    const s32 p0 = kv_len - q_len + query_block * block_q;
-    const s32 w0 = imax(0, p0 - window);
+    s32 w0 = imax(0, p0 - window);
     visible_keys = end_visible_key<Config>(p0 + block_q, kv_len);
+    if constexpr (Config::ragged) { // rows may come before all keys, and those of a part far behind them
+      visible_keys = imax(0, visible_keys);
+      w0 = imin(w0, kv_len);
+    }
     visible = ceil_div(visible_keys, block_k);
     first_visible = 0;
     first_estimated = imin(ceil_div(sink, block_k), visible);

@@ -59,6 +59,7 @@ SALE_DEVICE void sum_tokens(u32 sums, const u8 *x, s64 row_stride, s32 first, s3
 // Grid: (splits, heads, batch).
 template <class Config>
 SALE_DEVICE void mean(const MeanArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = MeanLayout<Config>;
   const s32 split = static_cast<s32>(block_x());
   const s64 head = static_cast<s64>(block_z()) * args.heads + block_y();

@@ -249,6 +249,7 @@ SALE_DEVICE void write_queries(const PrepareArgs &args, const PrepareWork<Config
 // Grid: (q_blocks, num_kv_heads * head_groups, batch).
 template <class Config>
 SALE_DEVICE void prepare(const PrepareArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = PrepareLayout<Config>;
   const u32 thresholds = dynamic_shared_address() + Layout::q_bytes + Config::stages * Layout::tile_bytes;
   find_thresholds<Config>(args, PrepareWork<Config>(), thresholds);

@@ -27,6 +27,7 @@ struct QuantizeLayout {
 // Grid: (ceil(kv_len / 32), num_kv_heads, batch).
 template <class Config>
 SALE_DEVICE void quantize(const QuantizeArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   if constexpr (Config::estimator == Estimator::fp8) {
     quantize_floats<Config>(args);
   } else {

@@ -21,6 +21,7 @@
 // Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
 template <class Config>
 SALE_DEVICE void select(const SelectArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = SelectLayout<Config>;
   constexpr int rows = Config::rows_per_warp * Config::warps;
   constexpr int stages = Config::stages;

@@ -306,6 +306,7 @@ private:
 // Grid: as many CTAs as run at once.
 template <class Config>
 SALE_DEVICE void select(const SelectWgmmaArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Registers = SelectRegisters<Config::consumers>;
   CodeRing<Config>(dynamic_shared_address()).clear_scales();
   if (thread_index() == 0) {

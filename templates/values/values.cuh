@@ -25,6 +25,7 @@ struct ValuesLayout {
 // Grid: (blocks, num_kv_heads, batch). Blocks past the last key are of zeros.
 template <class Config>
 SALE_DEVICE void values(const ValuesArgs &args) {
+  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Element = typename Config::Element;
   const u32 place = thread_index() % 8; // 4h + t
   const u32 channel = thread_index() / 8 * 8;

@@ -17,6 +17,8 @@ template <bool is_causal, bool is_sliding, int rows, int keys>
 struct RegionConfig {
   static constexpr bool causal = is_causal;
   static constexpr bool sliding = is_sliding;
+  static constexpr bool ragged = false;
+  static constexpr bool parts = false;
   static constexpr int block_q = rows;
   static constexpr int block_k = keys;
 };
