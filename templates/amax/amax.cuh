@@ -4,6 +4,8 @@
 #pragma once
 
 #include "args/amax_args.cuh"
+#include "common/key_rows.cuh"
+#include "common/sequence.cuh"
 #include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
@@ -22,22 +24,24 @@ struct AmaxLayout {
 // Grid: (splits, heads, batch).
 template <class Config>
 SALE_DEVICE void amax(const AmaxArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = AmaxLayout<Config>;
   const s32 chunk = static_cast<s32>(thread_index()) % Layout::chunks;
   const s32 token_lane = static_cast<s32>(thread_index()) / Layout::chunks;
-  const u8 *x = static_cast<const u8 *>(args.x.data) +
-                2 * (block_z() * args.x.stride_batch + block_y() * args.x.stride_head + s64{8} * chunk);
-  const s64 row_stride = 2 * args.x.stride_token;
+  const Sequence<Config> sequence(args, static_cast<s32>(block_z()));
   const s32 first = static_cast<s32>(block_x()) * args.tokens_per_split;
-  const s32 end = imin(first + args.tokens_per_split, args.len);
+  const s32 end = imin(first + args.tokens_per_split, sequence.kv_len);
+  if (Config::ragged && first >= end) {
+    return;
+  }
+  KeyRows<Config> rows(args, args.x, sequence, static_cast<s32>(block_y()));
+  rows.skip(s64{16} * chunk);
   // Of the pairs' low and of their high elements; below the high ones' bits are those of the low, which only break
   // ties.
   s32 low = 0;
   s32 high = 0;
 #pragma unroll 8
   for (s32 token = first + token_lane; token < end; token += Layout::token_lanes) {
-    const Vec16 v = load_global_16(x + token * row_stride);
+    const Vec16 v = load_global_16(rows.row(token));
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
       low = imax(low, static_cast<s32>(v.word[w] & 0x7fffU));

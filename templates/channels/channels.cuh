@@ -5,6 +5,9 @@
 #pragma once
 
 #include "args/channels_args.cuh"
+#include "common/key_rows.cuh"
+#include "common/sequence.cuh"
+#include "common/token_splits.cuh"
 #include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
@@ -24,14 +27,14 @@ struct ChannelsLayout {
 };
 
 // Adds the squares of a lane's chunk of tokens first, first + token_lanes, .. below end, less mean; tokens are counted
-// in steps of token_stride.
-template <class Config>
-SALE_DEVICE void add_squares(f32 (&sum)[8], const u8 *x, s64 token_bytes, s32 first, s32 end, const f32 (&mean)[8]) {
+// in steps of token_stride. row_of(token): where the chunk lies.
+template <class Config, class RowOf>
+SALE_DEVICE void add_squares(f32 (&sum)[8], const RowOf &row_of, s32 first, s32 end, const f32 (&mean)[8]) {
   using Layout = ChannelsLayout<Config>;
   using Element = typename Config::Element;
 #pragma unroll 4
   for (s32 token = first; token < end; token += Layout::token_lanes) {
-    const Vec16 v = load_global_16(x + token * (Layout::token_stride * token_bytes));
+    const Vec16 v = load_global_16(row_of(s64{Layout::token_stride} * token));
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
       const u32 pair = v.word[c / 2];
@@ -71,7 +74,8 @@ SALE_DEVICE void store_partial(f32 *partial, const f32 (&sum)[8], s32 token_lane
 
 // The energies of this split's share of the tokens: of Q over the heads of the group, then of K.
 template <class Config>
-SALE_DEVICE void sum_energies(const ChannelsArgs &args, s64 batch, s32 kv_head, s32 split, f32 *partial) {
+SALE_DEVICE void sum_energies(const ChannelsArgs &args, const Sequence<Config> &sequence, s32 splits, s32 kv_head,
+                              s32 split, f32 *partial) {
   using Layout = ChannelsLayout<Config>;
   const s32 chunk = static_cast<s32>(thread_index()) % Layout::chunks;
   const s32 token_lane = static_cast<s32>(thread_index()) / Layout::chunks;
@@ -84,12 +88,15 @@ SALE_DEVICE void sum_energies(const ChannelsArgs &args, s64 batch, s32 kv_head, 
     sum[c] = 0.0F;
   }
   if (args.channels != nullptr && reads) {
-    const s32 tokens = ceil_div(args.q_len, Layout::token_stride);
-    const s32 share = ceil_div(tokens, args.splits);
-    const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * batch * args.q.stride_batch + s64{16} * chunk;
+    const s32 tokens = ceil_div(sequence.q_len, Layout::token_stride);
+    const s32 share = ceil_div(tokens, splits);
+    const s64 token_bytes = 2 * args.q.stride_token;
     for (s32 head = kv_head * Config::gqa; head < (kv_head + 1) * Config::gqa; ++head) {
-      add_squares<Config>(sum, q + 2 * head * args.q.stride_head, 2 * args.q.stride_token, split * share + token_lane,
-                          imin((split + 1) * share, tokens), mean);
+      const u8 *q =
+          static_cast<const u8 *>(args.q.data) + 2 * sequence.query_element(args, args.q, head) + s64{16} * chunk;
+      add_squares<Config>(
+          sum, [&](s64 token) { return q + token * token_bytes; }, split * share + token_lane,
+          imin((split + 1) * share, tokens), mean);
     }
   }
   store_partial<Config>(partial, sum, token_lane, chunk);
@@ -99,17 +106,18 @@ SALE_DEVICE void sum_energies(const ChannelsArgs &args, s64 batch, s32 kv_head, 
     sum[c] = 0.0F;
   }
   if (reads) {
-    const f32 *kbar = args.kbar + (batch * args.num_kv_heads + kv_head) * Config::head_dim + 8 * chunk;
+    const f32 *kbar = args.kbar + sequence.kbar_element(args, args.num_kv_heads, kv_head) + 8 * chunk;
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
       mean[c] = load_global_f32(kbar + c);
     }
-    const s32 tokens = ceil_div(args.kv_len, Layout::token_stride);
-    const s32 share = ceil_div(tokens, args.splits);
-    const u8 *k = static_cast<const u8 *>(args.k.data) +
-                  2 * (batch * args.k.stride_batch + kv_head * args.k.stride_head) + s64{16} * chunk;
-    add_squares<Config>(sum, k, 2 * args.k.stride_token, split * share + token_lane, imin((split + 1) * share, tokens),
-                        mean);
+    const s32 tokens = ceil_div(sequence.kv_len, Layout::token_stride);
+    const s32 share = ceil_div(tokens, splits);
+    KeyRows<Config> rows(args, args.k, sequence, kv_head);
+    rows.skip(s64{16} * chunk);
+    add_squares<Config>(
+        sum, [&](s64 token) { return rows.row(token); }, split * share + token_lane, imin((split + 1) * share, tokens),
+        mean);
   }
   store_partial<Config>(partial + Config::head_dim, sum, token_lane, chunk);
 }
@@ -150,13 +158,13 @@ SALE_DEVICE void choose(const f32 *partial, s32 splits, u32 order, u32 chosen) {
 
 // What the last CTA of a KV head does.
 template <class Config>
-SALE_DEVICE void write_channels(const ChannelsArgs &args, const f32 *partial, s64 head, s32 kv_head) {
+SALE_DEVICE void write_channels(const ChannelsArgs &args, const f32 *partial, s32 splits, s64 head, s32 kv_head) {
   using Layout = ChannelsLayout<Config>;
   const u32 order = dynamic_shared_address() + Layout::sums_bytes;
   const u32 chosen = order + Layout::row_bytes;
   const auto write_weight = [&](u32 position, u32 channel) {
     if (args.weights != nullptr) {
-      const f32 energy = total_energy<Config>(partial + Config::head_dim + channel, args.splits);
+      const f32 energy = total_energy<Config>(partial + Config::head_dim + channel, splits);
       store_global_f32(args.weights + head * Config::estimate_dim + position, sqrt_rn(energy));
     }
   };
@@ -170,7 +178,7 @@ SALE_DEVICE void write_channels(const ChannelsArgs &args, const f32 *partial, s6
     }
     return;
   }
-  choose<Config>(partial, args.splits, order, chosen);
+  choose<Config>(partial, splits, order, chosen);
   for (u32 d = thread_index(); d < Config::head_dim; d += Config::threads) {
     if (load_shared_4(chosen + d * 4) == 0) {
       continue;
@@ -187,21 +195,28 @@ SALE_DEVICE void write_channels(const ChannelsArgs &args, const f32 *partial, s6
 // Grid: (splits, num_kv_heads, batch).
 template <class Config>
 SALE_DEVICE void channels(const ChannelsArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = ChannelsLayout<Config>;
   const s32 kv_head = static_cast<s32>(block_y());
   const s64 head = static_cast<s64>(block_z()) * args.num_kv_heads + kv_head;
   const s32 split = static_cast<s32>(block_x());
+  const Sequence<Config> sequence(args, static_cast<s32>(block_z()));
+  s32 splits = args.splits;
+  if constexpr (Config::ragged) {
+    splits = energy_splits(sequence.kv_len);
+    if (split >= splits) {
+      return;
+    }
+  }
   f32 *partial = args.partial + head * args.splits * 2 * Config::head_dim;
-  sum_energies<Config>(args, block_z(), kv_head, split, partial + s64{2} * split * Config::head_dim);
+  sum_energies<Config>(args, sequence, splits, kv_head, split, partial + s64{2} * split * Config::head_dim);
 
   const u32 is_last = dynamic_shared_address() + Layout::sums_bytes + 2 * Layout::row_bytes;
   if (thread_index() == 0) {
     const u32 before = add_global_acq_rel(args.arrived + head, 1);
-    store_shared_4(is_last, before == static_cast<u32>(args.splits) - 1 ? 1 : 0);
+    store_shared_4(is_last, before == static_cast<u32>(splits) - 1 ? 1 : 0);
   }
   sync_threads();
   if (load_shared_4(is_last) != 0) {
-    write_channels<Config>(args, partial, head, kv_head);
+    write_channels<Config>(args, partial, splits, head, kv_head);
   }
 }

@@ -35,6 +35,9 @@ public:
     }
   }
 
+  // Rows begin so many bytes later from now on.
+  SALE_DEVICE void skip(s64 bytes) { base_ += bytes; }
+
   // Bytes from a row to the next.
   SALE_DEVICE s64 stride() const { return stride_; }
 

@@ -17,7 +17,7 @@ struct Sequence {
   s32 kv_len;
   s32 position; // key position of query row 0
 
-  // Args: q_len, kv_len and ragged.
+  // Args: ragged, kv_len or len, and q_len where queries matter.
   template <class Args>
   SALE_DEVICE Sequence(const Args &args, s32 index) : batch(index) {
     if constexpr (Config::ragged) {
@@ -25,9 +25,9 @@ struct Sequence {
       kv_len = entry(args).kv_len;
       position = entry(args).position;
     } else {
-      q_len = args.q_len;
-      kv_len = args.kv_len;
-      position = args.kv_len - args.q_len;
+      q_len = queries_of(args, 0);
+      kv_len = keys_of(args, 0);
+      position = kv_len - q_len;
     }
   }
 
@@ -104,9 +104,38 @@ struct Sequence {
     }
   }
 
+  // Element of a head's mean key in kbar: [batch, heads, head_dim] where plain.
+  template <class Args>
+  SALE_DEVICE s64 kbar_element(const Args &args, s32 heads, s32 head) const {
+    if constexpr (Config::ragged) {
+      return static_cast<s64>(batch) * args.ragged.kbar_stride + head * Config::head_dim;
+    } else {
+      return (static_cast<s64>(batch) * heads + head) * Config::head_dim;
+    }
+  }
+
   template <class Args>
   SALE_DEVICE const SequenceEntry &entry(const Args &args) const {
     return args.ragged.sequences[batch];
+  }
+
+private:
+  // The second overloads fit worse, and serve arguments without the member.
+  template <class Args>
+  static SALE_DEVICE auto keys_of(const Args &args, int) -> decltype(args.kv_len + 0) {
+    return args.kv_len;
+  }
+  template <class Args>
+  static SALE_DEVICE s32 keys_of(const Args &args, long /*worse*/) {
+    return args.len;
+  }
+  template <class Args>
+  static SALE_DEVICE auto queries_of(const Args &args, int) -> decltype(args.q_len + 0) {
+    return args.q_len;
+  }
+  template <class Args>
+  static SALE_DEVICE s32 queries_of(const Args & /*args*/, long /*worse*/) {
+    return 0;
   }
 };
 

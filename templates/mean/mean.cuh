@@ -5,6 +5,9 @@
 #pragma once
 
 #include "args/mean_args.cuh"
+#include "common/key_rows.cuh"
+#include "common/sequence.cuh"
+#include "common/token_splits.cuh"
 #include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
@@ -20,9 +23,16 @@ struct MeanLayout {
   static constexpr int shared_bytes = sums_bytes + 16;
 };
 
+// Rows of a head one after the other.
+struct EvenRows {
+  const u8 *base;
+  s64 stride; // bytes
+  SALE_DEVICE const u8 *row(s64 token) const { return base + token * stride; }
+};
+
 // Leaves the sums of tokens [first, end) in shared memory, [token_lanes, head_dim].
-template <class Config>
-SALE_DEVICE void sum_tokens(u32 sums, const u8 *x, s64 row_stride, s32 first, s32 end) {
+template <class Config, class Rows>
+SALE_DEVICE void sum_tokens(u32 sums, const Rows &rows, s32 first, s32 end) {
   using Layout = MeanLayout<Config>;
   using Element = typename Config::Element;
   const s32 chunk = static_cast<s32>(thread_index()) % Layout::chunks;
@@ -37,7 +47,7 @@ SALE_DEVICE void sum_tokens(u32 sums, const u8 *x, s64 row_stride, s32 first, s3
   }
 #pragma unroll 4
   for (s32 token = first + token_lane; token < end; token += Layout::token_lanes) {
-    const Vec16 v = load_global_16(x + token * row_stride + s64{16} * chunk);
+    const Vec16 v = load_global_16(rows.row(token) + s64{16} * chunk);
 #pragma unroll
     for (int c = 0; c < 8; c += 2) {
       sum[c] = add_rn(sum[c], Element::low(v.word[c / 2]));
@@ -56,20 +66,60 @@ SALE_DEVICE void sum_tokens(u32 sums, const u8 *x, s64 row_stride, s32 first, s3
   }
 }
 
+// What CTAs sum: a plain batch's tokens as the host says, a sequence's by its own length.
+template <class Config>
+struct MeanTokens {
+  s32 len;
+  s32 splits; // the sums of splits from here on do not exist
+  s32 per_split;
+
+  SALE_DEVICE explicit MeanTokens(const MeanArgs &args)
+      : len(args.len), splits(args.splits), per_split(args.tokens_per_split) {
+    if constexpr (Config::ragged) {
+      const Sequence<Config> sequence(args, static_cast<s32>(block_z()));
+      len = args.of_queries != 0 ? sequence.q_len : sequence.kv_len;
+      per_split = mean_tokens_per_split(len);
+      splits = imax(1, ceil_div(len, per_split)); // where there is no token the mean is 0
+    }
+  }
+
+  // Leaves the sums of this CTA's tokens in shared memory.
+  SALE_DEVICE void sum(const MeanArgs &args, u32 sums) const {
+    const s32 first = static_cast<s32>(block_x()) * per_split;
+    const s32 end = imin(first + per_split, len);
+    EvenRows rows{static_cast<const u8 *>(args.x.data), 2 * args.x.stride_token};
+    if constexpr (Config::ragged) {
+      const Sequence<Config> sequence(args, static_cast<s32>(block_z()));
+      const s32 head = static_cast<s32>(block_y());
+      if constexpr (Config::paged) {
+        if (args.of_queries == 0) {
+          sum_tokens<Config>(sums, KeyRows<Config>(args, args.x, sequence, head), first, end);
+          return;
+        }
+      }
+      rows.base += 2 * (args.of_queries != 0 ? sequence.query_element(args, args.x, head)
+                                             : sequence.key_element(args, args.x, head));
+    } else {
+      rows.base += 2 * (static_cast<s64>(block_z()) * args.x.stride_batch + block_y() * args.x.stride_head);
+    }
+    sum_tokens<Config>(sums, rows, first, end);
+  }
+};
+
 // Grid: (splits, heads, batch).
 template <class Config>
 SALE_DEVICE void mean(const MeanArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = MeanLayout<Config>;
   const s32 split = static_cast<s32>(block_x());
   const s64 head = static_cast<s64>(block_z()) * args.heads + block_y();
-  const u8 *x = static_cast<const u8 *>(args.x.data) +
-                2 * (static_cast<s64>(block_z()) * args.x.stride_batch + block_y() * args.x.stride_head);
   const u32 sums = dynamic_shared_address();
   const u32 is_last = sums + Layout::sums_bytes;
 
-  const s32 first = split * args.tokens_per_split;
-  sum_tokens<Config>(sums, x, 2 * args.x.stride_token, first, imin(first + args.tokens_per_split, args.len));
+  const MeanTokens<Config> tokens(args);
+  if (Config::ragged && split >= tokens.splits) {
+    return;
+  }
+  tokens.sum(args, sums);
   sync_threads();
   for (s32 d = static_cast<s32>(thread_index()); d < Config::head_dim; d += Config::threads) {
     f32 sum = 0.0F;
@@ -82,7 +132,7 @@ SALE_DEVICE void mean(const MeanArgs &args) {
   sync_threads(); // all of the CTA's partial sums come before its arrival
   if (thread_index() == 0) {
     const u32 before = add_global_acq_rel(args.arrived + head, 1);
-    store_shared_4(is_last, before == static_cast<u32>(args.splits) - 1 ? 1 : 0);
+    store_shared_4(is_last, before == static_cast<u32>(tokens.splits) - 1 ? 1 : 0);
   }
   sync_threads();
   if (load_shared_4(is_last) == 0) {
@@ -91,9 +141,10 @@ SALE_DEVICE void mean(const MeanArgs &args) {
   for (s32 d = static_cast<s32>(thread_index()); d < Config::head_dim; d += Config::threads) {
     f32 sum = 0.0F;
 #pragma unroll 8
-    for (s32 i = 0; i < args.splits; ++i) {
+    for (s32 i = 0; i < tokens.splits; ++i) {
       sum = add_rn(sum, load_global_f32(args.partial + (head * args.splits + i) * Config::head_dim + d));
     }
-    store_global_f32(args.mean + head * Config::head_dim + d, div_rn(sum, to_float_rn(args.len)));
+    store_global_f32(args.mean + head * Config::head_dim + d,
+                     div_rn(sum, to_float_rn(Config::ragged ? imax(tokens.len, 1) : tokens.len)));
   }
 }

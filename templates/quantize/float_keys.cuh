@@ -5,8 +5,10 @@
 #include "args/quantize_args.cuh"
 #include "common/codes.cuh"
 #include "common/eighth_row.cuh"
+#include "common/key_rows.cuh"
 #include "common/load_tile.cuh"
 #include "common/project.cuh"
+#include "common/sequence.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/math.cuh"
@@ -34,25 +36,24 @@ public:
 
   static SALE_DEVICE s64 key(s64 group, int pass) { return group * 32 + s64{16} * pass + thread_index() / 8; }
 
-  SALE_DEVICE void load(const QuantizeArgs &args, s64 group, s64 batch, s64 kv_head) {
-    const u8 *k =
-        static_cast<const u8 *>(args.k.data) + 2 * (batch * args.k.stride_batch + kv_head * args.k.stride_head);
-    const f32 *kbar = args.kbar + (batch * args.num_kv_heads + kv_head) * Config::head_dim;
+  SALE_DEVICE void load(const QuantizeArgs &args, const Sequence<Config> &sequence, s64 group, s32 kv_head) {
+    const KeyRows<Config> k(args, args.k, sequence, kv_head);
+    const f32 *kbar = args.kbar + sequence.kbar_element(args, args.num_kv_heads, kv_head);
     const u32 tile = dynamic_shared_address();
     if constexpr (Config::gathered || Config::projected) {
-      load_tile<32, row_bytes, Config::threads>(tile, k, 2 * args.k.stride_token, args.kv_len,
-                                                ConsecutiveRows{static_cast<s32>(group * 32)});
+      stage(tile, k, static_cast<s32>(group * 32), sequence.kv_len);
       cp_async_commit();
     }
     if constexpr (Config::projected) {
       cp_async_wait<0>(); // and the projection begins with a barrier
       static_assert(Projection<Config>::shared_bytes == shared_bytes - weights, "the weights fit");
-      Projection<Config>::apply(rows, args.projection + (kv_head * 2 + 1) * Config::estimate_dim * Config::head_dim,
+      Projection<Config>::apply(rows,
+                                args.projection + (s64{kv_head} * 2 + 1) * Config::estimate_dim * Config::head_dim,
                                 tile + weights, StagedKeys{tile, kbar});
-      clear_missing(args, group);
+      clear_missing(sequence.kv_len, group);
     } else if constexpr (Config::gathered) {
       EighthChannels<Config::estimate_dim> channels;
-      channels.load(args.channels + batch * args.channels_stride + kv_head * Config::estimate_dim);
+      channels.load(args.channels + sequence.batch * args.channels_stride + kv_head * Config::estimate_dim);
       EighthRow<Config::estimate_dim> mean;
       mean.gather(channels, kbar);
       cp_async_wait<0>();
@@ -62,15 +63,15 @@ public:
         rows[pass].template gather_shared<Element, Config::head_dim>(channels, tile, 16 * pass + thread_index() / 8);
         rows[pass].subtract(mean);
       }
-      clear_missing(args, group);
+      clear_missing(sequence.kv_len, group);
     } else {
       EighthRow<Config::head_dim> mean;
       mean.load(kbar);
 #pragma unroll
       for (int pass = 0; pass < 2; ++pass) {
         rows[pass].clear();
-        if (key(group, pass) < args.kv_len) {
-          rows[pass].template load<Element>(k + 2 * key(group, pass) * args.k.stride_token);
+        if (key(group, pass) < sequence.kv_len) {
+          rows[pass].template load<Element>(k.row(key(group, pass)));
           rows[pass].subtract(mean);
         }
       }
@@ -78,6 +79,21 @@ public:
   }
 
 private:
+  // Starts copying keys first_key, .. to shared memory.
+  static SALE_DEVICE void stage(u32 tile, const KeyRows<Config> &k, s32 first_key, s32 kv_len) {
+    if constexpr (Config::paged) {
+      constexpr s32 rows = Config::page_rows;
+#pragma unroll
+      for (s32 i = 0; i < 32; i += rows) {
+        const s32 key = first_key + i;
+        load_tile<rows, row_bytes, Config::threads>(tile + i * row_bytes, k.row(key < kv_len ? key : first_key),
+                                                    k.stride(), kv_len - key, ConsecutiveRows{0});
+      }
+    } else {
+      load_tile<32, row_bytes, Config::threads>(tile, k.row(0), k.stride(), kv_len, ConsecutiveRows{first_key});
+    }
+  }
+
   // Channels d and d + 1 of this thread's keys less their mean.
   struct StagedKeys {
     u32 tile;
@@ -94,10 +110,10 @@ private:
     }
   };
 
-  SALE_DEVICE void clear_missing(const QuantizeArgs &args, s64 group) {
+  SALE_DEVICE void clear_missing(s32 kv_len, s64 group) {
 #pragma unroll
     for (int pass = 0; pass < 2; ++pass) {
-      if (key(group, pass) >= args.kv_len) {
+      if (key(group, pass) >= kv_len) {
         rows[pass].clear();
       }
     }
@@ -120,26 +136,28 @@ SALE_DEVICE f32 largest_norm(const EighthRow<dim> (&rows)[2], u32 maxima) {
 }
 
 template <class Config>
-SALE_DEVICE void quantize_floats(const QuantizeArgs &args) {
-  const s64 group = block_x();
-  const s64 groups = ceil_div(args.kv_len, 32);
+SALE_DEVICE void quantize_floats(const QuantizeArgs &args, const Sequence<Config> &sequence, s64 group) {
+  const s32 kv_head = static_cast<s32>(block_y());
+  const s64 groups = ceil_div(sequence.kv_len, 32);
   const s64 padded_groups = s64{4} * ceil_div(static_cast<s32>(groups), 4);
-  const s64 head = static_cast<s64>(block_z()) * args.num_kv_heads + block_y();
   FloatKeys<Config> keys;
-  keys.load(args, group, block_z(), block_y());
+  keys.load(args, sequence, group, kv_head);
   const f32 n2 = largest_norm(keys.rows, dynamic_shared_address() + FloatKeys<Config>::maxima);
   const f32 power = FloatScale::power(FloatScale::of_keys(n2));
 #pragma unroll
   for (int pass = 0; pass < 2; ++pass) {
     const s64 key = FloatKeys<Config>::key(group, pass);
-    if (key < args.kv_len) {
-      store_float_codes(args.codes + (head * args.kv_len + key) * Config::code_row_bytes, keys.rows[pass], power);
+    if (key < sequence.kv_len) {
+      store_float_codes(args.codes +
+                            (sequence.key_row(args, args.num_kv_heads, kv_head) + key) * Config::code_row_bytes,
+                        keys.rows[pass], power);
     }
   }
   // The last group's CTA also writes the words that pad the scales.
   const s64 words = group == groups - 1 ? padded_groups - group : 1;
   if (thread_index() < words) {
-    store_global_4(args.scales + head * padded_groups + group + thread_index(),
+    store_global_4(args.scales + sequence.template key_group<4>(args, args.num_kv_heads, kv_head) + group +
+                       thread_index(),
                    thread_index() == 0 ? FloatScale::word_of_keys(n2) : 0);
   }
 }

@@ -7,6 +7,8 @@
 #include "common/codes.cuh"
 #include "common/eighth_row.cuh"
 #include "common/estimator.cuh"
+#include "common/key_rows.cuh"
+#include "common/sequence.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/shared.cuh"
@@ -40,27 +42,23 @@ SALE_DEVICE f32 group_max(f32 lane_max) {
 }
 
 template <class Config>
-SALE_DEVICE void quantize_integers(const QuantizeArgs &args) {
+SALE_DEVICE void quantize_integers(const QuantizeArgs &args, const Sequence<Config> &sequence, s64 group) {
   using Row = EighthRow<Config::head_dim>;
   using Code = Codes<Config>;
   const u32 thread = thread_index();
-  const s64 group = block_x();
-  const s64 groups = ceil_div(args.kv_len, 32);
-  const s64 batch = block_z();
-  const s64 head = batch * args.num_kv_heads + block_y();
-  const u8 *k =
-      static_cast<const u8 *>(args.k.data) + 2 * (batch * args.k.stride_batch + block_y() * args.k.stride_head);
+  const s32 kv_head = static_cast<s32>(block_y());
+  const KeyRows<Config> k(args, args.k, sequence, kv_head);
 
   Row mean;
-  mean.load(args.kbar + head * Config::head_dim);
+  mean.load(args.kbar + sequence.kbar_element(args, args.num_kv_heads, kv_head));
   Row keys[2]; // K', zero where there is no key
   f32 lane_max = 0.0F;
 #pragma unroll
   for (int pass = 0; pass < 2; ++pass) {
     const s64 key = group * 32 + s64{16} * pass + thread / 8;
     keys[pass].clear();
-    if (key < args.kv_len) {
-      keys[pass].template load<typename Config::Element>(k + 2 * key * args.k.stride_token);
+    if (key < sequence.kv_len) {
+      keys[pass].template load<typename Config::Element>(k.row(key));
       keys[pass].subtract(mean);
     }
     lane_max = max_nan(lane_max, keys[pass].lane_absolute_max());
@@ -71,28 +69,31 @@ SALE_DEVICE void quantize_integers(const QuantizeArgs &args) {
 #pragma unroll
   for (int pass = 0; pass < 2; ++pass) {
     const s64 key = group * 32 + s64{16} * pass + thread / 8;
-    if (key < args.kv_len) {
-      Code::store(args.codes + (head * args.kv_len + key) * Config::code_row_bytes, keys[pass], amax);
+    if (key < sequence.kv_len) {
+      Code::store(args.codes + (sequence.key_row(args, args.num_kv_heads, kv_head) + key) * Config::code_row_bytes,
+                  keys[pass], amax);
     }
   }
+  const s64 first_group = sequence.template key_group<1>(args, args.num_kv_heads, kv_head);
   if constexpr (Config::estimator == Estimator::int8) {
     if (thread == 0) {
-      store_global_f32(args.scales + head * groups + group, scale);
+      store_global_f32(args.scales + first_group + group, scale);
     }
   } else {
     if (thread < 64 && thread % 16 == 0) {
-      store_global_f32(args.scales + (head * groups + group) * 4 + thread / 16, scale);
+      store_global_f32(args.scales + (first_group + group) * 4 + thread / 16, scale);
     }
-    const s64 query_head = head * Config::gqa; // kv head b·H + g serves query heads (b·H + g)·gqa ..
+    const s32 num_q_heads = args.num_kv_heads * Config::gqa;
 #pragma unroll 1
-    for (s64 h = query_head; h < query_head + Config::gqa; ++h) {
+    for (s32 h = kv_head * Config::gqa; h < (kv_head + 1) * Config::gqa; ++h) {
       Row query_mean;
-      query_mean.load(args.qbar + h * Config::head_dim);
+      query_mean.load(args.qbar + (static_cast<s64>(sequence.batch) * num_q_heads + h) * Config::head_dim);
+      f32 *bias = args.bias + (sequence.template key_group<1>(args, num_q_heads, h) + group) * 32;
 #pragma unroll
       for (int pass = 0; pass < 2; ++pass) {
         const f32 dot = canonical_dot(query_mean, keys[pass]);
         if (thread % 8 == 0) {
-          store_global_f32(args.bias + (h * groups + group) * 32 + s64{16} * pass + thread / 8, div_rn(dot, scale));
+          store_global_f32(bias + s64{16} * pass + thread / 8, div_rn(dot, scale));
         }
       }
     }

@@ -5,6 +5,7 @@
 
 #include "args/quantize_args.cuh"
 #include "common/estimator.cuh"
+#include "common/sequence.cuh"
 #include "device/types.cuh"
 #include "quantize/float_keys.cuh"
 #include "quantize/integer_keys.cuh"
@@ -24,13 +25,25 @@ struct QuantizeLayout {
   static constexpr int shared_bytes = QuantizeSharedMemory<Config, Config::estimator>::bytes;
 };
 
-// Grid: (ceil(kv_len / 32), num_kv_heads, batch).
+// Grid: (ceil(kv_len / 32), num_kv_heads, batch); ragged: (kv_rows / 32, num_kv_heads, 1).
 template <class Config>
 SALE_DEVICE void quantize(const QuantizeArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
+  s32 batch = static_cast<s32>(block_z());
+  s32 group = static_cast<s32>(block_x());
+  if constexpr (Config::ragged) {
+    batch = owner_of_keys(args.ragged, group);
+    if (batch < 0) {
+      return;
+    }
+    group -= args.ragged.sequences[batch].kv_row / 32;
+  }
+  const Sequence<Config> sequence(args, batch);
+  if (Config::ragged && group * 32 >= sequence.kv_len) {
+    return;
+  }
   if constexpr (Config::estimator == Estimator::fp8) {
-    quantize_floats<Config>(args);
+    quantize_floats<Config>(args, sequence, group);
   } else {
-    quantize_integers<Config>(args);
+    quantize_integers<Config>(args, sequence, group);
   }
 }

@@ -10,6 +10,8 @@
 
 #include "args/values_args.cuh"
 #include "common/amax_scale.cuh"
+#include "common/key_rows.cuh"
+#include "common/sequence.cuh"
 #include "device/element.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
@@ -22,26 +24,35 @@ struct ValuesLayout {
   static constexpr int shared_bytes = 0;
 };
 
-// Grid: (blocks, num_kv_heads, batch). Blocks past the last key are of zeros.
+// Grid: (blocks, num_kv_heads, batch); ragged: (kv_rows / 32, num_kv_heads, 1). Blocks past the last key are of zeros.
 template <class Config>
 SALE_DEVICE void values(const ValuesArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Element = typename Config::Element;
   const u32 place = thread_index() % 8; // 4h + t
   const u32 channel = thread_index() / 8 * 8;
-  const s64 block = block_x();
-  const s64 blocks = ceil_div(args.kv_len, 128) * s64{4};
-  const s64 head = static_cast<s64>(block_z()) * args.num_kv_heads + block_y();
-  const u8 *v = static_cast<const u8 *>(args.v.data) +
-                2 * (block_z() * args.v.stride_batch + block_y() * args.v.stride_head + channel);
+  s64 block = block_x(); // of the sequence
+  s32 batch = static_cast<s32>(block_z());
+  if constexpr (Config::ragged) {
+    batch = owner_of_keys(args.ragged, static_cast<s32>(block));
+    if (batch < 0) {
+      return;
+    }
+    block -= args.ragged.sequences[batch].kv_row / 32;
+  }
+  const Sequence<Config> sequence(args, batch);
+  const s32 kv_head = static_cast<s32>(block_y());
+  const s64 head = static_cast<s64>(batch) * args.num_kv_heads + kv_head;
+  const s64 place_of_block = sequence.template key_group<4>(args, args.num_kv_heads, kv_head) + block;
+  KeyRows<Config> v(args, args.v, sequence, kv_head);
+  v.skip(s64{2} * channel);
   Vec16 rows[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const s64 key = block * 32 + place / 4 * 16 + place % 4 * 2 + i / 2 * 8 + i % 2;
-    rows[i] = key < args.kv_len ? load_global_16(v + 2 * key * args.v.stride_token) : Vec16{{0, 0, 0, 0}};
+    rows[i] = key < sequence.kv_len ? load_global_16(v.row(key)) : Vec16{{0, 0, 0, 0}};
   }
   const f32 power = AmaxScale::power(AmaxScale::exponent(load_global_f32(args.amax + head)));
-  u8 *codes = args.codes + ((head * blocks + block) * Config::head_dim + channel) * 32;
+  u8 *codes = args.codes + (place_of_block * Config::head_dim + channel) * 32;
 #pragma unroll
   for (int c = 0; c < 8; ++c) {
     f32 x[4];
@@ -54,8 +65,8 @@ SALE_DEVICE void values(const ValuesArgs &args) {
     store_global_4(codes + c * 32 + word * 4, E4m3::pack(x[0], x[1], x[2], x[3]));
   }
   if (thread_index() == 0) {
-    const f32 k_power = F16::low(load_global_4(args.k_scales + head * blocks + block));
+    const f32 k_power = F16::low(load_global_4(args.k_scales + place_of_block));
     const f32 inverse = k_power == 0.0F ? 1.0F : div_rn(1.0F, k_power);
-    store_global_16(args.scales + (head * blocks + block) * 4, {{F16::pack(inverse, inverse), 0, 0, 0}});
+    store_global_16(args.scales + place_of_block * 4, {{F16::pack(inverse, inverse), 0, 0, 0}});
   }
 }
