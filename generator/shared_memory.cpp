@@ -71,7 +71,7 @@ int shared_memory_bytes(const KernelSpec &spec) {
     return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 2 * spec.head_dim * 4 + 16;
   case Stage::mean: return spec.threads() / (spec.head_dim / 8) * spec.head_dim * 4 + 16; // partial sums, arrival flag
   case Stage::quantize: return quantize_bytes(spec);
-  case Stage::sequences:
+  case Stage::sequences: return (4096 + 1 + spec.threads() + 1) * 4; // first units, sums, keys
   case Stage::tails:
   case Stage::merge:
   case Stage::amax:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/arguments.hpp"
 
+#include "runtime/extents.hpp"
 #include "runtime/workspace.hpp"
 
 #include <fmt/format.h>
@@ -26,6 +27,10 @@ struct Dimensions {
   int tokens;
   int head_dim;
 };
+
+Dimensions dimensions(const Extents &extents, int head_dim) {
+  return {extents.batch, extents.heads, extents.tokens, head_dim};
+}
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
 
@@ -118,17 +123,14 @@ void check_apart(const char *name, const TensorView &input, const TensorView &ou
   }
 }
 
-void check_reserved(const RunArgs &args) {
-  const auto reserved = [](const char *name, const void *pointer, const char *instead) {
-    if (pointer != nullptr) {
-      refuse(fmt::format("{} is not supported yet; set it to null and {}", name, instead));
-    }
-  };
-  reserved("cu_seqlens_q", args.cu_seqlens_q, "call run once per sequence");
-  reserved("cu_seqlens_kv", args.cu_seqlens_kv, "call run once per sequence");
-  reserved("block_table", args.block_table, "pass contiguous K and V");
-  reserved("q_lens", args.q_lens, "give the lengths in shape");
-  reserved("kv_lens", args.kv_lens, "give the lengths in shape");
+// What only attend touches.
+void check_values(const RunArgs &args, const Dimensions &queries, const Dimensions &keys) {
+  check_tensor("v", args.v, keys.tokens);
+  check_tensor("out", args.out, queries.tokens);
+  check_distinct_rows(args.out, queries);
+  check_apart("q", args.q, args.out, queries, queries);
+  check_apart("k", args.k, args.out, keys, queries);
+  check_apart("v", args.v, args.out, keys, queries);
 }
 
 // What the plan's kernels do not read would be ignored in silence.
@@ -161,6 +163,9 @@ void check_masks(const RunArgs &args, RunMode mode) {
   if (mode == RunMode::dense && (args.mask_in != nullptr || args.mask_out != nullptr)) {
     refuse("run_dense neither reads nor writes a mask; set mask_in and mask_out to null");
   }
+  if (mode == RunMode::select && (args.mask_out == nullptr || args.mask_in != nullptr)) {
+    refuse("select writes a mask and reads none; set mask_out to device memory and mask_in to null");
+  }
   if (args.mask_in != nullptr && args.mask_out != nullptr) {
     refuse("mask_in and mask_out are both given; with mask_in nothing is selected, so set one of them to null");
   }
@@ -183,24 +188,21 @@ void check_workspace(const RunArgs &args, std::size_t needed) {
 } // namespace
 
 void validate(const RunArgs &args, const Problem &problem, const Policy &policy, std::size_t workspace_bytes,
-              RunMode mode) {
-  validate(args.shape, problem.causal);
-  check_reserved(args);
+              RunMode mode, const Serving &serving) {
+  validate(args.shape, problem, serving);
   check_masks(args, mode);
   const Shape &shape = args.shape;
   if (shape.batch == 0 || shape.q_len == 0) {
     return;
   }
-  check_tensor("q", args.q, shape.q_len);
-  check_tensor("k", args.k, shape.kv_len);
-  check_tensor("v", args.v, shape.kv_len);
-  check_tensor("out", args.out, shape.q_len);
-  const Dimensions queries = {shape.batch, problem.num_q_heads, shape.q_len, problem.head_dim};
-  const Dimensions keys = {shape.batch, problem.num_kv_heads, shape.kv_len, problem.head_dim};
-  check_distinct_rows(args.out, queries);
-  check_apart("q", args.q, args.out, queries, queries);
-  check_apart("k", args.k, args.out, keys, queries);
-  check_apart("v", args.v, args.out, keys, queries);
+  validate_serving(args, serving);
+  const Dimensions queries = dimensions(query_extents(problem, shape), problem.head_dim);
+  const Dimensions keys = dimensions(key_extents(problem, serving, args), problem.head_dim);
+  check_tensor("q", args.q, queries.tokens);
+  check_tensor("k", args.k, keys.tokens);
+  if (mode != RunMode::select) {
+    check_values(args, queries, keys);
+  }
   check_aligned("lse", args.lse, alignof(float));
   check_aligned("tau", args.tau, alignof(float));
   check_aligned("shift", args.shift, alignof(float));
@@ -210,7 +212,8 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   check_aligned("sink_logits", args.sink_logits, alignof(float));
   check_sink_logits(args, problem);
   check_basis(args, policy);
-  if ((mode == RunMode::sparse && args.mask_in == nullptr) || policy.fp8_attend) {
+  const bool selects = mode != RunMode::dense && args.mask_in == nullptr;
+  if (selects || policy.fp8_attend || serving.is_ragged()) {
     check_workspace(args, workspace_bytes);
   }
 }

@@ -10,11 +10,15 @@ namespace sale {
 
 enum class RunMode {
   sparse, ///< Plan::run and profile.
-  dense   ///< Plan::run_dense: no workspace, no mask.
+  dense,  ///< Plan::run_dense: no workspace, no mask.
+  select  ///< Plan::select: no V, no output.
 };
 
 /// Throws Error(invalid_argument) with one sentence. Shapes without work (batch or q_len 0) need no pointers.
 void validate(const RunArgs &args, const Problem &problem, const Policy &policy, std::size_t workspace_bytes,
-              RunMode mode);
+              RunMode mode, const Serving &serving = {});
+
+/// The part of it that says how sequences are handed over: what the Plan's Serving asks for is there, and nothing else.
+void validate_serving(const RunArgs &args, const Serving &serving);
 
 } // namespace sale

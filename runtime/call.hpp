@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One call being enqueued: the plan, the caller's arguments and where the intermediates lie. What selects is in
-// call_select.cpp, what attends in call_attend.cpp.
+// call_select.cpp, what attends in call_attend.cpp, what only ragged calls have in call_ragged.cpp.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
+#include "args/mean_args.cuh"
+#include "runtime/extents.hpp"
 #include "runtime/launch.hpp"
 #include "runtime/workspace.hpp"
 
@@ -15,14 +17,10 @@ namespace sale {
 
 class Call {
 public:
-  Call(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Timeline *timeline)
-      : plan_(plan), args_(args), stream_(stream), timeline_(timeline),
-        layout_(workspace_layout(plan.problem, plan.policy, args.shape, plan.code_row_bytes)),
-        counters_(counters(plan.problem, plan.policy, args.shape.batch)), scale_(effective_softmax_scale(plan.problem)),
-        tau_(args.tau != nullptr ? args.tau : static_cast<const float *>(plan.tau.data())),
-        kbar_(args.kbar != nullptr ? args.kbar : at<float>(layout_.kbar)),
-        mask_(args.mask_out != nullptr ? args.mask_out : at<unsigned>(layout_.mask)) {}
+  Call(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Timeline *timeline);
 
+  /// Ragged: what the device knows of its sequences. Before every other kernel.
+  void sequences() const;
   /// Means, channels, codes, thresholds and the mask.
   void select_blocks() const;
   /// The mask of a dense call.
@@ -41,6 +39,7 @@ private:
   static constexpr int group_keys = 32;     // one CTA of quantize and of values takes one group of keys
   static constexpr int amax_tokens = 256;   // one CTA of amax takes so many: short heads too fill the GPU
   static constexpr int warpgroup_rows = 64; // of the wgmma family: m of a product
+  static constexpr int unit_rows = 512;     // ragged: query rows of one entry of the schedule
 
   static TensorArg tensor_arg(const TensorView &view) {
     return {view.data, view.stride_batch, view.stride_head, view.stride_token};
@@ -52,6 +51,15 @@ private:
     kernel_args.softcap = plan_.problem.softcap;
     kernel_args.sink_logits = args_.sink_logits;
   }
+  // Where sequences and their keys lie; all zero in plain calls.
+  template <class Args>
+  void set_sequences(Args &kernel_args) const {
+    kernel_args.ragged = ragged_;
+    kernel_args.paged = paged_;
+  }
+  RaggedArg ragged_arg() const;
+  PagedArg paged_arg() const;
+  void tails() const;
   static unsigned ceil_div(int value, int divisor) { return static_cast<unsigned>((value + divisor - 1) / divisor); }
 
   template <class T>
@@ -60,8 +68,7 @@ private:
   }
 
   void means(bool of_queries) const;
-  void mean(const TensorView &x, int heads, int len, const WorkspacePiece &to, const WorkspacePiece &partial,
-            int first_counter) const;
+  void mean(MeanArgs &a, int heads, int len, int first_counter) const;
   // Which channels estimate: the caller's, the policy's, or those that the channels kernel chose for each batch
   // element.
   const int *channels_used() const;
@@ -76,7 +83,8 @@ private:
   void select_mma_sync(const float *tau) const;
 
   void attend_mma_sync(const Kernel &kernel, const std::uint32_t *mask) const;
-  TensorMap map_16_bit(const TensorView &view, int heads, int tokens, int box_rows) const;
+  TensorMap map_16_bit(const TensorView &view, const Extents &extents, int box_rows) const;
+  TensorMap map_keys(const WorkspacePiece &codes, int row_bytes, int box_rows) const;
   void attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const;
   void attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool selected) const;
   // What both kinds of the wgmma family share.
@@ -95,6 +103,33 @@ private:
   template <class Args>
   void launch(const Kernel &kernel, unsigned blocks, int heads, Args &kernel_args) const {
     launch_grid(kernel, blocks, static_cast<unsigned>(heads), static_cast<unsigned>(args_.shape.batch), kernel_args);
+  }
+  // A CTA takes `rows` query rows. Ragged: those of one place in the schedule.
+  template <class Args>
+  void launch_rows(const Kernel &kernel, int rows, int heads, Args &kernel_args) const {
+    if (ragged_.slots > 0) {
+      launch_grid(kernel, static_cast<unsigned>(row_tiles(rows)), static_cast<unsigned>(heads), 1, kernel_args);
+    } else {
+      launch(kernel, ceil_div(args_.shape.q_len, rows), heads, kernel_args);
+    }
+  }
+  // A CTA takes 32 keys. Ragged: those of one place in the workspace.
+  template <class Args>
+  void launch_key_groups(const Kernel &kernel, unsigned groups, Args &kernel_args) const {
+    const int heads = plan_.problem.num_kv_heads;
+    if (ragged_.slots > 0) {
+      launch_grid(kernel, static_cast<unsigned>(ragged_.kv_rows / group_keys), static_cast<unsigned>(heads), 1,
+                  kernel_args);
+    } else {
+      launch(kernel, groups, heads, kernel_args);
+    }
+  }
+  // How often a head has `rows` query rows, at most.
+  std::int64_t row_tiles(int rows) const {
+    if (ragged_.slots > 0) {
+      return std::int64_t{ragged_.slots} * unit_rows / rows;
+    }
+    return std::int64_t{args_.shape.batch} * ceil_div(args_.shape.q_len, rows);
   }
 
   template <class Args>
@@ -126,6 +161,8 @@ private:
   const float *tau_;
   const float *kbar_;
   std::uint32_t *mask_;
+  RaggedArg ragged_;
+  PagedArg paged_;
 };
 
 } // namespace sale

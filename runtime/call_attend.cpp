@@ -29,6 +29,7 @@ void Call::attend(const Kernel &kernel, const std::uint32_t *mask, bool selected
   if (kernel.spec.fp8_attend) {
     attend_fp8(kernel, mask, selected);
   } else if (kernel.spec.family() == KernelFamily::wgmma) {
+    tails();
     attend_wgmma(kernel, mask, selected);
   } else {
     attend_mma_sync(kernel, mask);
@@ -50,28 +51,44 @@ void Call::attend_mma_sync(const Kernel &kernel, const std::uint32_t *mask) cons
   a.mask_words = mask_row_words(plan_.policy, args_.shape.kv_len);
   a.softmax_scale = scale_;
   set_variants(a);
-  launch(kernel, ceil_div(args_.shape.q_len, kernel.spec.tile.rows()), plan_.problem.num_q_heads, a);
+  set_sequences(a);
+  launch_rows(kernel, kernel.spec.tile.rows(), plan_.problem.num_q_heads, a);
 }
 
-TensorMap Call::map_16_bit(const TensorView &view, int heads, int tokens, int box_rows) const {
-  return map_tensor(plan_.device->driver(), view, plan_.problem.dtype, args_.shape.batch, heads, tokens,
+TensorMap Call::map_16_bit(const TensorView &view, const Extents &extents, int box_rows) const {
+  return map_tensor(plan_.device->driver(), view, plan_.problem.dtype, extents.batch, extents.heads, extents.tokens,
                     plan_.problem.head_dim, box_rows);
+}
+
+// Codes of K in the workspace. Ragged: all heads are one run of rows.
+TensorMap Call::map_keys(const WorkspacePiece &codes, int row_bytes, int box_rows) const {
+  const Driver &driver = plan_.device->driver();
+  const int heads = plan_.problem.num_kv_heads;
+  if (ragged_.slots > 0) {
+    return map_codes(driver, at<void>(codes), 1, heads * ragged_.kv_rows, row_bytes, box_rows);
+  }
+  return map_codes(driver, at<void>(codes), args_.shape.batch * heads, args_.shape.kv_len, row_bytes, box_rows);
 }
 
 void Call::attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
   const int keys_per_copy = kernel.spec.keys_per_copy();
+  const Extents keys = key_extents(plan_.problem, plan_.serving, args_);
   AttendWgmmaArgs a{};
-  a.k = map_16_bit(args_.k, plan_.problem.num_kv_heads, args_.shape.kv_len, keys_per_copy);
-  a.v = map_16_bit(args_.v, plan_.problem.num_kv_heads, args_.shape.kv_len, keys_per_copy);
+  a.k = map_16_bit(args_.k, keys, keys_per_copy);
+  a.v = map_16_bit(args_.v, keys, keys_per_copy);
+  if (plan_.tails.module != nullptr) {
+    const int heads = plan_.problem.num_kv_heads;
+    const TensorView tails = packed_view(at<void>(layout_.v_tails), heads, group_keys, plan_.problem.head_dim);
+    a.v_tail = map_16_bit(tails, {args_.shape.batch, heads, group_keys}, keys_per_copy);
+  }
   launch_attend(kernel, mask, selected, a);
 }
 
 void Call::attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
   const bool own_codes = plan_.quantize_all.module != nullptr;
   AttendWgmmaArgs a{};
-  a.k = map_codes(plan_.device->driver(), at<void>(own_codes ? layout_.all_k_codes : layout_.k_codes),
-                  args_.shape.batch * plan_.problem.num_kv_heads, args_.shape.kv_len, plan_.problem.head_dim,
-                  kernel.spec.keys_per_copy());
+  a.k =
+      map_keys(own_codes ? layout_.all_k_codes : layout_.k_codes, plan_.problem.head_dim, kernel.spec.keys_per_copy());
   a.v_codes = at<unsigned char>(layout_.v_codes);
   a.scales = at<unsigned>(layout_.kv_scales);
   a.v_amax = v_amax();
@@ -82,7 +99,7 @@ void Call::attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool sele
 void Call::launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool selected, AttendWgmmaArgs &a) const {
   const Problem &problem = plan_.problem;
   const Shape &shape = args_.shape;
-  a.q = map_16_bit(args_.q, problem.num_q_heads, shape.q_len, warpgroup_rows);
+  a.q = map_16_bit(args_.q, query_extents(problem, shape), warpgroup_rows);
   a.out = tensor_arg(args_.out);
   a.lse = args_.lse;
   a.mask = mask;
@@ -97,9 +114,8 @@ void Call::launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool s
   a.window = plan_.policy.window;
   a.softmax_scale = scale_;
   set_variants(a);
-  const std::int64_t items =
-      std::int64_t{shape.batch} * problem.num_q_heads * ceil_div(shape.q_len, kernel.spec.tile.rows());
-  launch_persistent(kernel, items, a);
+  set_sequences(a);
+  launch_persistent(kernel, problem.num_q_heads * row_tiles(kernel.spec.tile.rows()), a);
 }
 
 void Call::amax() const {
@@ -109,6 +125,7 @@ void Call::amax() const {
   a.heads = plan_.problem.num_kv_heads;
   a.len = args_.shape.kv_len;
   a.tokens_per_split = amax_tokens;
+  set_sequences(a);
   launch(plan_.amax, ceil_div(a.len, amax_tokens), a.heads, a);
   mark(Stage::amax);
 }
@@ -122,7 +139,8 @@ void Call::values() const {
   a.scales = at<unsigned>(layout_.kv_scales);
   a.num_kv_heads = plan_.problem.num_kv_heads;
   a.kv_len = args_.shape.kv_len;
-  launch(plan_.values, 4 * ceil_div(a.kv_len, 4 * group_keys), a.num_kv_heads, a);
+  set_sequences(a);
+  launch_key_groups(plan_.values, 4 * ceil_div(a.kv_len, 4 * group_keys), a);
   mark(Stage::values);
 }
 

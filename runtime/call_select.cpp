@@ -31,23 +31,28 @@ void Call::means(bool of_queries) const {
   if (!of_keys && !of_queries) {
     return;
   }
-  const int kv_heads = plan_.problem.num_kv_heads;
   if (of_keys) {
-    mean(args_.k, kv_heads, args_.shape.kv_len, layout_.kbar, layout_.kbar_partial, counters_.keys);
+    MeanArgs a{};
+    set_sequences(a);
+    a.x = tensor_arg(args_.k);
+    a.mean = at<float>(layout_.kbar);
+    a.partial = at<float>(layout_.kbar_partial);
+    mean(a, plan_.problem.num_kv_heads, args_.shape.kv_len, counters_.keys);
   }
   if (of_queries) {
-    mean(args_.q, plan_.problem.num_q_heads, args_.shape.q_len, layout_.qbar, layout_.qbar_partial, counters_.queries);
+    MeanArgs a{};
+    a.ragged = ragged_;
+    a.of_queries = 1;
+    a.x = tensor_arg(args_.q);
+    a.mean = at<float>(layout_.qbar);
+    a.partial = at<float>(layout_.qbar_partial);
+    mean(a, plan_.problem.num_q_heads, args_.shape.q_len, counters_.queries);
   }
   mark(Stage::mean);
 }
 
-void Call::mean(const TensorView &x, int heads, int len, const WorkspacePiece &to, const WorkspacePiece &partial,
-                int first_counter) const {
+void Call::mean(MeanArgs &a, int heads, int len, int first_counter) const {
   const MeanSplit split = split_mean(len);
-  MeanArgs a{};
-  a.x = tensor_arg(x);
-  a.mean = at<float>(to);
-  a.partial = at<float>(partial);
   a.arrived = at<unsigned>(layout_.counters) + first_counter;
   a.heads = heads;
   a.len = len;
@@ -93,6 +98,7 @@ void Call::channels() const {
   a.q_len = args_.shape.q_len;
   a.kv_len = args_.shape.kv_len;
   a.splits = energy_splits(a.kv_len);
+  set_sequences(a);
   launch(plan_.channels, static_cast<unsigned>(a.splits), a.num_kv_heads, a);
   mark(Stage::channels);
 }
@@ -110,7 +116,8 @@ void Call::quantize(const Kernel &kernel, const WorkspacePiece &codes, const Wor
   a.projection = projection();
   a.num_kv_heads = plan_.problem.num_kv_heads;
   a.kv_len = args_.shape.kv_len;
-  launch(kernel, ceil_div(args_.shape.kv_len, group_keys), a.num_kv_heads, a);
+  set_sequences(a);
+  launch_key_groups(kernel, ceil_div(args_.shape.kv_len, group_keys), a);
   mark(Stage::quantize);
 }
 
@@ -137,11 +144,14 @@ void Call::prepare() const {
   a.sink = plan_.policy.sink;
   a.window = plan_.policy.window;
   a.softmax_scale = scale_;
+  a.threshold_in = args_.threshold_in;
+  a.threshold_out = args_.threshold_out;
   set_variants(a);
   // A CTA takes one query block of as many query heads of a KV head as its tile has room for.
   const int heads = plan_.prepare.spec.tile.rows() / plan_.policy.block_q;
   const unsigned head_groups = plan_.problem.num_kv_heads * ceil_div(plan_.prepare.spec.gqa, heads);
-  launch(plan_.prepare, ceil_div(a.q_len, plan_.policy.block_q), static_cast<int>(head_groups), a);
+  set_sequences(a);
+  launch_rows(plan_.prepare, plan_.policy.block_q, static_cast<int>(head_groups), a);
   mark(Stage::prepare);
 }
 
@@ -159,8 +169,7 @@ void Call::select_wgmma(const float *tau) const {
   const Shape &shape = args_.shape;
   const Tile &tile = plan_.select.spec.tile;
   SelectWgmmaArgs a{};
-  a.k_codes = map_codes(plan_.device->driver(), at<void>(layout_.k_codes), shape.batch * problem.num_kv_heads,
-                        shape.kv_len, plan_.code_row_bytes, tile.keys_per_step);
+  a.k_codes = map_keys(layout_.k_codes, plan_.code_row_bytes, tile.keys_per_step);
   a.q_codes = at<unsigned char>(layout_.q_codes);
   a.q_metadata = at<unsigned>(layout_.q_metadata);
   a.k_scales = at<unsigned>(layout_.k_scales);
@@ -176,10 +185,14 @@ void Call::select_wgmma(const float *tau) const {
   a.window = plan_.policy.window;
   a.mask_words = mask_row_words(plan_.policy, a.kv_len);
   a.sliding_window = plan_.problem.sliding_window;
-  // A unit is 64 rows of one query head of a KV head's group.
-  const int units = problem.num_q_heads / problem.num_kv_heads * static_cast<int>(ceil_div(a.q_len, warpgroup_rows));
+  set_sequences(a);
+  // An item has so many 64 rows, of whichever query heads of a KV head's group.
+  const int gqa = problem.num_q_heads / problem.num_kv_heads;
+  const bool ragged = ragged_.slots > 0;
+  const std::int64_t groups = ragged ? ragged_.slots : shape.batch;
+  const unsigned pieces = gqa * ceil_div(ragged ? unit_rows : a.q_len, warpgroup_rows);
   launch_persistent(plan_.select,
-                    std::int64_t{shape.batch} * problem.num_kv_heads * ceil_div(units, tile.rows() / warpgroup_rows),
+                    groups * problem.num_kv_heads * ceil_div(static_cast<int>(pieces), tile.rows() / warpgroup_rows),
                     a);
 }
 
@@ -202,7 +215,8 @@ void Call::select_mma_sync(const float *tau) const {
   a.window = plan_.policy.window;
   a.mask_words = mask_row_words(plan_.policy, a.kv_len);
   a.sliding_window = plan_.problem.sliding_window;
-  launch(plan_.select, ceil_div(a.q_len, plan_.select.spec.tile.rows()), a.num_q_heads, a);
+  set_sequences(a);
+  launch_rows(plan_.select, plan_.select.spec.tile.rows(), a.num_q_heads, a);
 }
 
 } // namespace sale

@@ -31,13 +31,20 @@ void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Ru
                      args.workspace_bytes >= call.workspace_bytes();
   const bool writes_mask = dense && args.mask_out != nullptr;
   const bool draws_select = writes_mask && plan.select.spec.family() == KernelFamily::wgmma;
-  if (selected || draws_select || plan.policy.fp8_attend || (args.mask_in != nullptr && draws)) {
+  const bool ragged = plan.serving.is_ragged(); // whose work is not known beforehand
+  if (selected || draws_select || plan.policy.fp8_attend || ragged || (args.mask_in != nullptr && draws)) {
     call.zero_counters();
+  }
+  if (ragged) {
+    call.sequences();
   }
   if (selected) {
     call.select_blocks();
   } else if (writes_mask) {
     call.keep_all();
+  }
+  if (mode == RunMode::select) {
+    return;
   }
   call.encode(selected);
   if (dense) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/extents.hpp"
 #include "runtime/plan_state.hpp"
 #include "runtime/tensor_maps.hpp"
 #include "runtime/workspace.hpp"
@@ -10,19 +11,21 @@ namespace sale {
 namespace {
 
 std::size_t needed_workspace(const PlanKernels &kernels, const Shape &shape) {
-  return workspace_layout(kernels.problem, kernels.policy, shape, kernels.code_row_bytes).total;
+  return workspace_layout(kernels.problem, kernels.policy, shape, kernels.code_row_bytes, kernels.serving).total;
 }
 
 // False when the call has no work. The shape is checked before sizes are formed from it.
 bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
-  validate(args.shape, kernels.problem.causal);
-  validate(args, kernels.problem, kernels.policy, needed_workspace(kernels, args.shape), mode);
+  const Problem &problem = kernels.problem;
+  validate(args.shape, problem, kernels.serving);
+  validate(args, problem, kernels.policy, needed_workspace(kernels, args.shape), mode, kernels.serving);
   const bool has_work = args.shape.batch > 0 && args.shape.q_len > 0;
-  if (has_work && kernels.attend.spec.family() == KernelFamily::wgmma) {
-    const Shape &shape = args.shape;
-    require_mappable("q", args.q, shape.batch, kernels.problem.num_q_heads, shape.q_len);
-    require_mappable("k", args.k, shape.batch, kernels.problem.num_kv_heads, shape.kv_len);
-    require_mappable("v", args.v, shape.batch, kernels.problem.num_kv_heads, shape.kv_len);
+  if (has_work && mode != RunMode::select && kernels.attend.spec.family() == KernelFamily::wgmma) {
+    const Extents queries = query_extents(problem, args.shape);
+    const Extents keys = key_extents(problem, kernels.serving, args);
+    require_mappable("q", args.q, queries.batch, queries.heads, queries.tokens);
+    require_mappable("k", args.k, keys.batch, keys.heads, keys.tokens);
+    require_mappable("v", args.v, keys.batch, keys.heads, keys.tokens);
   }
   return has_work;
 }
@@ -32,7 +35,7 @@ bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
 Plan::Plan(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
 std::size_t Plan::workspace_bytes(const Shape &shape) const {
-  validate(shape, state_->kernels.problem.causal);
+  validate(shape, state_->kernels.problem, state_->kernels.serving);
   return needed_workspace(state_->kernels, shape);
 }
 
@@ -47,6 +50,13 @@ void Plan::run_dense(const RunArgs &args, CUstream_st *stream) const {
   if (accept(state_->kernels, args, RunMode::dense)) {
     const CurrentContext scope(*state_->kernels.device);
     enqueue(state_->kernels, args, stream, RunMode::dense, nullptr);
+  }
+}
+
+void Plan::select(const RunArgs &args, CUstream_st *stream) const {
+  if (accept(state_->kernels, args, RunMode::select)) {
+    const CurrentContext scope(*state_->kernels.device);
+    enqueue(state_->kernels, args, stream, RunMode::select, nullptr);
   }
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/workspace.hpp"
 
+#include "args/ragged_arg.cuh"
 #include "generator/generate.hpp"
+#include "runtime/extents.hpp"
 #include "sale/sale.hpp"
 
 #include <algorithm>
-#include <initializer_list>
 
 namespace sale {
 
@@ -13,16 +14,13 @@ namespace {
 
 constexpr int max_splits = 128;
 constexpr int min_tokens_per_split = 256;
-constexpr int group_keys = 32; // docs/numerics.md, section 5: whatever block_k is.
+constexpr int group_keys = 32;
 
 int ceil_div(int value, int divisor) { return (value + divisor - 1) / divisor; }
 
-std::size_t product(std::initializer_list<int> factors) {
-  std::size_t result = 1;
-  for (const int factor : factors) {
-    result *= static_cast<std::size_t>(factor);
-  }
-  return result;
+template <class... Factors>
+std::size_t product(Factors... factors) {
+  return (std::size_t{1} * ... * static_cast<std::size_t>(factors));
 }
 
 } // namespace
@@ -60,11 +58,11 @@ int mask_row_words(const Policy &policy, int kv_len) {
 }
 
 std::size_t mask_words(const Problem &problem, const Policy &policy, const Shape &shape) {
-  return product(
-      {shape.batch, problem.num_q_heads, ceil_div(shape.q_len, policy.block_q), mask_row_words(policy, shape.kv_len)});
+  return product(problem.num_q_heads, capacity_of(policy, {}, shape).mask_rows, mask_row_words(policy, shape.kv_len));
 }
 
-WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, const Shape &shape, int code_row_bytes) {
+WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, const Shape &shape, int code_row_bytes,
+                                 const Serving &serving) {
   WorkspaceLayout layout;
   const auto place = [&layout](WorkspacePiece &piece, std::size_t bytes) {
     piece = {layout.total, bytes};
@@ -74,49 +72,59 @@ WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, c
   const int q_heads = problem.num_q_heads;
   const int kv_heads = problem.num_kv_heads;
   const int dim = problem.head_dim;
-  const int q_padded = padded_q_len(shape.q_len);
-  const int groups = ceil_div(shape.kv_len, group_keys);
+  const Capacity capacity = capacity_of(policy, serving, shape);
   const bool codes = policy.estimator != Estimator::exact;
   const bool fp8 = policy.estimator == Estimator::fp8;
   const bool int4 = policy.estimator == Estimator::int4;
   constexpr std::size_t word = 4;
 
   place(layout.counters, word * static_cast<std::size_t>(counters(problem, policy, batch).total));
-  const int padded_groups = ceil_div(groups, 4) * 4;
+  if (serving.is_ragged()) {
+    place(layout.sequences, sizeof(SequenceEntry) * product(batch));
+    place(layout.sequence_counts, sizeof(SequenceCounts));
+    place(layout.row_units, word * capacity.slots);
+    place(layout.key_units, word * (capacity.keys / 128));
+    if (!policy.fp8_attend) {
+      place(layout.v_tails, 2 * product(batch, kv_heads, group_keys, dim));
+    }
+  }
   if (codes || policy.fp8_attend) {
-    place(layout.kbar_partial, word * product({batch, kv_heads, split_mean(shape.kv_len).splits, dim}));
-    place(layout.kbar, word * product({batch, kv_heads, dim}));
+    place(layout.kbar_partial, word * product(batch, kv_heads, split_mean(shape.kv_len).splits, dim));
+    place(layout.kbar, word * product(batch, kv_heads, dim));
   }
   if (codes) {
-    place(layout.k_codes, product({batch, kv_heads, shape.kv_len, code_row_bytes}));
-    place(layout.k_scales, word * product({batch, kv_heads, fp8 ? padded_groups : groups, int4 ? 4 : 1}));
-    place(layout.q_codes, product({batch, q_heads, q_padded, code_row_bytes}));
-    place(layout.q_scales, word * product({batch, q_heads, q_padded}));
+    if (!serving.code_cache) {
+      place(layout.k_codes, product(kv_heads, capacity.keys, code_row_bytes));
+    }
+    const std::size_t groups = fp8 ? capacity.padded_key_groups : capacity.key_groups;
+    place(layout.k_scales, word * product(kv_heads, groups, int4 ? 4 : 1));
+    place(layout.q_codes, product(q_heads, capacity.q_rows, code_row_bytes));
+    place(layout.q_scales, word * product(q_heads, capacity.q_rows));
   }
   if (fp8) {
     const int width = policy.estimate_dim == 0 ? dim : policy.estimate_dim;
-    place(layout.energy, word * product({batch, kv_heads, energy_splits(shape.kv_len), 2, dim}));
-    place(layout.channels, word * product({batch, kv_heads, width}));
+    place(layout.energy, word * product(batch, kv_heads, energy_splits(shape.kv_len), 2, dim));
+    place(layout.channels, word * product(batch, kv_heads, width));
     if (policy.prune_queries) {
-      place(layout.weights, word * product({batch, kv_heads, width}));
-      place(layout.q_metadata, word * product({batch, q_heads, q_padded / 64, width / 64, 128}));
+      place(layout.weights, word * product(batch, kv_heads, width));
+      place(layout.q_metadata, word * product(q_heads, capacity.q_rows / 64, width / 64, 128));
     }
   }
   if (policy.fp8_attend) {
     if (!attend_shares_codes(policy)) {
-      place(layout.all_k_codes, product({batch, kv_heads, shape.kv_len, dim}));
-      place(layout.all_k_scales, word * product({batch, kv_heads, padded_groups}));
+      place(layout.all_k_codes, product(kv_heads, capacity.keys, dim));
+      place(layout.all_k_scales, word * product(kv_heads, capacity.padded_key_groups));
     }
-    place(layout.v_codes, product({batch, kv_heads, padded_groups * group_keys, dim}));
-    place(layout.kv_scales, word * product({batch, kv_heads, padded_groups, 4}));
+    place(layout.v_codes, product(kv_heads, capacity.padded_key_groups, group_keys, dim));
+    place(layout.kv_scales, word * product(kv_heads, capacity.padded_key_groups, 4));
   }
   if (int4) {
-    place(layout.qbar_partial, word * product({batch, q_heads, split_mean(shape.q_len).splits, dim}));
-    place(layout.qbar, word * product({batch, q_heads, dim}));
-    place(layout.bias, word * product({batch, q_heads, groups * group_keys}));
+    place(layout.qbar_partial, word * product(batch, q_heads, split_mean(shape.q_len).splits, dim));
+    place(layout.qbar, word * product(batch, q_heads, dim));
+    place(layout.bias, word * product(q_heads, capacity.key_groups, group_keys));
   }
-  place(layout.threshold, word * product({batch, q_heads, q_padded}));
-  place(layout.theta, word * product({batch, q_heads, q_padded}));
+  place(layout.threshold, word * product(q_heads, capacity.q_rows));
+  place(layout.theta, word * product(q_heads, capacity.q_rows));
   place(layout.mask, word * mask_words(problem, policy, shape));
   return layout;
 }

@@ -119,6 +119,9 @@ public:
   /// As run with every visible block kept, whatever tau: the dense baseline from the same kernels' family.
   void run_dense(const RunArgs &args, CUstream_st *stream) const;
 
+  /// The part of run that selects: mask_out, and threshold_out where it is given. Neither v nor out is looked at.
+  void select(const RunArgs &args, CUstream_st *stream) const;
+
   /// run with events around each stage; waits for the stream.
   StageTimes profile(const RunArgs &args, CUstream_st *stream) const;
 

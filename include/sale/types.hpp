@@ -98,6 +98,7 @@ void validate(const Problem &problem);
 void validate(const Policy &policy, const Problem &problem);
 void validate(const Serving &serving, const Problem &problem, const Policy &policy);
 void validate(const Shape &shape, bool causal = true);
+void validate(const Shape &shape, const Problem &problem, const Serving &serving);
 
 const char *to_string(DType dtype);
 const char *to_string(Estimator estimator);

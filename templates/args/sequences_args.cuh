@@ -17,12 +17,11 @@ struct SequencesArgs {
   SequenceCounts *counts;
   unsigned int *row_units; // [slots]
   unsigned int *key_units; // [kv_rows / 128]
-  int *weights;            // [slots], scratch
-  int batch;
-  int q_len;    // the most that any sequence has
-  int kv_len;   // the same
-  int total_q;  // 0 = padded
-  int total_kv; // 0 = padded or paged
+  int batch;               // at most 4096
+  int q_len;               // the most that any sequence has
+  int kv_len;              // the same
+  int total_q;             // 0 = padded
+  int total_kv;            // 0 = padded or paged
   int num_q_heads;
   int block_q;
   int q_rows;

@@ -105,16 +105,6 @@ INSTANTIATE_TEST_SUITE_P(
                 "mask_in is not 16-byte aligned"},
         BadArgs{"MaskOfADenseRun", [](RunArgs &a) { a.mask_out = address<std::uint32_t>(0x5000); },
                 "run_dense neither reads nor writes a mask; set mask_in and mask_out to null", RunMode::dense},
-        BadArgs{"CuSeqlensQ", [](RunArgs &a) { a.cu_seqlens_q = address<std::int32_t>(16); },
-                "cu_seqlens_q is not supported yet; set it to null and call run once per sequence"},
-        BadArgs{"CuSeqlensKv", [](RunArgs &a) { a.cu_seqlens_kv = address<std::int32_t>(16); },
-                "cu_seqlens_kv is not supported yet; set it to null and call run once per sequence"},
-        BadArgs{"BlockTable", [](RunArgs &a) { a.block_table = address<std::int32_t>(16); },
-                "block_table is not supported yet; set it to null and pass contiguous K and V"},
-        BadArgs{"QLens", [](RunArgs &a) { a.q_lens = address<std::int32_t>(16); },
-                "q_lens is not supported yet; set it to null and give the lengths in shape"},
-        BadArgs{"KvLens", [](RunArgs &a) { a.kv_lens = address<std::int32_t>(16); },
-                "kv_lens is not supported yet; set it to null and give the lengths in shape"},
         BadArgs{
             "Channels", [](RunArgs &a) { a.channels = address<std::int32_t>(16); },
             "channels is given, but the plan's estimate uses every channel; prepare it with policy.estimate_dim and "

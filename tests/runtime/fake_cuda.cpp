@@ -6,10 +6,13 @@
 #include "args/attend_wgmma_args.cuh"
 #include "args/channels_args.cuh"
 #include "args/mean_args.cuh"
+#include "args/merge_args.cuh"
 #include "args/prepare_args.cuh"
 #include "args/quantize_args.cuh"
 #include "args/select_args.cuh"
 #include "args/select_wgmma_args.cuh"
+#include "args/sequences_args.cuh"
+#include "args/tails_args.cuh"
 #include "args/values_args.cuh"
 #include "runtime/driver_api.hpp"
 
@@ -69,10 +72,12 @@ Result record(const char *name) {
 
 std::size_t argument_bytes(const std::string &entry) {
   static const std::map<std::string, std::size_t> sizes = {
-      {"sale_mean", sizeof(MeanArgs)},       {"sale_quantize", sizeof(QuantizeArgs)},
-      {"sale_prepare", sizeof(PrepareArgs)}, {"sale_select", sizeof(SelectArgs)},
-      {"sale_attend", sizeof(AttendArgs)},   {"sale_channels", sizeof(ChannelsArgs)},
-      {"sale_amax", sizeof(AmaxArgs)},       {"sale_values", sizeof(ValuesArgs)}};
+      {"sale_mean", sizeof(MeanArgs)},           {"sale_quantize", sizeof(QuantizeArgs)},
+      {"sale_prepare", sizeof(PrepareArgs)},     {"sale_select", sizeof(SelectArgs)},
+      {"sale_attend", sizeof(AttendArgs)},       {"sale_channels", sizeof(ChannelsArgs)},
+      {"sale_amax", sizeof(AmaxArgs)},           {"sale_values", sizeof(ValuesArgs)},
+      {"sale_sequences", sizeof(SequencesArgs)}, {"sale_tails", sizeof(TailsArgs)},
+      {"sale_merge", sizeof(MergeRowsArgs)}};
   static const std::map<std::string, std::size_t> of_wgmma = {{"sale_select", sizeof(SelectWgmmaArgs)},
                                                               {"sale_attend", sizeof(AttendWgmmaArgs)}};
   return state.wgmma_family && of_wgmma.contains(entry) ? of_wgmma.at(entry) : sizes.at(entry);

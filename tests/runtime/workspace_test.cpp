@@ -11,11 +11,12 @@ namespace sale {
 namespace {
 
 std::vector<WorkspacePiece> pieces(const WorkspaceLayout &layout) {
-  return {layout.counters, layout.kbar_partial, layout.qbar_partial, layout.kbar,         layout.qbar,
-          layout.energy,   layout.channels,     layout.weights,      layout.bias,         layout.q_metadata,
-          layout.k_codes,  layout.k_scales,     layout.theta,        layout.mask,         layout.threshold,
-          layout.q_codes,  layout.q_scales,     layout.all_k_codes,  layout.all_k_scales, layout.v_codes,
-          layout.kv_scales};
+  return {layout.counters,  layout.kbar_partial, layout.qbar_partial,    layout.kbar,         layout.qbar,
+          layout.energy,    layout.channels,     layout.weights,         layout.bias,         layout.q_metadata,
+          layout.k_codes,   layout.k_scales,     layout.theta,           layout.mask,         layout.threshold,
+          layout.q_codes,   layout.q_scales,     layout.all_k_codes,     layout.all_k_scales, layout.v_codes,
+          layout.kv_scales, layout.sequences,    layout.sequence_counts, layout.row_units,    layout.key_units,
+          layout.v_tails};
 }
 
 Policy policy_with(Estimator estimator) {
@@ -32,7 +33,9 @@ TEST(Workspace, HasAlignedPiecesThatDoNotOverlap) {
     for (const int kv_len : {1, 31, 33, 1000, 4097}) {
       Policy policy = policy_with(estimator);
       policy.fp8_attend = kv_len % 2 == 0;
-      const WorkspaceLayout layout = workspace_layout(problem, policy, {3, kv_len / 2 + 1, kv_len}, 128);
+      Serving serving;
+      serving.ragged = kv_len % 3 == 0;
+      const WorkspaceLayout layout = workspace_layout(problem, policy, {3, kv_len / 2 + 1, kv_len}, 128, serving);
       std::vector<WorkspacePiece> all = pieces(layout);
       std::erase_if(all, [](const WorkspacePiece &piece) { return piece.bytes == 0; });
       std::sort(all.begin(), all.end(), [](const auto &a, const auto &b) { return a.offset < b.offset; });
@@ -108,6 +111,39 @@ TEST(Workspace, HasRoomForTheCodesOfFp8Attention) {
   EXPECT_EQ(own.all_k_scales.bytes, 4U * 3 * 2 * 32);
   EXPECT_EQ(own.kbar.bytes, 4U * 3 * 2 * 128);
   EXPECT_EQ(own.counters.bytes, 4U * (2 * 3 * 2 + 2));
+}
+
+TEST(Workspace, OfRaggedCallsHasWholeTilesOfEverySequence) {
+  Problem problem;
+  problem.num_q_heads = 8;
+  problem.num_kv_heads = 2;
+  Serving serving;
+  serving.ragged = true;
+  // 3 padded sequences: 2 tiles of 128 rows, 8 tiles of 128 keys and 1 unit of rows each.
+  const WorkspaceLayout padded = workspace_layout(problem, policy_with(Estimator::int4), {3, 130, 1001}, 64, serving);
+  EXPECT_EQ(padded.sequences.bytes, 3U * 64);
+  EXPECT_EQ(padded.row_units.bytes, 3U * 4);
+  EXPECT_EQ(padded.key_units.bytes, 3U * 8 * 4);
+  EXPECT_EQ(padded.v_tails.bytes, 3U * 2 * 32 * 128 * 2);
+  EXPECT_EQ(padded.theta.bytes, 8U * 3 * 256 * 4);
+  EXPECT_EQ(padded.q_codes.bytes, 8U * 3 * 256 * 64);
+  EXPECT_EQ(padded.k_codes.bytes, 2U * 3 * 1024 * 64);
+  EXPECT_EQ(padded.k_scales.bytes, 2U * 3 * 32 * 4 * 4);
+  EXPECT_EQ(padded.bias.bytes, 8U * 3 * 1024 * 4);
+  EXPECT_EQ(padded.mask.bytes, 8U * 3 * 3 * 4 * 4);
+  EXPECT_EQ(padded.kbar.bytes, 3U * 2 * 128 * 4);
+  // Packed ones: as many tiles as there may be if each begins in the middle of one.
+  Policy policy = policy_with(Estimator::fp8);
+  policy.fp8_attend = true;
+  const WorkspaceLayout packed = workspace_layout(problem, policy, {3, 900, 1001, 1300, 2000}, 128, serving);
+  EXPECT_EQ(packed.row_units.bytes, (2U + 3) * 4);
+  EXPECT_EQ(packed.key_units.bytes, (15U + 3) * 4);
+  EXPECT_EQ(packed.v_tails.bytes, 0U);
+  EXPECT_EQ(packed.theta.bytes, 8U * (10 + 3) * 128 * 4);
+  EXPECT_EQ(packed.k_codes.bytes, 2U * (15 + 3) * 128 * 128);
+  EXPECT_EQ(packed.v_codes.bytes, 2U * (15 + 3) * 128 * 128);
+  EXPECT_EQ(packed.k_scales.bytes, 2U * (15 + 3) * 4 * 4);
+  EXPECT_EQ(packed.mask.bytes, 8U * (20 + 3) * 4 * 4);
 }
 
 TEST(Workspace, OfTheExactEstimatorHoldsThresholdsMaskAndACounterOnly) {

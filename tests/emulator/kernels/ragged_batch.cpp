@@ -68,7 +68,10 @@ RaggedBatch::RaggedBatch(const std::vector<SequenceLengths> &sequences, const Ba
     entries.push_back(entry);
     for (int unit = 0; unit < ceil_div(sequence.q_len, unit_rows); ++unit) {
       const int end = entry.position + std::min((unit + 1) * unit_rows, sequence.q_len);
-      const int visible = layout.causal ? std::clamp(end, 0, sequence.kv_len) : sequence.kv_len;
+      int visible = layout.causal ? std::clamp(end, 0, sequence.kv_len) : sequence.kv_len;
+      if (layout.sliding_window > 0) {
+        visible = std::min(visible, layout.sliding_window);
+      }
       weighted.emplace_back(visible, static_cast<unsigned>(b) << 16 | static_cast<unsigned>(unit));
     }
     for (int key = 0; key < sequence.kv_len; key += tile_rows) {

@@ -30,6 +30,7 @@ struct BatchLayout {
   int max_kv_len = 0;
   int kbar_stride = 0;
   int dense_below = 0;
+  int sliding_window = 0;
 };
 
 class RaggedBatch {
