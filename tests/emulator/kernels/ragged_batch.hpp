@@ -15,7 +15,7 @@ namespace sale::test {
 struct SequenceLengths {
   int q_len = 0;
   int kv_len = 0;
-  std::optional<int> position; ///< Of row 0; empty = kv_len - q_len.
+  std::optional<int> position = std::nullopt; ///< Of row 0; empty = kv_len - q_len.
   int key_offset = 0;
   int coded_len = 0;
 };
