@@ -9,20 +9,26 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
+#include <utility>
 
 namespace sale::check {
 
 namespace {
 
 constexpr std::array modes = {Mode::sparse, Mode::given_mask, Mode::dense};
+constexpr std::array batchings = {Batching::plain, Batching::packed, Batching::padded};
+
+constexpr int rows_between_sequences = 3; // where strided
 
 const std::vector<std::string_view> keys = {
-    "arch",          "mode",           "dtype",        "head_dim",   "num_q_heads",  "num_kv_heads",   "causal",
-    "softmax_scale", "batch",          "q_len",        "kv_len",     "layout",       "estimator",      "block_q",
-    "block_k",       "sink",           "window",       "tau",        "tau_per_head", "shift_per_head", "per_call",
-    "kbar",          "seed",           "estimate_dim", "channels",   "projection",   "prune_queries",  "fp8_attend",
-    "second_filter", "sliding_window", "softcap",      "sink_logits"};
+    "arch",          "mode",           "dtype",        "head_dim",    "num_q_heads",  "num_kv_heads",   "causal",
+    "softmax_scale", "batch",          "q_len",        "kv_len",      "layout",       "estimator",      "block_q",
+    "block_k",       "sink",           "window",       "tau",         "tau_per_head", "shift_per_head", "per_call",
+    "kbar",          "seed",           "estimate_dim", "channels",    "projection",   "prune_queries",  "fp8_attend",
+    "second_filter", "sliding_window", "softcap",      "sink_logits", "dense_below",  "serving",        "page_size",
+    "pages",         "sequences"};
 
 // One of two words.
 bool word(const io::YamlNode &node, const std::string &key, const char *off, const char *on) {
@@ -41,6 +47,25 @@ Mode parse_mode(const io::YamlNode &node) {
     }
   }
   node.refuse("mode must be sparse, given_mask or dense");
+}
+
+Batching parse_batching(const io::YamlNode &node) {
+  const std::string text = node.text("serving");
+  for (const Batching batching : batchings) {
+    if (text == to_string(batching)) {
+      return batching;
+    }
+  }
+  node.refuse("serving must be plain, packed or padded");
+}
+
+// [q_len, kv_len]
+SequenceLengths parse_lengths(const io::YamlNode &node) {
+  const std::vector<io::YamlNode> two = node.items("sequences");
+  if (two.size() != 2) {
+    node.refuse("each of sequences must be [q_len, kv_len]");
+  }
+  return {two[0].integer("q_len"), two[1].integer("kv_len")};
 }
 
 // By a parser that does not know the file.
@@ -93,9 +118,23 @@ CheckCase parse_case(const io::YamlNode &map) {
   integer("sliding_window", c.problem.sliding_window);
   number("softcap", c.problem.softcap);
   with("sink_logits", [&](const io::YamlNode &node) { c.problem.sink_logits = node.boolean("sink_logits"); });
+  with("serving", [&](const io::YamlNode &node) { c.batching = parse_batching(node); });
+  integer("page_size", c.page_size);
+  with("pages", [&](const io::YamlNode &node) { c.pages_by_head = word(node, "pages", "nhd", "hnd"); });
+  with("sequences", [&](const io::YamlNode &node) {
+    for (const io::YamlNode &item : node.items("sequences")) {
+      c.sequences.push_back(parse_lengths(item));
+    }
+  });
   integer("batch", c.shape.batch);
-  c.shape.q_len = map.at("q_len").integer("q_len");
-  c.shape.kv_len = map.at("kv_len").integer("kv_len");
+  if (c.sequences.empty()) {
+    c.shape.q_len = map.at("q_len").integer("q_len");
+    c.shape.kv_len = map.at("kv_len").integer("kv_len");
+  } else {
+    set_sequences(c, c.sequences);
+    integer("q_len", c.shape.q_len);
+    integer("kv_len", c.shape.kv_len);
+  }
   with("layout", [&](const io::YamlNode &node) { c.strided = word(node, "layout", "packed", "strided"); });
   with("estimator",
        [&](const io::YamlNode &node) { c.policy.estimator = named(node, "estimator", io::parse_estimator); });
@@ -115,6 +154,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   numbers("projection", c.policy.projection);
   with("prune_queries", [&](const io::YamlNode &node) { c.policy.prune_queries = node.boolean("prune_queries"); });
   with("fp8_attend", [&](const io::YamlNode &node) { c.policy.fp8_attend = node.boolean("fp8_attend"); });
+  integer("dense_below", c.policy.dense_below);
   with("second_filter", [&](const io::YamlNode &node) { c.policy.second_filter = node.boolean("second_filter"); });
   with("per_call", [&](const io::YamlNode &node) { c.per_call = node.boolean("per_call"); });
   with("kbar", [&](const io::YamlNode &node) { c.kbar_given = word(node, "kbar", "mean", "given"); });
@@ -136,6 +176,50 @@ const char *to_string(Mode mode) {
   case Mode::dense: return "dense";
   }
   return "unknown";
+}
+
+const char *to_string(Batching batching) {
+  switch (batching) {
+  case Batching::plain: return "plain";
+  case Batching::packed: return "packed";
+  case Batching::padded: return "padded";
+  }
+  return "unknown";
+}
+
+void set_sequences(CheckCase &c, std::vector<SequenceLengths> sequences) {
+  c.shape = {static_cast<int>(sequences.size()), 0, 0};
+  for (const SequenceLengths &sequence : sequences) {
+    c.shape.q_len = std::max(c.shape.q_len, sequence.q_len);
+    c.shape.kv_len = std::max(c.shape.kv_len, sequence.kv_len);
+  }
+  c.sequences = std::move(sequences);
+}
+
+Serving CheckCase::serving() const {
+  Serving result;
+  result.ragged = batching != Batching::plain;
+  result.page_size = page_size;
+  return result;
+}
+
+std::vector<SequenceLengths> CheckCase::lengths() const {
+  return sequences.empty()
+             ? std::vector<SequenceLengths>(static_cast<std::size_t>(shape.batch), {shape.q_len, shape.kv_len})
+             : sequences;
+}
+
+int CheckCase::rows_between() const { return strided ? rows_between_sequences : 0; }
+
+Shape CheckCase::call_shape() const {
+  Shape result = shape;
+  if (batching == Batching::packed) {
+    for (const SequenceLengths &sequence : lengths()) {
+      result.total_q += sequence.q_len + rows_between();
+      result.total_kv += page_size != 0 ? 0 : sequence.kv_len + rows_between();
+    }
+  }
+  return result;
 }
 
 std::string CheckCase::describe() const {
@@ -168,7 +252,21 @@ std::string CheckCase::describe() const {
   if (problem.softcap != 0.0F) {
     text += fmt::format(" softcap {}", problem.softcap);
   }
-  return text + (problem.sink_logits ? " sinks" : "") + (strided ? " strided" : "");
+  text += problem.sink_logits ? " sinks" : "";
+  if (policy.dense_below != 0) {
+    text += fmt::format(" dense below {}", policy.dense_below);
+  }
+  text += strided ? " strided" : "";
+  if (batching != Batching::plain) {
+    text += fmt::format(" {}", to_string(batching));
+  }
+  if (page_size != 0) {
+    text += fmt::format(" pages of {} {}", page_size, pages_by_head ? "hnd" : "nhd");
+  }
+  for (const SequenceLengths &sequence : sequences) {
+    text += fmt::format(" {}/{}", sequence.q_len, sequence.kv_len);
+  }
+  return text;
 }
 
 std::string CheckCase::yaml() const {
@@ -214,9 +312,23 @@ std::string CheckCase::yaml() const {
   }
   line("fp8_attend", policy.fp8_attend);
   line("second_filter", policy.second_filter);
+  line("dense_below", policy.dense_below);
   line("per_call", per_call);
   line("kbar", kbar_given ? "given" : "mean");
   line("seed", seed);
+  if (batching == Batching::plain) {
+    return text;
+  }
+  line("serving", to_string(batching));
+  line("page_size", page_size);
+  line("pages", pages_by_head ? "hnd" : "nhd");
+  if (!sequences.empty()) {
+    std::vector<std::string> all;
+    for (const SequenceLengths &sequence : sequences) {
+      all.push_back(fmt::format("[{}, {}]", sequence.q_len, sequence.kv_len));
+    }
+    line("sequences", fmt::format("[{}]", fmt::join(all, ", ")));
+  }
   return text;
 }
 
@@ -236,12 +348,24 @@ std::vector<CheckCase> load_cases(const std::filesystem::path &file) {
   return parse_cases(io::read_text_file(file), file.string());
 }
 
-void validate(const CheckCase &check_case) {
-  validate(check_case.problem);
-  validate(check_case.policy, check_case.problem);
-  validate(check_case.shape, check_case.problem.causal);
-  if (!check_case.arch.empty()) {
-    for (const KernelSpec &spec : plan_kernels(check_case.problem, check_case.policy, parse_arch(check_case.arch))) {
+void validate(const CheckCase &c) {
+  validate(c.problem);
+  validate(c.policy, c.problem);
+  validate(c.serving(), c.problem, c.policy);
+  validate(c.call_shape(), c.problem, c.serving());
+  if (c.batching == Batching::plain && (c.page_size != 0 || !c.sequences.empty())) {
+    throw Error(ErrorKind::invalid_argument, "page_size and sequences need serving to be packed or padded");
+  }
+  for (const SequenceLengths &sequence : c.sequences) {
+    if (sequence.q_len < 0 || sequence.q_len > c.shape.q_len || sequence.kv_len < 0 ||
+        sequence.kv_len > c.shape.kv_len) {
+      throw Error(ErrorKind::invalid_argument,
+                  fmt::format("the lengths {}/{} of a sequence must be from 0/0 to q_len/kv_len, {}/{}", sequence.q_len,
+                              sequence.kv_len, c.shape.q_len, c.shape.kv_len));
+    }
+  }
+  if (!c.arch.empty()) {
+    for (const KernelSpec &spec : plan_kernels(c.problem, c.policy, parse_arch(c.arch), c.serving())) {
       validate(spec);
     }
   }

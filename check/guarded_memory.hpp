@@ -23,6 +23,8 @@ public:
 
   void *data() const { return reinterpret_cast<void *>(base_ + guard_bytes_); }
   std::size_t bytes() const { return bytes_; }
+  /// As at first.
+  void poison() const;
   void write(const void *from, std::size_t bytes) const;
   std::vector<std::uint8_t> read(std::size_t offset, std::size_t bytes) const;
   /// Neither guard zone was written.
@@ -39,6 +41,8 @@ public:
   }
 
 private:
+  std::size_t words() const; // that are allocated
+
   std::shared_ptr<const Device> device_;
   std::size_t guard_bytes_;
   cu::Address base_ = 0;

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "check/run_case.hpp"
 
+#include "check/ragged_call.hpp"
 #include "generator/arch.hpp"
 #include "reference/means.hpp"
 #include "reference/region.hpp"
 #include "reference/run.hpp"
 #include "reference/synthetic.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <random>
+#include <utility>
 
 namespace sale::check {
 
@@ -43,13 +47,12 @@ std::vector<float> make_kbar(const CheckCase &c) {
   return kbar;
 }
 
-DeviceRun make_run(const CheckCase &c, const reference::Mask &mask) {
+DeviceRun make_run(const CheckCase &c) {
   DeviceRun run;
   run.problem = c.problem;
   run.policy = c.policy;
   run.strided = c.strided;
   run.dense = c.mode == Mode::dense;
-  run.mask_in = c.mode == Mode::given_mask ? &mask : nullptr;
   if (c.kbar_given) {
     run.kbar = make_kbar(c);
   }
@@ -87,9 +90,76 @@ Problems compare(const CheckCase &c, const DeviceRun &run, const reference::Tens
   return compare_output(c.problem, tensors, result, expected, c.policy, kbar);
 }
 
+// What one sequence is alone, a plain call of its own data.
+CheckCase case_of(const CheckCase &c, std::size_t sequence) {
+  CheckCase alone = c;
+  const SequenceLengths lengths = c.lengths()[sequence];
+  alone.shape = {1, lengths.q_len, lengths.kv_len};
+  alone.seed = c.seed + sequence;
+  alone.batching = Batching::plain;
+  alone.page_size = 0;
+  alone.sequences.clear();
+  return alone;
+}
+
+// A sequence without keys: output 0, and nothing but the sink in lse.
+Problems compare_nothing_seen(const reference::Tensors &tensors, const DeviceResult &result) {
+  Problems problems;
+  bool nothing = std::all_of(result.out.begin(), result.out.end(), [](float value) { return value == 0.0F; });
+  for (std::size_t row = 0; row < result.lse.size(); ++row) {
+    const auto head = row / static_cast<std::size_t>(tensors.shape.q_len);
+    nothing = nothing && result.lse[row] == (tensors.sink_logits.empty() ? -std::numeric_limits<float>::infinity()
+                                                                         : tensors.sink_logits[head]);
+  }
+  if (!nothing) {
+    problems.emplace_back("rows that see no key must be 0, and their lse -infinity or the sink's logit");
+  }
+  return problems;
+}
+
+CaseResult run_ragged_case(const CheckCase &c, const std::shared_ptr<const Device> &device, const Options &options) {
+  std::vector<CheckCase> cases;
+  std::vector<reference::Tensors> sequences;
+  std::vector<reference::Mask> masks;
+  for (std::size_t b = 0; b < c.lengths().size(); ++b) {
+    cases.push_back(case_of(c, b));
+    sequences.push_back(make_data(cases.back()));
+    sequences.back().sink_logits = sequences.front().sink_logits;
+    masks.push_back(make_mask(cases.back()));
+  }
+  RaggedRun run{make_run(c), c.serving(), c.call_shape()};
+  run.mask_given = c.mode == Mode::given_mask;
+  run.uniform = c.sequences.empty();
+  run.pages_by_head = c.pages_by_head;
+  run.rows_between = c.rows_between();
+  const std::vector<DeviceResult> results =
+      run_batch_on_device(run, sequences, masks, device, options, static_cast<unsigned>(c.seed));
+
+  CaseResult outcome;
+  outcome.kernels = results.front().kernels;
+  for (std::size_t b = 0; b < results.size(); ++b) {
+    DeviceRun own = run_of(run, b);
+    own.mask_in = run.mask_given ? &masks[b] : nullptr;
+    const Shape &shape = sequences[b].shape;
+    const Problems problems = shape.q_len == 0    ? Problems()
+                              : shape.kv_len == 0 ? compare_nothing_seen(sequences[b], results[b])
+                                                  : compare(cases[b], own, sequences[b], results[b]);
+    for (const std::string &problem : problems) {
+      outcome.problems.push_back(fmt::format("sequence {} of {}/{}: {}", b, shape.q_len, shape.kv_len, problem));
+    }
+  }
+  if (!results.front().guards_intact) {
+    outcome.problems.emplace_back("something was written outside the rows of the sequences");
+  }
+  return outcome;
+}
+
 } // namespace
 
 reference::Tensors make_data(const CheckCase &c) {
+  if (c.shape.q_len == 0 || c.shape.kv_len == 0) {
+    return reference::make_tensors(c.problem, c.shape);
+  }
   reference::Tensors tensors =
       c.seed % 6 == 0
           ? reference::gaussian(c.problem, c.shape, {.seed = c.seed, .q_mean = 1.0F, .k_mean = 2.0F, .q_size = 2.0F})
@@ -108,9 +178,13 @@ CaseResult run_case(const CheckCase &check_case, const std::shared_ptr<const Dri
     const auto device = std::make_shared<const Device>(driver, device_of(check_case, *driver, ordinal));
     Options with = options;
     with.arch = check_case.arch;
+    if (check_case.batching != Batching::plain) {
+      return run_ragged_case(check_case, device, with);
+    }
     const reference::Tensors tensors = make_data(check_case);
     const reference::Mask mask = make_mask(check_case);
-    const DeviceRun run = make_run(check_case, mask);
+    DeviceRun run = make_run(check_case);
+    run.mask_in = check_case.mode == Mode::given_mask ? &mask : nullptr;
     const DeviceResult result = run_on_device(run, tensors, device, with);
     outcome.kernels = result.kernels;
     outcome.problems = compare(check_case, run, tensors, result);
