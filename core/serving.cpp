@@ -14,17 +14,17 @@ namespace {
 
 constexpr int page_multiple = 16;
 constexpr int max_sequences = 4096; // of a ragged call; their numbers have 16 bits
-constexpr int max_length = 1 << 20; // of a ragged call
+constexpr int max_total = 1 << 20;  // of a ragged call
 constexpr int tile_rows = 128;      // of what the workspace has of each sequence
 constexpr int unit_rows = 512;      // of the schedule
-constexpr std::int64_t max_index = (std::int64_t{1} << 31) - 1;
+constexpr int piece_rows = 64;      // the least that persistent kernels work on
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
 
 void validate_totals(const Shape &shape, const Serving &serving) {
-  if (shape.total_q < 0 || shape.total_kv < 0 || std::max(shape.total_q, shape.total_kv) > max_length) {
+  if (shape.total_q < 0 || shape.total_kv < 0 || std::max(shape.total_q, shape.total_kv) > max_total) {
     refuse(fmt::format("total_q {} and total_kv {} must be between 0 and {}; more sequences need more calls",
-                       shape.total_q, shape.total_kv, max_length));
+                       shape.total_q, shape.total_kv, max_total));
   }
   if (shape.total_kv > 0 && serving.page_size > 0) {
     refuse(fmt::format("total_kv {} is of packed K and V, but the plan was prepared with serving.page_size {}; set "
@@ -33,21 +33,24 @@ void validate_totals(const Shape &shape, const Serving &serving) {
   }
 }
 
-// Kernels count rows and keys of one kind of array, and pieces of work, in 32 bits.
-void validate_sizes(const Shape &shape, const Problem &problem) {
-  const auto whole = [&shape](int length, int total, int block) {
-    const std::int64_t each = (length + block - 1) / block;
-    return total > 0 ? std::int64_t{total / block + shape.batch} : shape.batch * each;
+// Kernels number pieces of 64 query rows, and rows of codes, in 32 bits.
+void validate_sizes(const Shape &shape, const Problem &problem, const Serving &serving) {
+  constexpr std::int64_t max_pieces = std::int64_t{1} << 29;
+  constexpr std::int64_t max_codes = std::int64_t{1} << 31;
+  const std::int64_t batch = shape.batch;
+  const auto blocks = [batch](int length, int total, int block) {
+    return total > 0 ? total / block + batch : batch * ((length + block - 1) / block);
   };
-  const std::int64_t keys = tile_rows * whole(shape.kv_len, shape.total_kv, tile_rows);
-  const std::int64_t rows = unit_rows * whole(shape.q_len, shape.total_q, unit_rows);
-  if (keys > max_index / problem.num_kv_heads) {
-    refuse(
-        fmt::format("{} sequences of {} keys are too many for one call; split the batch", shape.batch, shape.kv_len));
+  const int rows = serving.is_ragged() ? unit_rows : piece_rows;
+  const std::int64_t pieces = blocks(shape.q_len, shape.total_q, rows) * (rows / piece_rows) * problem.num_q_heads;
+  if (pieces >= max_pieces) {
+    refuse(fmt::format("{} sequences of {} query rows and {} heads are too many for one call; split the batch",
+                       shape.batch, shape.q_len, problem.num_q_heads));
   }
-  if (rows > max_index / problem.num_q_heads) {
-    refuse(fmt::format("{} sequences of {} query rows are too many for one call; split the batch or pack q",
-                       shape.batch, shape.q_len));
+  const std::int64_t codes = blocks(shape.kv_len, shape.total_kv, tile_rows) * tile_rows * problem.num_kv_heads;
+  if (serving.is_ragged() && codes >= max_codes) {
+    refuse(fmt::format("{} sequences of {} keys and {} KV heads are too many for one call; split the batch",
+                       shape.batch, shape.kv_len, problem.num_kv_heads));
   }
 }
 
@@ -60,13 +63,10 @@ void validate(const Shape &shape, const Problem &problem, const Serving &serving
       refuse("shape.total_q and total_kv are of packed sequences; prepare the plan with serving.ragged, or set both to "
              "0");
     }
+    validate_sizes(shape, problem, serving);
     return;
   }
   validate(shape, false); // which of them have more queries than keys is known on the device
-  if (std::max(shape.q_len, shape.kv_len) > max_length) {
-    refuse(fmt::format("q_len {} and kv_len {} must be at most {} in ragged calls", shape.q_len, shape.kv_len,
-                       max_length));
-  }
   if (shape.batch > max_sequences) {
     refuse(fmt::format("batch {} is above {}, the most sequences of one ragged call", shape.batch, max_sequences));
   }
@@ -74,7 +74,7 @@ void validate(const Shape &shape, const Problem &problem, const Serving &serving
     refuse("kv_len is 0; give the most keys that a sequence may have, at least 1");
   }
   validate_totals(shape, serving);
-  validate_sizes(shape, problem);
+  validate_sizes(shape, problem, serving);
 }
 
 void validate(const Serving &serving, const Problem & /*problem*/, const Policy & /*policy*/) {

@@ -16,9 +16,9 @@ namespace sale {
 
 namespace {
 
-// Lengths, sinks and windows stay below 2^24 keys: far above any use, and 32-bit arithmetic on positions cannot
-// overflow.
-constexpr int max_length = 1 << 24;
+// Far above any use, and 32-bit arithmetic on positions cannot overflow.
+constexpr int max_length = 1 << 20;
+constexpr int max_region = 1 << 24; // sink and windows: further than any sequence goes
 
 // Above it the error of the fast tanh would show in the output (docs/numerics.md).
 constexpr float max_softcap = 1000.0F;
@@ -35,9 +35,9 @@ void require_supported(std::string_view what, int value, const Range &supported)
 }
 
 void validate_variants(const Problem &problem) {
-  if (problem.sliding_window < 0 || problem.sliding_window > max_length) {
+  if (problem.sliding_window < 0 || problem.sliding_window > max_region) {
     refuse(fmt::format("sliding_window {} must be between 1 and {} keys, or 0 for all of them", problem.sliding_window,
-                       max_length));
+                       max_region));
   }
   if (problem.sliding_window != 0 && !problem.causal) {
     refuse(fmt::format("sliding_window {} needs causal attention; set causal to true or sliding_window to 0",
@@ -45,6 +45,21 @@ void validate_variants(const Problem &problem) {
   }
   if (!(problem.softcap >= 0.0F && problem.softcap <= max_softcap)) {
     refuse(fmt::format("softcap {} must be above 0 and at most {}, or 0 for none", problem.softcap, max_softcap));
+  }
+}
+
+void refuse_what_no_kernel_has(const Problem &problem) {
+  if (problem.alibi) {
+    refuse("alibi is not supported; no kernel adds a bias to scores, so set it to false");
+  }
+  if (problem.dropout != 0.0F) {
+    refuse(fmt::format("dropout {} is not supported; libsale is for inference, so set it to 0", problem.dropout));
+  }
+  if (problem.backward) {
+    refuse("backward is not supported; libsale is for inference, so set it to false");
+  }
+  if (problem.kv_type != KvType::same) {
+    refuse("kv_type is not supported; K and V have the dtype of Q, so leave it at same");
   }
 }
 
@@ -159,16 +174,17 @@ void validate(const Problem &problem) {
                        problem.softmax_scale));
   }
   validate_variants(problem);
+  refuse_what_no_kernel_has(problem);
 }
 
 void validate(const Policy &policy, const Problem &problem) {
   require_supported("block_q", policy.block_q, supported_block_q);
   require_supported("block_k", policy.block_k, supported_block_k);
-  if (policy.sink < 0 || policy.sink > max_length) {
-    refuse(fmt::format("sink {} must be between 0 and {} keys", policy.sink, max_length));
+  if (policy.sink < 0 || policy.sink > max_region) {
+    refuse(fmt::format("sink {} must be between 0 and {} keys", policy.sink, max_region));
   }
-  if (policy.window < 0 || policy.window > max_length) {
-    refuse(fmt::format("window {} must be between 0 and {} keys", policy.window, max_length));
+  if (policy.window < 0 || policy.window > max_region) {
+    refuse(fmt::format("window {} must be between 0 and {} keys", policy.window, max_region));
   }
   if (!std::isfinite(policy.tau) || policy.tau < 0.0F) {
     refuse(fmt::format("tau {} must be a finite number >= 0; 0 means dense attention", policy.tau));

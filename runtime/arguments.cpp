@@ -218,6 +218,34 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   }
 }
 
+void validate(const MergeArgs &args, const Problem &problem, const Serving &serving) {
+  if (!serving.parts) {
+    refuse("merge needs a plan prepared with serving.parts");
+  }
+  Shape shape = args.shape;
+  shape.kv_len = 1;
+  shape.total_kv = 0;
+  validate(shape, problem, serving);
+  if (shape.batch == 0 || shape.q_len == 0) {
+    return;
+  }
+  for (const auto &[name, pointer] :
+       {std::pair<const char *, const float *>("lse_a", args.lse_a), {"lse_b", args.lse_b}, {"lse", args.lse}}) {
+    if (pointer == nullptr) {
+      refuse(fmt::format("{} is null; it must be device memory", name));
+    }
+    check_aligned(name, pointer, alignof(float));
+  }
+  if (args.out.data == nullptr) {
+    return;
+  }
+  const Dimensions size = dimensions(query_extents(problem, shape), problem.head_dim);
+  check_tensor("out_a", args.out_a, size.tokens);
+  check_tensor("out_b", args.out_b, size.tokens);
+  check_tensor("out", args.out, size.tokens);
+  check_distinct_rows(args.out, size);
+}
+
 TensorView packed_view(void *data, int heads, int tokens, int head_dim) {
   const std::int64_t token = head_dim;
   const std::int64_t head = token * tokens;

@@ -18,7 +18,10 @@ enum class RunMode {
 void validate(const RunArgs &args, const Problem &problem, const Policy &policy, std::size_t workspace_bytes,
               RunMode mode, const Serving &serving = {});
 
-/// The part of it that says how sequences are handed over: what the Plan's Serving asks for is there, and nothing else.
+/// The same of MergeArgs.
+void validate(const MergeArgs &args, const Problem &problem, const Serving &serving);
+
+/// What RunArgs say of how sequences are handed over: what the Plan's Serving asks for is there, and nothing else.
 void validate_serving(const RunArgs &args, const Serving &serving);
 
 } // namespace sale

@@ -134,14 +134,7 @@ private:
 
   template <class Args>
   void launch_grid(const Kernel &kernel, unsigned x, unsigned y, unsigned z, Args &kernel_args) const {
-    const Driver &driver = plan_.device->driver();
-    void *parameters[] = {&kernel_args};
-    const cu::Result result = driver.api.launch(kernel.module->function(), x, y, z, kernel.threads, 1, 1,
-                                                kernel.shared_memory, stream_, parameters, nullptr);
-    if (result != cu::success) {
-      driver.check(result, "cuLaunchKernel", ErrorKind::launch,
-                   {.options = kernel.options, .spec = kernel.spec.describe()});
-    }
+    launch_kernel(*plan_.device, kernel, x, y, z, &kernel_args, stream_);
   }
 
   void mark(Stage stage) const {

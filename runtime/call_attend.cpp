@@ -71,7 +71,9 @@ TensorMap Call::map_keys(const WorkspacePiece &codes, int row_bytes, int box_row
 }
 
 void Call::attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
-  const int keys_per_copy = kernel.spec.keys_per_copy();
+  const int page_rows = kernel.spec.page_rows;
+  const int keys_per_copy =
+      page_rows == 0 ? kernel.spec.keys_per_copy() : std::min(page_rows, kernel.spec.keys_per_copy());
   const Extents keys = key_extents(plan_.problem, plan_.serving, args_);
   AttendWgmmaArgs a{};
   a.k = map_16_bit(args_.k, keys, keys_per_copy);

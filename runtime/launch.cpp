@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/launch.hpp"
 
+#include "args/merge_args.cuh"
 #include "runtime/call.hpp"
 
 namespace sale {
@@ -18,6 +19,36 @@ void Call::zero_counters() {
   driver.check(driver.api.fill_words(reinterpret_cast<cu::Address>(at<void>(layout_.counters)), 0,
                                      layout_.counters.bytes / 4, stream_),
                "cuMemsetD32Async");
+}
+
+void launch_kernel(const Device &device, const Kernel &kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                   void *arguments, cu::Stream stream) {
+  const Driver &driver = device.driver();
+  void *parameters[] = {arguments};
+  const cu::Result result = driver.api.launch(kernel.module->function(), grid_x, grid_y, grid_z, kernel.threads, 1, 1,
+                                              kernel.shared_memory, stream, parameters, nullptr);
+  if (result != cu::success) {
+    driver.check(result, "cuLaunchKernel", ErrorKind::launch,
+                 {.options = kernel.options, .spec = kernel.spec.describe()});
+  }
+}
+
+void enqueue_merge(const PlanKernels &plan, const MergeArgs &args, cu::Stream stream) {
+  const auto tensor_arg = [](const TensorView &view) {
+    return TensorArg{view.data, view.stride_batch, view.stride_head, view.stride_token};
+  };
+  const Extents rows = query_extents(plan.problem, args.shape);
+  MergeRowsArgs a{};
+  a.out_a = tensor_arg(args.out_a);
+  a.out_b = tensor_arg(args.out_b);
+  a.out = tensor_arg(args.out);
+  a.lse_a = args.lse_a;
+  a.lse_b = args.lse_b;
+  a.lse = args.lse;
+  a.num_q_heads = rows.heads;
+  a.q_len = rows.tokens;
+  launch_kernel(*plan.device, plan.merge, static_cast<unsigned>((rows.tokens + merge_rows - 1) / merge_rows),
+                static_cast<unsigned>(rows.heads), static_cast<unsigned>(rows.batch), &a, stream);
 }
 
 void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, RunMode mode, Timeline *timeline) {

@@ -49,6 +49,13 @@ struct PlanKernels {
   int code_row_bytes = 0;
 };
 
+/// One launch of CTAs of the kernel's own size; `arguments` is the structure that it takes.
+void launch_kernel(const Device &device, const Kernel &kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                   void *arguments, cu::Stream stream);
+
+/// Enqueues validated MergeArgs that have work; the device's context is current.
+void enqueue_merge(const PlanKernels &plan, const MergeArgs &args, cu::Stream stream);
+
 /// Enqueues one validated call that has work; the device's context is current. `timeline` may be null.
 void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, RunMode mode, Timeline *timeline);
 

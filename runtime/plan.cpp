@@ -60,6 +60,15 @@ void Plan::select(const RunArgs &args, CUstream_st *stream) const {
   }
 }
 
+void Plan::merge(const MergeArgs &args, CUstream_st *stream) const {
+  const PlanKernels &kernels = state_->kernels;
+  validate(args, kernels.problem, kernels.serving);
+  if (args.shape.batch > 0 && args.shape.q_len > 0) {
+    const CurrentContext scope(*kernels.device);
+    enqueue_merge(kernels, args, stream);
+  }
+}
+
 StageTimes Plan::profile(const RunArgs &args, CUstream_st *stream) const {
   if (!accept(state_->kernels, args, RunMode::sparse)) {
     return {};

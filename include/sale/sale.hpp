@@ -89,6 +89,17 @@ struct RunArgs {
   float *threshold_out = nullptr; ///< as threshold_in
 };
 
+/// Two parts of one attention, over the same queries and different keys. Everything is device memory.
+struct MergeArgs {
+  Shape shape;      ///< batch and q_len; packed: total_q. kv_len is not looked at.
+  TensorView out_a; ///< [batch, num_q_heads, q_len, head_dim], as all three
+  TensorView out_b;
+  TensorView out; ///< may be out_a or out_b; null data: only lse is merged, and the others are not looked at
+  const float *lse_a = nullptr; ///< [batch, num_q_heads, q_len], as RunArgs::lse; or both RunArgs::threshold_out
+  const float *lse_b = nullptr;
+  float *lse = nullptr; ///< may be lse_a or lse_b
+};
+
 /// u32 words of a mask: batch * num_q_heads * q_blocks * W (docs/numerics.md, section 9).
 std::size_t mask_words(const Problem &problem, const Policy &policy, const Shape &shape);
 
@@ -121,6 +132,9 @@ public:
 
   /// The part of run that selects: mask_out, and threshold_out where it is given. Neither v nor out is looked at.
   void select(const RunArgs &args, CUstream_st *stream) const;
+
+  /// The whole of two parts: out weighted by exp(lse), lse their log-sum. For plans with serving.parts.
+  void merge(const MergeArgs &args, CUstream_st *stream) const;
 
   /// run with events around each stage; waits for the stream.
   StageTimes profile(const RunArgs &args, CUstream_st *stream) const;

@@ -18,6 +18,13 @@ enum class Estimator {
   fp8    ///< e4m3 with power-of-two scales, K per 32-key block, Q per row; K smoothed by kbar, Q not. sm_90a.
 };
 
+/// How K and V are stored.
+enum class KvType {
+  same,     ///< As Problem::dtype.
+  fp8_e4m3, ///< Refused.
+  int8      ///< Refused.
+};
+
 /// What a model fixes about its attention.
 struct Problem {
   DType dtype = DType::bf16;
@@ -29,6 +36,12 @@ struct Problem {
   int sliding_window = 0;     ///< Keys a row sees, its own included; 0 = all. (FlashAttention's window_left + 1.)
   float softcap = 0.0F;       ///< c > 0: scaled logits become c * tanh(logit / c); at most 1000; 0 = none.
   bool sink_logits = false;   ///< Calls bring RunArgs::sink_logits, learned by the model; not Policy::sink.
+
+  // Refused unless left as they are: named so that a port meets a sentence, not another result.
+  bool alibi = false;
+  float dropout = 0.0F;
+  bool backward = false;
+  KvType kv_type = KvType::same;
 };
 
 /// How sparse attention may be. Policy decides results; tile sizes never do (docs/numerics.md).

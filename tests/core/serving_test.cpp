@@ -30,6 +30,9 @@ TEST(Serving, OfOneLengthHasNoPackedRows) {
                                              "with serving.ragged, or set both to 0");
   EXPECT_EQ(refusal({2, 20, 10}, {}),
             "q_len 20 is greater than kv_len 10; queries are the last q_len positions of the keys");
+  EXPECT_EQ(refusal({1023, 1 << 20, 1 << 20}, {}), "");
+  EXPECT_EQ(refusal({1024, 1 << 20, 1 << 20}, {}),
+            "1024 sequences of 1048576 query rows and 32 heads are too many for one call; split the batch");
 }
 
 TEST(Serving, OfRaggedBatchesHasAnyLengths) {
@@ -40,15 +43,14 @@ TEST(Serving, OfRaggedBatchesHasAnyLengths) {
 
 TEST(Serving, OfRaggedBatchesHasLimits) {
   EXPECT_EQ(refusal({4097, 10, 20}, ragged()), "batch 4097 is above 4096, the most sequences of one ragged call");
-  EXPECT_EQ(refusal({1, 10, (1 << 20) + 1}, ragged()), "q_len 10 and kv_len 1048577 must be at most 1048576 in ragged "
-                                                       "calls");
+  EXPECT_EQ(refusal({1, 10, (1 << 20) + 1}, ragged()), "q_len 10 and kv_len 1048577 must be between 0 and 1048576");
   EXPECT_EQ(refusal({1, 10, 0}, ragged()), "kv_len is 0; give the most keys that a sequence may have, at least 1");
   EXPECT_EQ(refusal({2, 10, 20, 0, -1}, ragged()),
             "total_q 0 and total_kv -1 must be between 0 and 1048576; more sequences need more calls");
   EXPECT_EQ(refusal({4096, 10, 1 << 20}, ragged()),
-            "4096 sequences of 1048576 keys are too many for one call; split the batch");
+            "4096 sequences of 1048576 keys and 8 KV heads are too many for one call; split the batch");
   EXPECT_EQ(refusal({4096, 1 << 20, 1}, ragged()),
-            "4096 sequences of 1048576 query rows are too many for one call; split the batch or pack q");
+            "4096 sequences of 1048576 query rows and 32 heads are too many for one call; split the batch");
   EXPECT_EQ(refusal({4096, 1 << 20, 1 << 20, 1 << 20, 1 << 20}, ragged()), "");
 }
 

@@ -103,6 +103,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "mask_in and mask_out are both given; with mask_in nothing is selected, so set one of them to null"},
         BadArgs{"MisalignedMask", [](RunArgs &a) { a.mask_in = address<std::uint32_t>(0x5004); },
                 "mask_in is not 16-byte aligned"},
+        BadArgs{"SelectionWithoutAMask", [](RunArgs &) {},
+                "select writes a mask and reads none; set mask_out to device memory and mask_in to null",
+                RunMode::select},
         BadArgs{"MaskOfADenseRun", [](RunArgs &a) { a.mask_out = address<std::uint32_t>(0x5000); },
                 "run_dense neither reads nor writes a mask; set mask_in and mask_out to null", RunMode::dense},
         BadArgs{
@@ -126,6 +129,43 @@ TEST(Arguments, BringSinkLogitsWhereTheProblemHasThem) {
       "sink_logits is null; the plan was prepared with problem.sink_logits, so give one number per query head");
   args.sink_logits = address<float>(0x5000);
   EXPECT_NO_THROW(validate(args, problem, Policy(), needed, RunMode::sparse));
+}
+
+TEST(Arguments, OfASelectionNeedNoValuesAndNoOutput) {
+  RunArgs args = good_args();
+  args.v = args.out = {};
+  args.mask_out = address<std::uint32_t>(0x5000);
+  EXPECT_NO_THROW(validate(args, Problem(), Policy(), needed, RunMode::select));
+  EXPECT_THROW(validate(args, Problem(), Policy(), needed + 1, RunMode::select), Error);
+}
+
+TEST(Arguments, OfAMergeAreTwoPartsAndTheirWhole) {
+  const auto refusal = [](const std::function<void(MergeArgs &, Serving &)> &spoil) {
+    MergeArgs args;
+    args.shape.batch = 2;
+    args.shape.q_len = 100;
+    args.out_a = args.out = packed_view(address<void>(0x1000000), 32, 100, 128);
+    args.out_b = packed_view(address<void>(0x2000000), 32, 100, 128);
+    args.lse_a = args.lse = address<float>(0x5000);
+    args.lse_b = address<float>(0x6000);
+    Serving serving;
+    serving.parts = true;
+    spoil(args, serving);
+    try {
+      validate(args, Problem(), serving);
+    } catch (const Error &error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(refusal([](MergeArgs &, Serving &) {}), "");
+  EXPECT_EQ(refusal([](MergeArgs &a, Serving &) { a.out = a.out_a = {}; }), "");
+  EXPECT_EQ(refusal([](MergeArgs &, Serving &s) { s.parts = false; }),
+            "merge needs a plan prepared with serving.parts");
+  EXPECT_EQ(refusal([](MergeArgs &a, Serving &) { a.lse_b = nullptr; }), "lse_b is null; it must be device memory");
+  EXPECT_EQ(refusal([](MergeArgs &a, Serving &) { a.out_a = {}; }), "out_a.data is null; it must be device memory");
+  EXPECT_EQ(refusal([](MergeArgs &a, Serving &) { a.shape.total_q = -1; }),
+            "total_q -1 and total_kv 0 must be between 0 and 1048576; more sequences need more calls");
 }
 
 TEST(Arguments, MayBeViewsIntoOnePackedTensor) {

@@ -66,6 +66,23 @@ TEST_F(PlanTest, WritesAndReadsTheCallersMask) {
   EXPECT_EQ(arguments_of<AttendArgs>(launch("sale_attend")).mask, args.mask_out);
 }
 
+TEST_F(PlanTest, SelectsWithoutAttention) {
+  Policy policy;
+  policy.dense_below = 100;
+  const Plan plan = prepare(policy);
+  RunArgs args = args_for(plan, {1, 1000, 1000});
+  args.v = args.out = {};
+  args.mask_out = reinterpret_cast<std::uint32_t *>(0x9000);
+  fake_cuda().calls.clear();
+  plan.select(args, stream_);
+  EXPECT_EQ(enqueued(), (Names{memset_call, "sale_mean", "sale_quantize", "sale_prepare", "sale_select"}));
+  EXPECT_EQ(arguments_of<SelectArgs>(launch("sale_select")).mask, args.mask_out);
+  args.shape = {1, 99, 99};
+  fake_cuda().calls.clear();
+  plan.select(args, stream_);
+  EXPECT_EQ(enqueued(), Names{"sale_select"}); // every visible block
+}
+
 TEST_F(PlanTest, RunsTheDenseKernelAloneForTheBaseline) {
   const Plan plan = prepare({});
   RunArgs args = args_for(plan, {1, 1000, 1000});
