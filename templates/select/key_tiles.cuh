@@ -5,7 +5,9 @@
 
 #include "args/select_args.cuh"
 #include "common/estimator.cuh"
+#include "common/key_rows.cuh"
 #include "common/load_tile.cuh"
+#include "common/sequence.cuh"
 #include "device/cp_async.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
@@ -28,19 +30,18 @@ class KeyTiles {
   using Layout = SelectLayout<Config>;
 
 public:
-  SALE_DEVICE KeyTiles(const SelectArgs &args, s32 head, s64 batch) : kv_len_(args.kv_len) {
+  SALE_DEVICE KeyTiles(const SelectArgs &args, const Sequence<Config> &sequence, s32 head) : kv_len_(sequence.kv_len) {
     const s32 kv_head = head / Config::gqa;
     if constexpr (Config::estimator == Estimator::exact) {
-      keys_ = static_cast<const u8 *>(args.k.data) + 2 * (batch * args.k.stride_batch + kv_head * args.k.stride_head);
+      keys_ = static_cast<const u8 *>(args.k.data) + 2 * sequence.key_element(args, args.k, kv_head);
       row_stride_ = 2 * args.k.stride_token;
     } else {
-      const s64 groups = ceil_div(args.kv_len, 32);
-      const s64 kv_index = batch * (args.num_q_heads / Config::gqa) + kv_head;
-      keys_ = args.k_codes + kv_index * args.kv_len * Layout::row_bytes;
+      const s32 kv_heads = args.num_q_heads / Config::gqa;
+      keys_ = args.k_codes + sequence.key_row(args, kv_heads, kv_head) * Layout::row_bytes;
       row_stride_ = Layout::row_bytes;
-      scales_ = args.k_scales + kv_index * groups * Layout::scales_per_sub_block;
+      scales_ = args.k_scales + sequence.template key_group<1>(args, kv_heads, kv_head) * Layout::scales_per_sub_block;
       if constexpr (Config::estimator == Estimator::int4) {
-        bias_ = args.bias + (batch * args.num_q_heads + head) * groups * 32;
+        bias_ = args.bias + sequence.template key_group<1>(args, args.num_q_heads, head) * 32;
       }
     }
   }

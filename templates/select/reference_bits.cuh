@@ -7,6 +7,16 @@
 #include "device/memory.cuh"
 #include "device/types.cuh"
 
+// Whether a head whose tau is `tau` keeps every visible block of a sequence: nothing is estimated then.
+template <class Config, class Args>
+SALE_DEVICE bool keeps_all(const Args &args, s32 kv_len, f32 tau) {
+  bool all = tau == 0.0F;
+  if constexpr (Config::ragged) {
+    all = all || kv_len < args.ragged.dense_below;
+  }
+  return all;
+}
+
 // Writes every mask word of one query block: the bits of R, or of all visible blocks. `threads` threads call it, each
 // as another `thread`.
 template <int threads, class Config>

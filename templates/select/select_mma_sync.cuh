@@ -8,6 +8,7 @@
 #include "common/estimator.cuh"
 #include "common/mask_bits.cuh"
 #include "common/region.cuh"
+#include "common/sequence.cuh"
 #include "device/cp_async.cuh"
 #include "device/memory.cuh"
 #include "device/shared.cuh"
@@ -18,10 +19,10 @@
 #include "select/reference_bits.cuh"
 #include "select/warp_estimate.cuh"
 
-// Grid: (ceil(q_len / rows), num_q_heads, batch); the longest query tiles of a head come first.
+// Grid: (ceil(q_len / rows), num_q_heads, batch); ragged: (slots * 512 / rows, num_q_heads, 1). The longest query tiles
+// of a head come first.
 template <class Config>
 SALE_DEVICE void select(const SelectArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = SelectLayout<Config>;
   constexpr int rows = Config::rows_per_warp * Config::warps;
   constexpr int stages = Config::stages;
@@ -29,23 +30,38 @@ SALE_DEVICE void select(const SelectArgs &args) {
   static_assert(rows % Config::block_q == 0 && Config::block_q % Config::rows_per_warp == 0, "whole query blocks");
   static_assert(keys_per_word % Config::keys_per_step == 0, "a step lies within one mask word");
 
-  const s32 first_row = static_cast<s32>(grid_x() - 1 - block_x()) * rows;
+  s32 batch = 0;
+  s32 first_row = 0;
+  if constexpr (Config::ragged) {
+    const ScheduledRows<rows> scheduled(args.ragged, static_cast<s32>(block_x()));
+    if (!scheduled.exists) {
+      return;
+    }
+    batch = scheduled.batch;
+    first_row = scheduled.first_row;
+  } else {
+    first_row = static_cast<s32>(grid_x() - 1 - block_x()) * rows;
+    batch = static_cast<s32>(block_z());
+  }
+  const Sequence<Config> sequence(args, batch);
+  if (Config::ragged && first_row >= sequence.q_len) {
+    return;
+  }
   const s32 first_block = first_row / Config::block_q;
-  const s32 q_blocks = ceil_div(args.q_len, Config::block_q);
+  const s32 q_blocks = ceil_div(sequence.q_len, Config::block_q);
   const s32 end_block = imin(first_block + rows / Config::block_q, q_blocks);
   const s32 head = static_cast<s32>(block_y());
-  const s64 query_head = static_cast<s64>(block_z()) * args.num_q_heads + head;
-  u32 *mask = args.mask + query_head * q_blocks * args.mask_words;
+  u32 *mask = args.mask + sequence.mask_row(args, args.num_q_heads, head) * args.mask_words;
 
-  const bool dense = load_global_f32(args.tau + head) == 0.0F;
+  const bool dense = keeps_all<Config>(args, sequence.kv_len, load_global_f32(args.tau + head));
   for (s32 block = first_block; block < end_block; ++block) {
-    const Region<Config> region(block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
+    const Region<Config> region(block, sequence, args);
     write_reference_bits<Config::threads>(mask + static_cast<s64>(block) * args.mask_words, args.mask_words, region,
                                           dense, thread_index());
   }
   // No range starts before the first block's, and none ends after the last block's.
-  const Region<Config> first_region(first_block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
-  const Region<Config> last_region(end_block - 1, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
+  const Region<Config> first_region(first_block, sequence, args);
+  const Region<Config> last_region(end_block - 1, sequence, args);
   const s32 begin = first_region.first_estimated * Config::block_k / Config::keys_per_step * Config::keys_per_step;
   const s32 end = last_region.end_estimated * Config::block_k;
   if (dense || begin >= end) {
@@ -53,7 +69,7 @@ SALE_DEVICE void select(const SelectArgs &args) {
   }
   sync_threads(); // the words above come before the bits below
 
-  const KeyTiles<Config> tiles(args, head, block_z());
+  const KeyTiles<Config> tiles(args, sequence, head);
   const u32 shared = dynamic_shared_address();
 #pragma unroll
   for (int i = 0; i < stages - 1; ++i) {
@@ -63,11 +79,11 @@ SALE_DEVICE void select(const SelectArgs &args) {
 
   const s32 warp_row = first_row + static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
   const s32 block = warp_row / Config::block_q; // the query block of this warp
-  const Region<Config> region(block, args.q_len, args.kv_len, args.sink, args.window, args.sliding_window);
+  const Region<Config> region(block, sequence, args);
   // A warp past the last query block sees no key.
   const s32 end_key = block < end_block ? region.end_estimated * Config::block_k : 0;
   u32 *const row = mask + static_cast<s64>(block) * args.mask_words;
-  WarpEstimate<Config> estimate(args, warp_row, head, block_z());
+  WarpEstimate<Config> estimate(args, sequence, warp_row, head);
 
   s32 stage = 0;
   u32 bits = 0; // of the current mask word, this lane's rows and keys

@@ -9,6 +9,7 @@
 
 #include "args/select_args.cuh"
 #include "common/estimator.cuh"
+#include "common/sequence.cuh"
 #include "common/swizzle.cuh"
 #include "device/ldmatrix.cuh"
 #include "device/math.cuh"
@@ -38,14 +39,13 @@ class WarpEstimate {
 public:
   // Loads the fragments of Q and θ of rows [first_row, first_row + rows_per_warp). Rows past q_len repeat the last row,
   // which adds nothing to an "any row" decision.
-  SALE_DEVICE WarpEstimate(const SelectArgs &args, s32 first_row, s32 head, s64 batch) {
+  SALE_DEVICE WarpEstimate(const SelectArgs &args, const Sequence<Config> &sequence, s32 first_row, s32 head) {
     const s32 lane = static_cast<s32>(lane_index());
-    const s64 query_head = batch * args.num_q_heads + head;
-    const s64 q_padded = ceil_div(args.q_len, 128) * static_cast<s64>(128);
-    const u8 *q = args.q_codes + query_head * q_padded * Layout::row_bytes;
+    const s64 head_row = sequence.query_row(args, args.num_q_heads, head);
+    const u8 *q = args.q_codes + head_row * Layout::row_bytes;
     s64 row_stride = Layout::row_bytes;
     if constexpr (estimator == Estimator::exact) {
-      q = static_cast<const u8 *>(args.q.data) + 2 * (batch * args.q.stride_batch + head * args.q.stride_head);
+      q = static_cast<const u8 *>(args.q.data) + 2 * sequence.query_element(args, args.q, head);
       row_stride = 2 * args.q.stride_token;
     }
     f32 largest_inverse = 0.0F;
@@ -53,10 +53,10 @@ public:
     for (int m = 0; m < m_tiles; ++m) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const s32 row = imin(first_row + m * 16 + r * 8 + lane / 4, args.q_len - 1);
-        theta_[m][r] = load_global_f32(args.theta + query_head * q_padded + row);
+        const s32 row = imin(first_row + m * 16 + r * 8 + lane / 4, sequence.q_len - 1);
+        theta_[m][r] = load_global_f32(args.theta + head_row + row);
         if constexpr (estimator == Estimator::int4) {
-          inverse_[m][r] = div_rn(1.0F, load_global_f32(args.q_scale + query_head * q_padded + row));
+          inverse_[m][r] = div_rn(1.0F, load_global_f32(args.q_scale + head_row + row));
           largest_inverse = max_nan(largest_inverse, inverse_[m][r]);
         }
 #pragma unroll
