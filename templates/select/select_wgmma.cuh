@@ -58,30 +58,41 @@ public:
       // for.
       const ItemTiles tiles = tiles_of(draw());
       items_.put(tiles);
-      if (tiles.item < 0) {
+      if (tiles.item.number < 0) {
         return;
       }
-      const s32 kv_head = units_.kv_head(tiles.item);
+      const SelectKeys<Config> keys = units_.keys(tiles.item);
 #pragma unroll 1 // few registers
       for (s32 tile = tiles.begin; tile < tiles.end; ++tile) {
-        codes_.load(args_, kv_head, tile);
+        codes_.load(args_, keys, tile);
       }
     }
   }
 
 private:
-  SALE_DEVICE s32 draw() {
-    if (args_.next_item != nullptr) {
-      return static_cast<s32>(add_global(args_.next_item, 1));
+  // The next item that has units, if any is left.
+  SALE_DEVICE SelectItem draw() {
+    SelectItem item = units_.item(draw_number());
+    if constexpr (Config::ragged) {
+      while (item.number >= 0 && !units_.unit(item, 0).exists) {
+        item = units_.item(draw_number());
+      }
     }
-    const s32 item = static_cast<s32>(block_x() + drawn_ * grid_x());
-    drawn_ += 1;
     return item;
   }
 
-  SALE_DEVICE ItemTiles tiles_of(s32 item) const {
-    if (item >= units_.items()) {
-      return {-1, 0, 0};
+  SALE_DEVICE s32 draw_number() {
+    if (args_.next_item != nullptr) {
+      return static_cast<s32>(add_global(args_.next_item, 1));
+    }
+    const s32 number = static_cast<s32>(block_x() + drawn_ * grid_x());
+    drawn_ += 1;
+    return number;
+  }
+
+  SALE_DEVICE ItemTiles tiles_of(const SelectItem &item) const {
+    if (item.number < 0) {
+      return {item, 0, 0};
     }
     bool estimates = false; // some head of the group; all loads at once
     const s32 first_head = units_.kv_head(item) % (args_.num_q_heads / Config::gqa) * Config::gqa;
@@ -89,20 +100,20 @@ private:
     for (int g = 0; g < Config::gqa; ++g) {
       estimates |= load_global_f32(args_.tau + first_head + g) != 0.0F;
     }
+    const Sequence<Config> sequence(args_, item.sequence());
     // The first unit has the last query block: no other range ends after its own.
-    Region<Config> region = region_of(units_.unit(item, 0).block);
+    Region<Config> region(units_.unit(item, 0).block, sequence, args_);
     if constexpr (Config::sliding) { // else all ranges start there
-      region.first_estimated = region_of(units_.first_block(item)).first_estimated;
+      region.first_estimated = Region<Config>(units_.first_block(item), sequence, args_).first_estimated;
+    }
+    if constexpr (Config::ragged) {
+      estimates = estimates && sequence.kv_len >= args_.ragged.dense_below;
     }
     if (!estimates || region.first_estimated >= region.end_estimated) {
       return {item, 0, 0};
     }
     return {item, region.first_estimated * Config::block_k / Layout::keys,
             ceil_div(region.end_estimated * Config::block_k, Layout::keys)};
-  }
-
-  SALE_DEVICE Region<Config> region_of(s32 query_block) const {
-    return {query_block, args_.q_len, args_.kv_len, args_.sink, args_.window, args_.sliding_window};
   }
 
   const SelectWgmmaArgs &args_;
@@ -145,7 +156,7 @@ public:
     ItemTiles tiles = items_.take();
     Rows rows[units];
     load_ahead(rows, tiles.item);
-    while (tiles.item >= 0) {
+    while (tiles.item.number >= 0) {
 #pragma unroll
       for (int u = ahead; u < units; ++u) {
         rows[u].load_codes(args_, readable_unit(tiles.item, u));
@@ -185,19 +196,23 @@ private:
   struct Target {
     s32 row;   // of the mask
     s32 end;   // the key blocks estimated end here; 0 = nothing is
-    s32 first; // sliding: they start here
+    s32 first; // sliding, parts: they start here
   };
 
-  SALE_DEVICE SelectUnit<Config> unit(s32 item, int u) const { return all_.unit(item, consumer_ * units + u); }
-  SALE_DEVICE bool has_rows(const SelectUnit<Config> &of) const { return of.exists && of.first_row < args_.q_len; }
+  SALE_DEVICE SelectUnit<Config> unit(const SelectItem &item, int u) const {
+    return all_.unit(item, consumer_ * units + u);
+  }
+  SALE_DEVICE bool has_rows(const SelectUnit<Config> &of) const {
+    return of.exists && of.first_row < Sequence<Config>(args_, of.sequence).q_len;
+  }
   // Or one that exists: what is multiplied has to be codes and metadata, even where the bits go nowhere.
-  SALE_DEVICE SelectUnit<Config> readable_unit(s32 item, int u) const {
+  SALE_DEVICE SelectUnit<Config> readable_unit(const SelectItem &item, int u) const {
     const SelectUnit<Config> of = unit(item, u);
     return has_rows(of) ? of : all_.unit(item, 0);
   }
 
-  SALE_DEVICE void load_ahead(Rows (&rows)[units], s32 item) const {
-    if (item >= 0) {
+  SALE_DEVICE void load_ahead(Rows (&rows)[units], const SelectItem &item) const {
+    if (item.number >= 0) {
 #pragma unroll
       for (int u = 0; u < units; ++u) {
         const SelectUnit<Config> of = readable_unit(item, u);
@@ -212,8 +227,8 @@ private:
   }
 
   // Tiles [begin, end) of an item.
-  SALE_DEVICE void compute(s32 item, s32 begin, s32 end, const Rows (&rows)[units], const Target (&targets)[units],
-                           u32 (&below)[units]) {
+  SALE_DEVICE void compute(const SelectItem &item, s32 begin, s32 end, const Rows (&rows)[units],
+                           const Target (&targets)[units], u32 (&below)[units]) {
     bool estimates = false;
 #pragma unroll
     for (int u = 0; u < units; ++u) {
@@ -226,9 +241,9 @@ private:
       }
       return;
     }
-    const s32 kv_head = all_.kv_head(item);
+    const SelectKeys<Config> keys = all_.keys(item);
     for (s32 tile = begin; tile < end; ++tile) {
-      estimate(rows, kv_head, tile, below);
+      estimate(rows, keys, tile, below);
       if ((tile + 1) % tiles_per_word == 0) {
         add(targets, tile / tiles_per_word, below, 0);
 #pragma unroll
@@ -244,9 +259,18 @@ private:
     if (!of.exists) {
       return {0, 0, 0};
     }
-    const Region<Config> region(of.block, args_.q_len, args_.kv_len, args_.sink, args_.window, args_.sliding_window);
-    const s32 row = of.query_head * ceil_div(args_.q_len, Config::block_q) + of.block;
-    const bool dense = load_global_f32(args_.tau + of.query_head % args_.num_q_heads) == 0.0F;
+    const Sequence<Config> sequence(args_, of.sequence);
+    const Region<Config> region(of.block, sequence, args_);
+    s32 row = of.block;
+    f32 tau = 0.0F;
+    if constexpr (Config::ragged) {
+      row += static_cast<s32>(sequence.mask_row(args_, args_.num_q_heads, of.query_head));
+      tau = load_global_f32(args_.tau + of.query_head);
+    } else {
+      row += of.query_head * ceil_div(args_.q_len, Config::block_q);
+      tau = load_global_f32(args_.tau + of.query_head % args_.num_q_heads);
+    }
+    const bool dense = keeps_all<Config>(args_, sequence.kv_len, tau);
     if (sharers > 1 || of.first_row % Config::block_q == 0) { // once a query block
       write_reference_bits<sharing_threads>(args_.mask + static_cast<s64>(row) * args_.mask_words, args_.mask_words,
                                             region, dense, thread_index() % sharing_threads);
@@ -255,11 +279,11 @@ private:
   }
 
   // Takes the next tile of the ring, which is `tile` of the KV head.
-  SALE_DEVICE void estimate(const Rows (&rows)[units], s32 kv_head, s32 tile, u32 (&below)[units]) {
+  SALE_DEVICE void estimate(const Rows (&rows)[units], const SelectKeys<Config> &keys, s32 tile, u32 (&below)[units]) {
     typename Rows::Products d[buffers];
     codes_.wait();
     rows[0].multiply(d[0], codes_);
-    const typename Rows::Decision::Scales scales(codes_, args_, kv_head, tile);
+    const typename Rows::Decision::Scales scales(codes_, args_, keys, tile);
 #pragma unroll
     for (int u = 0; u < units; ++u) {
       if (buffers == 2 && u + 1 < units) {
@@ -281,7 +305,7 @@ private:
   }
 
   SALE_DEVICE s32 first(const Target &target) const {
-    return Config::sliding ? target.first : ceil_div(args_.sink, Config::block_k);
+    return Config::sliding || Config::parts ? target.first : ceil_div(args_.sink, Config::block_k);
   }
 
   // Bits of `below` from `unused` on are those of a word's first blocks.
@@ -306,7 +330,6 @@ private:
 // Grid: as many CTAs as run at once.
 template <class Config>
 SALE_DEVICE void select(const SelectWgmmaArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Registers = SelectRegisters<Config::consumers>;
   CodeRing<Config>(dynamic_shared_address()).clear_scales();
   if (thread_index() == 0) {

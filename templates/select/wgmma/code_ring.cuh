@@ -15,6 +15,7 @@
 #include "device/tensor_copy.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
+#include "select/wgmma/select_units.cuh"
 
 template <class Config>
 struct SelectLayout {
@@ -74,7 +75,7 @@ private:
 
 // An item and the tiles of keys [begin, end) that its units estimate.
 struct ItemTiles {
-  s32 item; // negative: no more
+  SelectItem item;
   s32 begin;
   s32 end;
 };
@@ -92,7 +93,8 @@ public:
   SALE_DEVICE void put(const ItemTiles &tiles) {
     ring_.wait_empty();
     const u32 at = slots_ + ring_.slot() * Layout::item_slot_bytes;
-    store_shared_16(at, {static_cast<u32>(tiles.item), static_cast<u32>(tiles.begin), static_cast<u32>(tiles.end), 0});
+    store_shared_16(at, {static_cast<u32>(tiles.item.number), static_cast<u32>(tiles.begin),
+                         static_cast<u32>(tiles.end), tiles.item.rows});
     mbarrier_arrive(ring_.full());
     ring_.advance();
   }
@@ -102,8 +104,12 @@ public:
     ring_.wait_full();
     const Vec16 slot = load_shared_16(slots_ + ring_.slot() * Layout::item_slot_bytes);
     // The compiler must know them to be the same in a whole warp: loops over them hold wgmma.
-    const ItemTiles tiles = {static_cast<s32>(shuffle(slot.word[0], 0)), static_cast<s32>(shuffle(slot.word[1], 0)),
-                             static_cast<s32>(shuffle(slot.word[2], 0))};
+    ItemTiles tiles = {{static_cast<s32>(shuffle(slot.word[0], 0)), 0},
+                       static_cast<s32>(shuffle(slot.word[1], 0)),
+                       static_cast<s32>(shuffle(slot.word[2], 0))};
+    if constexpr (Config::ragged) {
+      tiles.item.rows = shuffle(slot.word[3], 0);
+    }
     sync_warp();
     ring_.release();
     ring_.advance();
@@ -133,10 +139,10 @@ public:
   }
 
   // By one thread: the codes and scales of tile `tile` of a KV head.
-  SALE_DEVICE void load(const SelectWgmmaArgs &args, s32 kv_head, s32 tile) {
+  SALE_DEVICE void load(const SelectWgmmaArgs &args, const SelectKeys<Config> &keys, s32 tile) {
     ring_.wait_empty();
     // int8's rows of scales begin at no multiple of 16 bytes.
-    const s32 scales_per_head = ceil_div(args.kv_len, 128) * 4;
+    const s32 scales_per_head = ceil_div(Config::ragged ? keys.kv_len : args.kv_len, 128) * 4;
     const s32 first_scale = tile * (Layout::scale_bytes / 4);
     const u32 scale_bytes = Config::estimator == Estimator::fp8
                                 ? static_cast<u32>(imin(Layout::scale_bytes, (scales_per_head - first_scale) * 4))
@@ -145,12 +151,17 @@ public:
     const u32 codes = shared_ + ring_.slot() * Layout::tile_bytes;
 #pragma unroll
     for (int at = 0; at < Layout::row_bytes; at += Layout::box_row_bytes) {
-      tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at, tile * Layout::keys,
-                     kv_head);
+      if constexpr (Config::ragged) { // behind the sequence's last key lie rows of nobody, or of the next one
+        tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at,
+                       keys.first_row + tile * Layout::keys, 0);
+      } else {
+        tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at,
+                       tile * Layout::keys, keys.kv_head);
+      }
     }
     if (scale_bytes != 0) {
-      bulk_load(scales(), args.k_scales + static_cast<s64>(kv_head) * scales_per_head + first_scale, scale_bytes,
-                ring_.full());
+      const s64 of_head = Config::ragged ? s64{keys.first_row / 32} : static_cast<s64>(keys.kv_head) * scales_per_head;
+      bulk_load(scales(), args.k_scales + of_head + first_scale, scale_bytes, ring_.full());
     }
     ring_.advance();
   }

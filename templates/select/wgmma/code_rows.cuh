@@ -4,6 +4,7 @@
 
 #include "args/select_wgmma_args.cuh"
 #include "common/estimator.cuh"
+#include "common/sequence.cuh"
 #include "device/memory.cuh"
 #include "device/special.cuh"
 #include "device/types.cuh"
@@ -96,7 +97,11 @@ private:
                     WgmmaMajor::k, Config::pruned ? WgmmaDensity::sparse : WgmmaDensity::dense>;
 
   static SALE_DEVICE s64 first_row(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
-    return unit.query_head * (ceil_div(args.q_len, 128) * s64{128}) + unit.first_row;
+    if constexpr (Config::ragged) {
+      return Sequence<Config>(args, unit.sequence).query_row(args, args.num_q_heads, unit.query_head) + unit.first_row;
+    } else {
+      return unit.query_head * (ceil_div(args.q_len, 128) * s64{128}) + unit.first_row;
+    }
   }
   static SALE_DEVICE u32 lane_row() { return thread_index() % 128 / 32 * 16 + lane_index() / 4; }
 

@@ -36,7 +36,7 @@ public:
   struct Scales {
     Vec16 vectors[scale_vectors];
 
-    SALE_DEVICE Scales(const CodeRing<Config> &ring, const SelectWgmmaArgs &, s32, s32) {
+    SALE_DEVICE Scales(const CodeRing<Config> &ring, const SelectWgmmaArgs &, const SelectKeys<Config> &, s32) {
 #pragma unroll
       for (int i = 0; i < scale_vectors; ++i) {
         vectors[i] = load_shared_16(ring.scales() + i * 16);
