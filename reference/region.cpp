@@ -21,7 +21,7 @@ Region two_sided(const Policy &policy, int kv_len, int p0) {
 
 Region causal(const Policy &policy, int kv_len, int p0, int sliding_window) {
   Region region;
-  region.visible_blocks = ceil_div(std::min(p0 + policy.block_q, kv_len), policy.block_k);
+  region.visible_blocks = ceil_div(std::clamp(p0 + policy.block_q, 0, kv_len), policy.block_k);
   region.first_estimated = std::min(ceil_div(policy.sink, policy.block_k), region.visible_blocks);
   if (sliding_window > 0) {
     // Key 0, or the first that a row sees: of the first row, and of the last.

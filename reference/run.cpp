@@ -33,6 +33,7 @@ auto timed(double &milliseconds, Step step) {
 
 void check(const Problem &problem, const Tensors &tensors) {
   sale::validate(problem);
+  sale::validate(tensors.shape, problem.causal);
   validate(tensors);
   if (tensors.num_q_heads != problem.num_q_heads || tensors.num_kv_heads != problem.num_kv_heads ||
       tensors.head_dim != problem.head_dim) {

@@ -31,7 +31,7 @@ Tensors make_tensors(const Problem &problem, const Shape &shape) {
 }
 
 void validate(const Tensors &tensors) {
-  sale::validate(tensors.shape, tensors.causal);
+  sale::validate(tensors.shape, false); // a sequence of a ragged batch may have more queries than keys
   if (tensors.num_kv_heads < 1 || tensors.num_q_heads < 1 || tensors.num_q_heads % tensors.num_kv_heads != 0) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("num_q_heads {} must be a positive multiple of num_kv_heads {}", tensors.num_q_heads,
