@@ -14,17 +14,21 @@ constexpr int most_sampled_heads = 4;
 
 std::size_t bytes_of(const std::vector<std::uint16_t> &values) { return values.size() * sizeof(values[0]); }
 
+std::size_t bytes_of_out(const io::Qkv &qkv) {
+  return bytes_of(qkv.q) / qkv.problem.head_dim * effective_v_head_dim(qkv.problem);
+}
+
 } // namespace
 
 std::size_t DeviceCall::bytes(const io::Qkv &qkv, std::size_t workspace_bytes, std::size_t words, int masks) {
-  return 2 * bytes_of(qkv.q) + bytes_of(qkv.k) + bytes_of(qkv.v) + workspace_bytes +
+  return bytes_of(qkv.q) + bytes_of_out(qkv) + bytes_of(qkv.k) + bytes_of(qkv.v) + workspace_bytes +
          words * sizeof(std::uint32_t) * static_cast<std::size_t>(masks);
 }
 
 DeviceCall::DeviceCall(std::shared_ptr<const Device> device, const io::Qkv &qkv, std::size_t workspace_bytes,
                        std::size_t words, int masks)
     : device_(std::move(device)), problem_(qkv.problem), shape_(qkv.shape), q_(device_, bytes_of(qkv.q)),
-      k_(device_, bytes_of(qkv.k)), v_(device_, bytes_of(qkv.v)), out_(device_, bytes_of(qkv.q)),
+      k_(device_, bytes_of(qkv.k)), v_(device_, bytes_of(qkv.v)), out_(device_, bytes_of_out(qkv)),
       workspace_(device_, workspace_bytes) {
   for (int i = 0; i < masks; ++i) {
     masks_.emplace_back(device_, words * sizeof(std::uint32_t));
@@ -35,12 +39,13 @@ DeviceCall::DeviceCall(std::shared_ptr<const Device> device, const io::Qkv &qkv,
 }
 
 RunArgs DeviceCall::args() const {
+  const int v_head_dim = effective_v_head_dim(problem_);
   RunArgs args;
   args.shape = shape_;
   args.q = packed_view(q_.data(), problem_.num_q_heads, shape_.q_len, problem_.head_dim);
   args.k = packed_view(k_.data(), problem_.num_kv_heads, shape_.kv_len, problem_.head_dim);
-  args.v = packed_view(v_.data(), problem_.num_kv_heads, shape_.kv_len, problem_.head_dim);
-  args.out = packed_view(out_.data(), problem_.num_q_heads, shape_.q_len, problem_.head_dim);
+  args.v = packed_view(v_.data(), problem_.num_kv_heads, shape_.kv_len, v_head_dim);
+  args.out = packed_view(out_.data(), problem_.num_q_heads, shape_.q_len, v_head_dim);
   args.workspace = workspace_.data();
   args.workspace_bytes = workspace_.bytes();
   return args;
@@ -62,7 +67,7 @@ void DeviceCall::poison_out() const {
 
 std::vector<float> DeviceCall::sample_out() const {
   const Driver &driver = device_->driver();
-  const std::size_t head_size = static_cast<std::size_t>(shape_.q_len) * problem_.head_dim;
+  const std::size_t head_size = static_cast<std::size_t>(shape_.q_len) * effective_v_head_dim(problem_);
   std::vector<std::uint16_t> head(head_size);
   std::vector<float> sample;
   for (const int h : sampled_heads(problem_)) {

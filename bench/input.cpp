@@ -40,12 +40,13 @@ io::Qkv make_input(const Problem &problem, const Shape &shape, std::optional<dou
     input.v = std::move(made.v);
     return input;
   }
-  const auto elements = [&](int heads, int tokens) {
-    return static_cast<std::size_t>(shape.batch) * heads * tokens * problem.head_dim;
+  const auto elements = [&](int heads, int tokens, int head_dim) {
+    return static_cast<std::size_t>(shape.batch) * heads * tokens * head_dim;
   };
-  input.q = normal_values(elements(problem.num_q_heads, shape.q_len), problem.dtype, 1);
-  input.k = normal_values(elements(problem.num_kv_heads, shape.kv_len), problem.dtype, 2);
-  input.v = normal_values(elements(problem.num_kv_heads, shape.kv_len), problem.dtype, 3);
+  input.q = normal_values(elements(problem.num_q_heads, shape.q_len, problem.head_dim), problem.dtype, 1);
+  input.k = normal_values(elements(problem.num_kv_heads, shape.kv_len, problem.head_dim), problem.dtype, 2);
+  input.v =
+      normal_values(elements(problem.num_kv_heads, shape.kv_len, effective_v_head_dim(problem)), problem.dtype, 3);
   return input;
 }
 

@@ -23,7 +23,8 @@ std::string Row::name() const {
 double Section::flops() const {
   // Bottom-right causal: on average a query sees kv_len - q_len / 2 keys.
   const double keys = shape.kv_len - shape.q_len / 2.0;
-  return 4.0 * shape.batch * shape.q_len * keys * problem.head_dim * problem.num_q_heads;
+  const int channels = problem.head_dim + effective_v_head_dim(problem);
+  return 2.0 * shape.batch * shape.q_len * keys * channels * problem.num_q_heads;
 }
 
 const Row *Section::dense() const {

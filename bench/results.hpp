@@ -68,7 +68,7 @@ struct Section {
   std::vector<CallCost> calls;
   GpuLog gpu; ///< While it was measured.
 
-  /// Of dense attention: 2 * n^2 * head_dim * heads for n queries and n keys, the causal half.
+  /// Of dense attention: n^2 * (head_dim + v_head_dim) * heads for n queries and n keys, the causal half.
   double flops() const;
   /// The dense row with 16-bit products, or null.
   const Row *dense() const;

@@ -23,21 +23,22 @@ namespace {
 class PartialAttention {
 public:
   PartialAttention(const Tensors &tensors, const Policy &policy, float scale, int b, int h, int query_block)
-      : dim_(tensors.head_dim), first_row_(query_block * policy.block_q),
+      : dim_(tensors.v_width()), first_row_(query_block * policy.block_q),
         rows_(std::min(policy.block_q, tensors.shape.q_len - first_row_)),
         blocks_(region_of(policy, tensors, query_block).visible_blocks),
         mass_(static_cast<std::size_t>(blocks_) * rows_), out_(mass_.size() * dim_) {
     const int keys = std::min(blocks_ * policy.block_k, tensors.shape.kv_len);
     const int g = tensors.kv_head(h);
+    const int head_dim = tensors.head_dim;
     std::vector<double> scores(static_cast<std::size_t>(rows_) * keys);
     reference::KeyTile tile;
     std::vector<double> tile_scores(policy.block_k);
     const float *q = tensors.query(b, h, first_row_);
-    const std::vector<double> queries(q, q + static_cast<std::ptrdiff_t>(rows_) * dim_);
+    const std::vector<double> queries(q, q + static_cast<std::ptrdiff_t>(rows_) * head_dim);
     for (int first = 0; first < keys; first += policy.block_k) {
-      tile.load(tensors.key(b, g, first), std::min(policy.block_k, keys - first), dim_);
+      tile.load(tensors.key(b, g, first), std::min(policy.block_k, keys - first), head_dim);
       for (int r = 0; r < rows_; ++r) {
-        tile.scores(queries.data() + static_cast<std::ptrdiff_t>(r) * dim_, tile_scores.data());
+        tile.scores(queries.data() + static_cast<std::ptrdiff_t>(r) * head_dim, tile_scores.data());
         std::copy_n(tile_scores.begin(), tile.count(), scores.begin() + static_cast<std::ptrdiff_t>(r) * keys + first);
       }
     }
@@ -86,12 +87,12 @@ public:
   }
 
 private:
-  int dim_;
+  int dim_; // of the output
   int first_row_;
   int rows_;
   int blocks_;
   std::vector<double> mass_; // [block, row]
-  std::vector<double> out_;  // [block, row, head_dim]
+  std::vector<double> out_;  // [block, row, dim_]
 };
 
 } // namespace

@@ -28,7 +28,7 @@ const std::vector<std::string_view> keys = {
     "block_k",       "sink",           "window",       "tau",         "tau_per_head", "shift_per_head", "per_call",
     "kbar",          "seed",           "estimate_dim", "channels",    "projection",   "prune_queries",  "fp8_attend",
     "second_filter", "sliding_window", "softcap",      "sink_logits", "dense_below",  "serving",        "page_size",
-    "pages",         "sequences"};
+    "pages",         "sequences",      "v_head_dim"};
 
 // One of two words.
 bool word(const io::YamlNode &node, const std::string &key, const char *off, const char *on) {
@@ -111,6 +111,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   with("mode", [&](const io::YamlNode &node) { c.mode = parse_mode(node); });
   with("dtype", [&](const io::YamlNode &node) { c.problem.dtype = named(node, "dtype", io::parse_dtype); });
   integer("head_dim", c.problem.head_dim);
+  integer("v_head_dim", c.problem.v_head_dim);
   integer("num_q_heads", c.problem.num_q_heads);
   integer("num_kv_heads", c.problem.num_kv_heads);
   with("causal", [&](const io::YamlNode &node) { c.problem.causal = node.boolean("causal"); });
@@ -223,9 +224,11 @@ Shape CheckCase::call_shape() const {
 }
 
 std::string CheckCase::describe() const {
-  std::string text = fmt::format("{} {} {} d{} heads {}/{} {}x{}/{}", arch.empty() ? "own arch" : arch, to_string(mode),
-                                 to_string(problem.dtype), problem.head_dim, problem.num_q_heads, problem.num_kv_heads,
-                                 shape.batch, shape.q_len, shape.kv_len);
+  const int v_dim = effective_v_head_dim(problem);
+  std::string text = fmt::format("{} {} {} d{}{} heads {}/{} {}x{}/{}", arch.empty() ? "own arch" : arch,
+                                 to_string(mode), to_string(problem.dtype), problem.head_dim,
+                                 v_dim == problem.head_dim ? "" : fmt::format(" v{}", v_dim), problem.num_q_heads,
+                                 problem.num_kv_heads, shape.batch, shape.q_len, shape.kv_len);
   if (mode == Mode::sparse) {
     text += fmt::format(" {}", to_string(policy.estimator));
     if (policy.estimator == Estimator::fp8) {
@@ -278,6 +281,9 @@ std::string CheckCase::yaml() const {
   line("mode", to_string(mode));
   line("dtype", to_string(problem.dtype));
   line("head_dim", problem.head_dim);
+  if (problem.v_head_dim != 0) {
+    line("v_head_dim", problem.v_head_dim);
+  }
   line("num_q_heads", problem.num_q_heads);
   line("num_kv_heads", problem.num_kv_heads);
   line("causal", problem.causal);

@@ -349,7 +349,7 @@ Problems compare_output(const Problem &problem, const reference::Tensors &tensor
     problems.emplace_back("something was written outside its buffer");
   }
   const auto decided = [&](std::size_t row) { return undecided.empty() || !undecided[row]; };
-  const auto dim = static_cast<std::size_t>(tensors.head_dim);
+  const auto dim = static_cast<std::size_t>(tensors.v_width());
   const bool bf16 = problem.dtype == DType::bf16;
   const double unit = std::ldexp(1.0, policy.fp8_attend ? -4 : bf16 ? -8 : -11);
   const double value_size = largest_magnitude(tensors.v);

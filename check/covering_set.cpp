@@ -34,7 +34,7 @@ std::vector<CheckCase> deciding_cases() {
       CheckCase c;
       c.arch = archs[a];
       c.problem.dtype = supported_dtypes[(a + e) % supported_dtypes.size()];
-      c.problem.head_dim = supported_head_dims[(a + e) % supported_head_dims.size()];
+      c.problem.head_dim = head_dims[(a + e) % head_dims.size()];
       c.problem.num_q_heads = 4;
       c.problem.num_kv_heads = 2;
       c.policy.estimator = estimators[e];
@@ -111,7 +111,7 @@ void set_attend(CheckCase &c, Attend attend) {
 // Attention in e4m3 without selection, and what else attend does with an estimate that every call has.
 std::vector<CheckCase> attend_cases() {
   std::vector<CheckCase> cases;
-  for (const int dim : supported_head_dims) {
+  for (const int dim : head_dims) {
     for (const auto &[mode_of_call, attend] :
          {std::pair(Mode::dense, Attend::fp8), std::pair(Mode::given_mask, Attend::fp8),
           std::pair(Mode::sparse, Attend::fp8), std::pair(Mode::sparse, Attend::filtered)}) {
@@ -155,6 +155,49 @@ std::vector<CheckCase> fp8_cases() {
     set_estimate(c, fp8_estimates[static_cast<std::size_t>(choice[0])]);
     set_attend(c, attends[static_cast<std::size_t>(choice[1])]);
     cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
+// 192 channels of Q and K with as many of V, and with 128: on every architecture, and in both families every estimator
+// and dense calls.
+std::vector<CheckCase> head_dim_192_cases() {
+  std::vector<CheckCase> cases;
+  const auto add = [&](const char *arch_name, Mode mode_of_call, int v_head_dim) -> CheckCase & {
+    const std::size_t i = cases.size();
+    CheckCase c;
+    c.mode = mode_of_call;
+    c.arch = arch_name;
+    c.problem.dtype = supported_dtypes[i % supported_dtypes.size()];
+    c.problem.head_dim = 192;
+    c.problem.v_head_dim = v_head_dim;
+    c.problem.num_q_heads = 4;
+    c.problem.num_kv_heads = 2;
+    c.policy.block_q = supported_block_q[i / 2 % supported_block_q.size()];
+    c.policy.block_k = supported_block_k[i % supported_block_k.size()];
+    c.policy.sink = narrow.sink;
+    c.policy.window = narrow.window;
+    c.policy.tau = 0.01F;
+    c.shape = {1, 70, 1100};
+    c.strided = i % 2 == 1;
+    c.seed = i + 1;
+    return cases.emplace_back(std::move(c));
+  };
+  for (const int v_head_dim : {192, 128}) {
+    for (const char *each : archs) {
+      add(each, Mode::sparse, v_head_dim).policy.estimator = estimators[cases.size() % estimators.size()];
+    }
+    for (const char *of_family : {"sm_80", "sm_90a"}) {
+      add(of_family, Mode::dense, v_head_dim).shape = {2, 129, 333};
+    }
+  }
+  int v_head_dim = 128;
+  for (const Fp8Estimate &estimate : {Fp8Estimate{0, false, false, false}, Fp8Estimate{0, false, true, false},
+                                      Fp8Estimate{160, true, false, false}, Fp8Estimate{32, false, false, true}}) {
+    CheckCase &c = add("sm_90a", Mode::sparse, v_head_dim);
+    set_estimate(c, estimate);
+    set_attend(c, Attend::filtered);
+    v_head_dim = v_head_dim == 128 ? 192 : 128;
   }
   return cases;
 }
@@ -245,8 +288,8 @@ std::vector<CheckCase> covering_set() {
   for (const Choice &choice : pairwise(sizes_of_factors(), holds)) {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
-  for (const auto &more :
-       {deciding_cases(), long_cases(), fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases()}) {
+  for (const auto &more : {deciding_cases(), long_cases(), fp8_cases(), attend_cases(), variant_cases(),
+                           deciding_variant_cases(), head_dim_192_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;
@@ -285,7 +328,8 @@ std::vector<CheckCase> full_product() {
       cases.push_back(make_case(drawn, cases.size() + 1));
     }
   } while (next());
-  for (const auto &more : {fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases()}) {
+  for (const auto &more :
+       {fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases(), head_dim_192_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;

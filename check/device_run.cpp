@@ -52,27 +52,31 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   const Plan plan = engine.prepare(problem, run.policy);
 
   const RowOrder order = run.strided ? RowOrder::tokens_first : RowOrder::heads_first;
-  const Placement q = place(shape.batch, problem.num_q_heads, shape.q_len, problem.head_dim, order, run.strided);
-  const Placement kv = place(shape.batch, problem.num_kv_heads, shape.kv_len, problem.head_dim, order, run.strided);
+  const int dim = problem.head_dim;
+  const int v_dim = effective_v_head_dim(problem);
+  const Placement q = place(shape.batch, problem.num_q_heads, shape.q_len, dim, order, run.strided);
+  const Placement k = place(shape.batch, problem.num_kv_heads, shape.kv_len, dim, order, run.strided);
+  const Placement v = place(shape.batch, problem.num_kv_heads, shape.kv_len, v_dim, order, run.strided);
+  const Placement out = place(shape.batch, problem.num_q_heads, shape.q_len, v_dim, order, run.strided);
   const GuardedMemory q_memory(device, q.elements * 2);
-  const GuardedMemory k_memory(device, kv.elements * 2);
-  const GuardedMemory v_memory(device, kv.elements * 2);
-  const GuardedMemory out_memory(device, q.elements * 2);
+  const GuardedMemory k_memory(device, k.elements * 2);
+  const GuardedMemory v_memory(device, v.elements * 2);
+  const GuardedMemory out_memory(device, out.elements * 2);
   const std::size_t rows = tensors.q_rows();
   const GuardedMemory lse_memory(device, rows * 4);
   const std::size_t words = mask_words(problem, run.policy, shape);
   const GuardedMemory mask_memory(device, words * 4);
   const GuardedMemory workspace(device, plan.workspace_bytes(shape));
   upload(q_memory, q, tensors.q, shape.batch, problem.dtype);
-  upload(k_memory, kv, tensors.k, shape.batch, problem.dtype);
-  upload(v_memory, kv, tensors.v, shape.batch, problem.dtype);
+  upload(k_memory, k, tensors.k, shape.batch, problem.dtype);
+  upload(v_memory, v, tensors.v, shape.batch, problem.dtype);
 
   RunArgs args;
   args.shape = shape;
   args.q = q.view(q_memory);
-  args.k = kv.view(k_memory);
-  args.v = kv.view(v_memory);
-  args.out = q.view(out_memory);
+  args.k = k.view(k_memory);
+  args.v = v.view(v_memory);
+  args.out = out.view(out_memory);
   args.lse = static_cast<float *>(lse_memory.data());
   args.workspace = workspace.data();
   args.workspace_bytes = workspace.bytes();
@@ -105,7 +109,7 @@ DeviceResult run_on_device(const DeviceRun &run, const reference::Tensors &tenso
   DeviceResult result;
   result.kernels = plan.kernels();
   bool gaps_intact = true;
-  result.out = download(out_memory, q, shape.batch, problem.dtype, gaps_intact);
+  result.out = download(out_memory, out, shape.batch, problem.dtype, gaps_intact);
   result.lse = lse_memory.read_as<float>(0, rows);
   result.guards_intact = gaps_intact && q_memory.guards_intact() && k_memory.guards_intact() &&
                          v_memory.guards_intact() && out_memory.guards_intact() && lse_memory.guards_intact() &&

@@ -79,7 +79,7 @@ const std::vector<Factor> &factors() {
       factor("estimator", estimators, word),
       factor("arch", archs, text),
       factor("dtype", supported_dtypes, word),
-      factor("head_dim", supported_head_dims, number),
+      factor("head_dim", head_dims, number),
       factor("gqa", gqas, number),
       factor("block_q", supported_block_q, number),
       factor("block_k", supported_block_k, number),
@@ -111,7 +111,7 @@ CheckCase make_case(const Choice &choice, std::uint64_t seed) {
   c.mode = modes[at(mode)];
   c.arch = archs[at(arch)];
   c.problem.dtype = supported_dtypes[at(dtype)];
-  c.problem.head_dim = supported_head_dims[at(head_dim)];
+  c.problem.head_dim = head_dims[at(head_dim)];
   // Two KV heads where that is cheap, so that heads cannot be mixed up unseen.
   c.problem.num_kv_heads = gqas[at(gqa)] <= 2 ? 2 : 1;
   c.problem.num_q_heads = gqas[at(gqa)] * c.problem.num_kv_heads;

@@ -32,6 +32,7 @@ enum FactorIndex {
 
 inline constexpr std::array modes = {Mode::sparse, Mode::given_mask, Mode::dense};
 inline constexpr std::array archs = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"};
+inline constexpr std::array head_dims = {64, 96, 128, 256}; ///< 192 has cases of its own.
 /// Every arch has kernels of these; fp8 has cases of its own.
 inline constexpr std::array estimators = {Estimator::exact, Estimator::int8, Estimator::int4};
 

@@ -131,8 +131,8 @@ std::string policy_text(const Policy &policy) {
 
 std::string problem_text(const Section &section) {
   const Problem &problem = section.problem;
-  return fmt::format("{}, {} query heads over {} KV heads, head_dim {}, batch {}", to_string(problem.dtype),
-                     problem.num_q_heads, problem.num_kv_heads, problem.head_dim, section.shape.batch);
+  return fmt::format("{}, {} query heads over {} KV heads, {}, batch {}", to_string(problem.dtype), problem.num_q_heads,
+                     problem.num_kv_heads, head_dims_text(problem), section.shape.batch);
 }
 
 Json samples_json(const Samples &samples, bool with_rounds = false) {
@@ -196,6 +196,7 @@ Json section_json(const Section &section) {
                {"num_q_heads", problem.num_q_heads},
                {"num_kv_heads", problem.num_kv_heads},
                {"head_dim", problem.head_dim},
+               {"v_head_dim", effective_v_head_dim(problem)},
                {"q_len", section.shape.q_len},
                {"kv_len", section.shape.kv_len},
                {"dense_flops", section.flops()},
@@ -287,7 +288,7 @@ std::string bench_json(const BenchReport &report) {
         {"l2", report.flush_bytes > 0 ? "cold" : "warm"},
         {"flush_bytes", report.flush_bytes},
         {"interleaved", true},
-        {"tflops", "2 * n^2 * head_dim * heads for n queries and keys (the causal half), times density"}}},
+        {"tflops", "n^2 * (head_dim + v_head_dim) * heads for n queries and keys (the causal half), times density"}}},
       {"policy",
        {{"block_q", policy.block_q}, {"block_k", policy.block_k}, {"sink", policy.sink}, {"window", policy.window}}}};
   if (policy.tau_per_head.empty()) {

@@ -17,6 +17,7 @@ struct GenerateOptions {
   std::string dtype = "bf16";
   std::string estimator = "int8";
   int head_dim = 128;
+  int v_head_dim = 0;
   int gqa = 1;
   int block_q = 64;
   int block_k = 32;
@@ -35,6 +36,7 @@ int run_generate(const GenerateOptions &options) {
   spec.dtype = io::parse_dtype(options.dtype);
   spec.estimator = io::parse_estimator(options.estimator);
   spec.head_dim = options.head_dim;
+  spec.v_head_dim = options.v_head_dim;
   spec.gqa = options.gqa;
   spec.block_q = options.block_q;
   spec.block_k = options.block_k;
@@ -59,7 +61,8 @@ void add_generate(CLI::App &app, Command &command) {
   sub->add_option("--stage", options->stage, "mean, channels, quantize, amax, values, prepare, select or attend")
       ->required();
   sub->add_option("--arch", options->arch, "Architecture")->capture_default_str();
-  sub->add_option("--head-dim", options->head_dim, "64, 96, 128 or 256")->capture_default_str();
+  sub->add_option("--head-dim", options->head_dim, "64, 96, 128, 192 or 256")->capture_default_str();
+  sub->add_option("--v-head-dim", options->v_head_dim, "Of V and the output: 128 with head_dim 192 (default head_dim)");
   sub->add_option("--gqa", options->gqa, "Query heads per KV head")->check(CLI::Range(1, 65535))->capture_default_str();
   sub->add_option("--dtype", options->dtype, "bf16 or f16")->capture_default_str();
   sub->add_option("--estimator", options->estimator, "exact, int8, int4, or fp8 (sm_90a)")->capture_default_str();

@@ -95,8 +95,8 @@ int run_prewarm(const PrewarmOptions &options) {
   const Options engine = options.engine.resolve();
 
   const Problem &problem = model.problem;
-  fmt::print("{}: {}, {} query heads over {} KV heads, head_dim {}\n", model.name, to_string(problem.dtype),
-             problem.num_q_heads, problem.num_kv_heads, problem.head_dim);
+  fmt::print("{}: {}, {} query heads over {} KV heads, {}\n", model.name, to_string(problem.dtype), problem.num_q_heads,
+             problem.num_kv_heads, head_dims_text(problem));
   std::fflush(stdout);
   const std::vector<KernelInfo> kernels = compile(options.archs, problem, policy, engine);
   const auto hits = std::count_if(kernels.begin(), kernels.end(), [](const KernelInfo &k) { return k.from_cache; });

@@ -109,11 +109,11 @@ std::string report_text(const Report &report) {
   const Problem &problem = report.problem;
   const Policy &policy = report.policy;
   std::string text;
-  text += line("input", fmt::format("{}: {}{}, {} over {}, head_dim {}, {} queries, {} keys", report.input,
+  text += line("input", fmt::format("{}: {}{}, {} over {}, {}, {} queries, {} keys", report.input,
                                     report.shape.batch > 1 ? fmt::format("batch {}, ", report.shape.batch) : "",
                                     to_string(problem.dtype), plural(problem.num_q_heads, "query head"),
-                                    plural(problem.num_kv_heads, "KV head"), problem.head_dim, report.shape.q_len,
-                                    report.shape.kv_len));
+                                    plural(problem.num_kv_heads, "KV head"), head_dims_text(problem),
+                                    report.shape.q_len, report.shape.kv_len));
   text += line("policy",
                fmt::format("tau {}, estimator {}, blocks {} x {}, sink {}, window {}", tau_text(policy),
                            to_string(policy.estimator), policy.block_q, policy.block_k, policy.sink, policy.window));
@@ -151,6 +151,7 @@ std::string report_json(const Report &report) {
         {"num_q_heads", problem.num_q_heads},
         {"num_kv_heads", problem.num_kv_heads},
         {"head_dim", problem.head_dim},
+        {"v_head_dim", effective_v_head_dim(problem)},
         {"q_len", report.shape.q_len},
         {"kv_len", report.shape.kv_len},
         {"softmax_scale", effective_softmax_scale(problem)}}},

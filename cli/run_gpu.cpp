@@ -19,8 +19,8 @@ class DeviceCall {
 public:
   DeviceCall(const DeviceContext &context, const io::Qkv &qkv, const Policy &policy)
       : qkv_(qkv), policy_(policy), q_(context, bytes_of(qkv.q)), k_(context, bytes_of(qkv.k)),
-        v_(context, bytes_of(qkv.v)), out_(context, bytes_of(qkv.q)),
-        lse_(context, qkv.q.size() / qkv.problem.head_dim * sizeof(float)),
+        v_(context, bytes_of(qkv.v)), out_(context, rows(qkv) * effective_v_head_dim(qkv.problem) * sizeof(qkv.q[0])),
+        lse_(context, rows(qkv) * sizeof(float)),
         mask_(context, mask_words(qkv.problem, policy, qkv.shape) * sizeof(std::uint32_t)) {
     q_.upload(std::as_bytes(std::span(qkv.q)));
     k_.upload(std::as_bytes(std::span(qkv.k)));
@@ -29,15 +29,16 @@ public:
 
   RunArgs args(const DeviceBuffer &workspace) const {
     const Problem &problem = qkv_.problem;
-    const auto view = [&](const DeviceBuffer &buffer, int heads, int tokens) {
-      return packed_view(buffer.as<void>(), heads, tokens, problem.head_dim);
+    const auto view = [&](const DeviceBuffer &buffer, int heads, int tokens, int head_dim) {
+      return packed_view(buffer.as<void>(), heads, tokens, head_dim);
     };
+    const int v_head_dim = effective_v_head_dim(problem);
     RunArgs args;
     args.shape = qkv_.shape;
-    args.q = view(q_, problem.num_q_heads, qkv_.shape.q_len);
-    args.k = view(k_, problem.num_kv_heads, qkv_.shape.kv_len);
-    args.v = view(v_, problem.num_kv_heads, qkv_.shape.kv_len);
-    args.out = view(out_, problem.num_q_heads, qkv_.shape.q_len);
+    args.q = view(q_, problem.num_q_heads, qkv_.shape.q_len, problem.head_dim);
+    args.k = view(k_, problem.num_kv_heads, qkv_.shape.kv_len, problem.head_dim);
+    args.v = view(v_, problem.num_kv_heads, qkv_.shape.kv_len, v_head_dim);
+    args.out = view(out_, problem.num_q_heads, qkv_.shape.q_len, v_head_dim);
     args.lse = lse_.as<float>();
     args.workspace = workspace.as<void>();
     args.workspace_bytes = workspace.bytes();
@@ -56,6 +57,7 @@ public:
 
 private:
   static std::size_t bytes_of(const std::vector<std::uint16_t> &values) { return values.size() * sizeof(values[0]); }
+  static std::size_t rows(const io::Qkv &qkv) { return qkv.q.size() / qkv.problem.head_dim; } // of queries
 
   const io::Qkv &qkv_;
   const Policy &policy_;

@@ -51,4 +51,10 @@ std::string bytes_text(std::size_t bytes) {
   return unit == 0 ? fmt::format("{} bytes", bytes) : fmt::format("{:.1f} {}", value, units[unit]);
 }
 
+std::string head_dims_text(const Problem &problem) {
+  const int v_head_dim = effective_v_head_dim(problem);
+  const std::string text = fmt::format("head_dim {}", problem.head_dim);
+  return v_head_dim == problem.head_dim ? text : fmt::format("{}, v_head_dim {}", text, v_head_dim);
+}
+
 } // namespace sale::cli

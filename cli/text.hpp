@@ -2,6 +2,8 @@
 // Small things that make output easy to read: aligned tables and sizes.
 #pragma once
 
+#include "sale/types.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <cstddef>
@@ -26,5 +28,8 @@ std::string json_text(const nlohmann::ordered_json &json);
 
 /// "1.5 MiB".
 std::string bytes_text(std::size_t bytes);
+
+/// "head_dim 128", or with its v_head_dim where that differs.
+std::string head_dims_text(const Problem &problem);
 
 } // namespace sale::cli

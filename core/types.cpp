@@ -34,6 +34,18 @@ void require_supported(std::string_view what, int value, const Range &supported)
   }
 }
 
+void validate_head_dims(const Problem &problem) {
+  require_supported("head_dim", problem.head_dim, supported_head_dims);
+  const std::pair dims(problem.head_dim, effective_v_head_dim(problem));
+  const auto &unequal = supported_unequal_head_dims;
+  if (dims.first != dims.second && std::find(unequal.begin(), unequal.end(), dims) == unequal.end()) {
+    refuse(
+        fmt::format("v_head_dim {} with head_dim {} is not supported; v_head_dim is head_dim (or 0, which means so), "
+                    "or 128 with head_dim 192",
+                    problem.v_head_dim, problem.head_dim));
+  }
+}
+
 void validate_variants(const Problem &problem) {
   if (problem.sliding_window < 0 || problem.sliding_window > max_region) {
     refuse(fmt::format("sliding_window {} must be between 1 and {} keys, or 0 for all of them", problem.sliding_window,
@@ -70,6 +82,10 @@ void validate_fp8_attend(const Policy &policy, const Problem &problem) {
   }
   if (policy.fp8_attend && problem.sink_logits) {
     refuse("fp8_attend and sink_logits exclude each other; set fp8_attend to false");
+  }
+  if (policy.fp8_attend && effective_v_head_dim(problem) != problem.head_dim) {
+    refuse(fmt::format("fp8_attend needs a v_head_dim equal to head_dim {}, not {}; set fp8_attend to false",
+                       problem.head_dim, problem.v_head_dim));
   }
 }
 
@@ -155,8 +171,12 @@ float effective_softmax_scale(const Problem &problem) {
   return problem.softmax_scale != 0.0F ? problem.softmax_scale : 1.0F / std::sqrt(static_cast<float>(problem.head_dim));
 }
 
+int effective_v_head_dim(const Problem &problem) {
+  return problem.v_head_dim != 0 ? problem.v_head_dim : problem.head_dim;
+}
+
 void validate(const Problem &problem) {
-  require_supported("head_dim", problem.head_dim, supported_head_dims);
+  validate_head_dims(problem);
   if (problem.num_kv_heads < 1 || problem.num_q_heads < 1) {
     refuse(fmt::format("num_q_heads {} and num_kv_heads {} must both be at least 1", problem.num_q_heads,
                        problem.num_kv_heads));

@@ -26,6 +26,7 @@ Tile attend_wgmma_tile(const KernelSpec &spec) {
     const bool filtered = spec.second_filter;
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = filtered ? 96 : 128, .stages = filtered ? 4 : 3};
   }
+  case 192: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.v_width() == 128 ? 128 : 96, .stages = 2};
   default: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2};
   }
 }
@@ -37,6 +38,10 @@ Tile attend_tile(const KernelSpec &spec) {
     return attend_wgmma_tile(spec);
   }
   const int shared_memory = spec.arch.max_shared_memory();
+  if (spec.head_dim == 192) { // fits where 256 does not
+    const bool wide = shared_memory >= 160 * 1024;
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = wide ? 64 : 32, .stages = 2, .min_ctas = 1};
+  }
   if (spec.head_dim > 128) {
     if (shared_memory < 160 * 1024) {
       return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};

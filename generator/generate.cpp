@@ -118,6 +118,7 @@ std::string config_text(const KernelSpec &spec) {
   }
   const bool wgmma = spec.family() == KernelFamily::wgmma;
   if (spec.stage == Stage::attend) {
+    constant("v_head_dim", spec.v_width());
     flag("dense", spec.dense);
     if (wgmma) {
       flag("fp8", spec.fp8_attend);

@@ -130,6 +130,9 @@ std::string KernelSpec::describe() const {
   if (ignores_policy(stage)) {
     return text;
   }
+  if (stage == Stage::attend && v_width() != head_dim) {
+    text += fmt::format(" v{}", v_width());
+  }
   if (stage != Stage::quantize || estimator == Estimator::int4) {
     text += fmt::format(" gqa{}", gqa);
   }
@@ -181,6 +184,7 @@ void validate(const KernelSpec &spec) {
   Problem problem;
   problem.dtype = spec.dtype;
   problem.head_dim = spec.head_dim;
+  problem.v_head_dim = spec.v_head_dim;
   problem.num_q_heads = spec.gqa;
   problem.num_kv_heads = 1;
   validate(problem);
@@ -211,13 +215,15 @@ void validate(const KernelSpec &spec) {
                 "the channels kernel serves fp8 estimates of fewer channels than head_dim, or pruned ones");
   }
   if (spec.second_filter && spec.stage == Stage::attend && spec.family() != KernelFamily::wgmma) {
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("second_filter has kernels for sm_90a and head_dim 64, 128 and 256 only, not for {} and {}",
-                            spec.arch.name(), spec.head_dim));
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("second_filter has kernels for sm_90a and head_dim 64, 128, 192 and 256 only, not for {} and {}",
+                    spec.arch.name(), spec.head_dim));
   }
   const bool fp8_attends =
       spec.stage == Stage::amax || spec.stage == Stage::values || (spec.fp8_attend && spec.stage == Stage::attend);
-  if (fp8_attends && (!spec.arch.has_wgmma() || spec.head_dim % 64 != 0)) {
+  const bool fp8_attend_rows = spec.head_dim == 64 || spec.head_dim == 128 || spec.head_dim == 256;
+  if (fp8_attends && (!spec.arch.has_wgmma() || !fp8_attend_rows)) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("fp8_attend has kernels for sm_90a and head_dim 64, 128 and 256 only, not for {} and {}",
                             spec.arch.name(), spec.head_dim));

@@ -63,6 +63,7 @@ struct KernelSpec {
   Arch arch{9, 0};
   DType dtype = DType::bf16;
   int head_dim = 128;
+  int v_head_dim = 0;                    ///< attend only; 0 = head_dim.
   int gqa = 1;                           ///< num_q_heads / num_kv_heads.
   Estimator estimator = Estimator::int8; ///< Does not change mean and attend.
   int block_q = 64;
@@ -86,6 +87,8 @@ struct KernelSpec {
   KernelFamily family() const;
   /// Threads of a CTA.
   int threads() const;
+  /// Channels of V and the output.
+  int v_width() const { return v_head_dim == 0 ? head_dim : v_head_dim; }
   /// Channels of the estimate.
   int estimate_width() const { return estimate_dim == 0 ? head_dim : estimate_dim; }
   /// Keys of one tensor copy of attend's wgmma family: they share their mask bit.

@@ -69,9 +69,16 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
     add(spec_of(Stage::amax));
     add(spec_of(Stage::values));
   };
+  // Those that see nothing of Q and K: their rows are V's.
+  const auto add_of_values = [&](Stage stage) {
+    KernelSpec spec = spec_of(stage);
+    spec.head_dim = effective_v_head_dim(problem);
+    add(spec);
+  };
   const auto add_attend = [&](bool dense) {
     KernelSpec spec = spec_of(Stage::attend);
     spec.dense = dense;
+    spec.v_head_dim = problem.v_head_dim;
     spec.fp8_attend = policy.fp8_attend;
     spec.second_filter = policy.second_filter && !dense;
     add(spec);
@@ -92,12 +99,12 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
   add(spec_of(Stage::prepare));
   add(spec_of(Stage::select));
   if (serving.is_ragged() && spec_of(Stage::attend).family() == KernelFamily::wgmma && !policy.fp8_attend) {
-    add(spec_of(Stage::tails));
+    add_of_values(Stage::tails);
   }
   add_attend(false);
   add_attend(true);
   if (serving.parts) {
-    add(spec_of(Stage::merge));
+    add_of_values(Stage::merge);
   }
   return specs;
 }

@@ -37,7 +37,7 @@ int attend_wgmma_bytes(const KernelSpec &spec) {
   const Tile &tile = spec.tile;
   const int per_tile = tile.keys_per_step / spec.keys_per_copy();
   // Of K and V; V's codes have eight channels of ones beside them.
-  const int key_bytes = spec.fp8_attend ? 2 * spec.head_dim + 8 : 4 * spec.head_dim;
+  const int key_bytes = spec.fp8_attend ? 2 * spec.head_dim + 8 : 2 * (spec.head_dim + spec.v_width());
   const int scales = spec.fp8_attend ? tile.stages * tile.keys_per_step / 32 * 16 : 0;
   const int query_bytes = spec.fp8_attend && spec.head_dim > 128 ? 3 * spec.head_dim : 2 * spec.head_dim;
   const int tiles = tile.rows() * query_bytes + tile.stages * tile.keys_per_step * key_bytes + scales;
@@ -79,7 +79,8 @@ int shared_memory_bytes(const KernelSpec &spec) {
   case Stage::prepare: return (tile.rows() + tile.stages * tile.keys_per_step) * row_bytes + tile.rows() * 4;
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:
-    return (tile.rows() + 2 * tile.stages * tile.keys_per_step) * row_bytes +
+    return (tile.rows() + tile.stages * tile.keys_per_step) * row_bytes +
+           tile.stages * tile.keys_per_step * 2 * spec.v_width() +
            (spec.dense ? 0 : mask_nothing_bytes + tile.stages * mask_batch_bytes);
   }
   return 0;

@@ -28,7 +28,7 @@ std::vector<WgmmaShape> wgmma_shapes(const KernelSpec &spec) {
   // S = Q·K, with Q in registers where they suffice; O += P·V with P in registers and 16-bit V as it lies, keys down
   // its columns.
   return {{.operand = element, .n = keys, .a_in_registers = spec.head_dim <= 128},
-          {.operand = element, .n = spec.head_dim, .a_in_registers = true, .b_mn_major = true}};
+          {.operand = element, .n = spec.v_width(), .a_in_registers = true, .b_mn_major = true}};
 }
 
 } // namespace sale

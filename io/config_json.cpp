@@ -127,8 +127,9 @@ DType read_dtype(const ConfigReader &config) {
 Model parse_config_json(const std::string &text, const std::string &file_name, std::optional<DType> dtype) {
   const ConfigReader config(text, file_name);
   if (config.has("kv_lora_rank")) {
-    config.refuse("models with \"kv_lora_rank\" are not supported; libsale runs attention with equal head_dim of Q, K "
-                  "and V");
+    config.refuse(
+        "models with \"kv_lora_rank\" are not supported as config.json; give a problem YAML with head_dim, v_head_dim and "
+        "softmax_scale");
   }
   Model model;
   model.name = config.text("_name_or_path", config.text("model_type", file_name));

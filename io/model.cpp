@@ -15,8 +15,8 @@ namespace sale::io {
 namespace {
 
 Model parse_problem(const YamlNode &root, const std::string &file_name, std::optional<DType> dtype) {
-  root.require_map({"name", "layers", "dtype", "head_dim", "num_q_heads", "num_kv_heads", "causal", "softmax_scale",
-                    "sliding_window", "softcap", "sink_logits"});
+  root.require_map({"name", "layers", "dtype", "head_dim", "v_head_dim", "num_q_heads", "num_kv_heads", "causal",
+                    "softmax_scale", "sliding_window", "softcap", "sink_logits"});
   const auto integer = [&](const char *key) { return root.at(key).integer(key); };
   Model model;
   const auto name = root.find("name");
@@ -25,6 +25,9 @@ Model parse_problem(const YamlNode &root, const std::string &file_name, std::opt
     model.layers = layers->integer("layers");
   }
   model.problem.head_dim = integer("head_dim");
+  if (const auto v_head_dim = root.find("v_head_dim")) {
+    model.problem.v_head_dim = v_head_dim->integer("v_head_dim");
+  }
   model.problem.num_q_heads = integer("num_q_heads");
   model.problem.num_kv_heads = integer("num_kv_heads");
   if (const auto causal = root.find("causal")) {

@@ -26,8 +26,8 @@ std::vector<std::string> known_models();
 /// `dtype` overrides the model's own.
 Model load_model(const std::string &name_or_path, std::optional<DType> dtype = {});
 
-/// A YAML file with dtype, head_dim, num_q_heads, num_kv_heads and optionally name, layers, causal, softmax_scale,
-/// sliding_window, softcap, sink_logits.
+/// A YAML file with dtype, head_dim, num_q_heads, num_kv_heads and optionally name, layers, v_head_dim, causal,
+/// softmax_scale, sliding_window, softcap, sink_logits.
 Model load_problem(const std::filesystem::path &path, std::optional<DType> dtype = {});
 
 /// A Hugging Face config.json.

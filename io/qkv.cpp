@@ -77,20 +77,21 @@ Qkv load_qkv(const std::filesystem::path &path) {
   SafetensorsReader file(path);
   const TensorEntry &q = find_tensor(file, "q", "[batch, num_q_heads, q_len, head_dim]");
   const TensorEntry &k = find_tensor(file, "k", "[batch, num_kv_heads, kv_len, head_dim]");
-  const TensorEntry &v = find_tensor(file, "v", "[batch, num_kv_heads, kv_len, head_dim]");
+  const TensorEntry &v = find_tensor(file, "v", "[batch, num_kv_heads, kv_len, v_head_dim]");
   if (q.dtype != k.dtype || q.dtype != v.dtype) {
     refuse(file,
            fmt::format("q is {}, k is {} and v is {}; all three must have the same dtype", q.dtype, k.dtype, v.dtype));
   }
   require_same(file, q, k, 0, "batch (first extent)");
   require_same(file, q, k, 3, "head_dim (last extent)");
-  for (std::size_t axis = 0; axis < 4; ++axis) {
-    require_same(file, k, v, axis, "shape");
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    require_same(file, k, v, axis, "shape but for the last extent");
   }
 
   Qkv qkv;
   qkv.problem.dtype = q.dtype == "BF16" ? DType::bf16 : DType::f16;
   qkv.problem.head_dim = static_cast<int>(q.shape[3]);
+  qkv.problem.v_head_dim = v.shape[3] == q.shape[3] ? 0 : static_cast<int>(v.shape[3]);
   qkv.problem.num_q_heads = static_cast<int>(q.shape[1]);
   qkv.problem.num_kv_heads = static_cast<int>(k.shape[1]);
   qkv.problem.softmax_scale = read_softmax_scale(file);
@@ -122,11 +123,12 @@ void write_result(const std::filesystem::path &path, const Problem &problem, con
                   std::span<const std::uint16_t> out, std::span<const float> lse, const reference::Mask &mask) {
   const std::vector<std::uint8_t> mask_bytes = mask.file_bytes();
   write_safetensors(
-      path, {{"out", problem.dtype == DType::bf16 ? "BF16" : "F16",
-              extents({shape.batch, problem.num_q_heads, shape.q_len, problem.head_dim}), std::as_bytes(out)},
-             {"lse", "F32", extents({shape.batch, problem.num_q_heads, shape.q_len}), std::as_bytes(lse)},
-             {"mask", "U8", extents({mask.batch(), mask.num_q_heads(), mask.q_blocks(), (mask.k_blocks() + 7) / 8}),
-              std::as_bytes(std::span(mask_bytes))}});
+      path,
+      {{"out", problem.dtype == DType::bf16 ? "BF16" : "F16",
+        extents({shape.batch, problem.num_q_heads, shape.q_len, effective_v_head_dim(problem)}), std::as_bytes(out)},
+       {"lse", "F32", extents({shape.batch, problem.num_q_heads, shape.q_len}), std::as_bytes(lse)},
+       {"mask", "U8", extents({mask.batch(), mask.num_q_heads(), mask.q_blocks(), (mask.k_blocks() + 7) / 8}),
+        std::as_bytes(std::span(mask_bytes))}});
 }
 
 } // namespace sale::io

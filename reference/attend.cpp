@@ -52,6 +52,7 @@ struct Call {
 void attend_block(const Call &call, int b, int h, int query_block, const Outputs &outputs) {
   const Tensors &tensors = call.tensors;
   const int dim = tensors.head_dim;
+  const int v_dim = tensors.v_width();
   const int g = tensors.kv_head(h);
   const int first_row = query_block * call.block_q;
   const int rows = std::min(call.block_q, tensors.shape.q_len - first_row);
@@ -60,7 +61,7 @@ void attend_block(const Call &call, int b, int h, int query_block, const Outputs
   const float *q = tensors.query(b, h, first_row);
   const std::vector<double> queries(q, q + static_cast<std::ptrdiff_t>(rows) * dim);
   std::vector<RowState> states(rows);
-  std::vector<double> accumulators(static_cast<std::size_t>(rows) * dim);
+  std::vector<double> accumulators(static_cast<std::size_t>(rows) * v_dim);
   std::vector<double> weights(call.block_k);
   std::vector<double> values;
   KeyTile keys;
@@ -74,7 +75,7 @@ void attend_block(const Call &call, int b, int h, int query_block, const Outputs
     keys.load(tensors.key(b, g, first_key), count, dim);
     if (outputs.out != nullptr) {
       const float *v = tensors.value(b, g, first_key);
-      values.assign(v, v + static_cast<std::ptrdiff_t>(count) * dim);
+      values.assign(v, v + static_cast<std::ptrdiff_t>(count) * v_dim);
     }
     for (int r = 0; r < rows; ++r) {
       const int begin = std::clamp(tensors.first_key(first_row + r) - first_key, 0, count);
@@ -87,20 +88,20 @@ void attend_block(const Call &call, int b, int h, int query_block, const Outputs
       std::transform(seen.begin(), seen.end(), seen.begin(),
                      [&](double x) { return softcapped(tensors, call.scale, x); });
       RowState &state = states[r];
-      double *accumulator = accumulators.data() + static_cast<std::ptrdiff_t>(r) * dim;
+      double *accumulator = accumulators.data() + static_cast<std::ptrdiff_t>(r) * v_dim;
       const double max = std::max(state.max, *std::max_element(seen.begin(), seen.end()));
       if (max > state.max) {
         const double rescale = std::exp(call.scale * (state.max - max));
         state.max = max;
         state.sum *= rescale;
-        std::for_each(accumulator, accumulator + dim, [=](double &x) { x *= rescale; });
+        std::for_each(accumulator, accumulator + v_dim, [=](double &x) { x *= rescale; });
       }
       for (double &weight : seen) {
         weight = std::exp(call.scale * (weight - max));
         state.sum += weight;
       }
       if (outputs.out != nullptr) {
-        multiply_add(seen.data(), end - begin, values.data() + static_cast<std::ptrdiff_t>(begin) * dim, dim,
+        multiply_add(seen.data(), end - begin, values.data() + static_cast<std::ptrdiff_t>(begin) * v_dim, v_dim,
                      accumulator);
       }
     }
@@ -113,8 +114,8 @@ void attend_block(const Call &call, int b, int h, int query_block, const Outputs
     const double of_keys = state.sum == 0.0 ? -infinity : call.scale * state.max + std::log(state.sum);
     outputs.lse[row] = log_of_sum(of_keys, sink);
     const double share = of_keys == -infinity ? 0.0 : std::exp(of_keys - outputs.lse[row]) / state.sum;
-    for (int d = 0; outputs.out != nullptr && d < dim; ++d) {
-      outputs.out[row * dim + d] = static_cast<float>(accumulators[static_cast<std::size_t>(r) * dim + d] * share);
+    for (int d = 0; outputs.out != nullptr && d < v_dim; ++d) {
+      outputs.out[row * v_dim + d] = static_cast<float>(accumulators[static_cast<std::size_t>(r) * v_dim + d] * share);
     }
   }
 }
@@ -143,7 +144,7 @@ void attend_all(const Call &call, const Outputs &outputs) {
 
 Attention attend(const Tensors &tensors, float scale, const Mask *mask, int block_q, int block_k) {
   Attention result;
-  result.out.resize(tensors.q.size());
+  result.out.resize(tensors.q_rows() * tensors.v_width());
   std::vector<double> lse(tensors.q_rows());
   attend_all({tensors, scale, mask, block_q, block_k}, {result.out.data(), lse.data()});
   result.lse.assign(lse.begin(), lse.end());

@@ -11,7 +11,7 @@
 namespace sale::reference {
 
 struct Attention {
-  std::vector<float> out; ///< [batch, num_q_heads, q_len, head_dim]; empty when only lse was asked for.
+  std::vector<float> out; ///< [batch, num_q_heads, q_len, v_head_dim]; empty when only lse was asked for.
   std::vector<float>
       lse; ///< [batch, num_q_heads, q_len], natural log, scale applied; -infinity for rows that see nothing.
 };

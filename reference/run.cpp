@@ -36,8 +36,8 @@ void check(const Problem &problem, const Tensors &tensors) {
   sale::validate(tensors.shape, problem.causal);
   validate(tensors);
   if (tensors.num_q_heads != problem.num_q_heads || tensors.num_kv_heads != problem.num_kv_heads ||
-      tensors.head_dim != problem.head_dim) {
-    throw Error(ErrorKind::invalid_argument, "the tensors' heads and head_dim are not the problem's");
+      tensors.head_dim != problem.head_dim || tensors.v_width() != effective_v_head_dim(problem)) {
+    throw Error(ErrorKind::invalid_argument, "the tensors' heads, head_dim and v_head_dim are not the problem's");
   }
 }
 

@@ -12,7 +12,7 @@
 namespace sale::reference {
 
 struct Result {
-  std::vector<float> out; ///< [batch, num_q_heads, q_len, head_dim], not rounded to 16 bits.
+  std::vector<float> out; ///< [batch, num_q_heads, q_len, v_head_dim], not rounded to 16 bits.
   std::vector<float> lse; ///< [batch, num_q_heads, q_len]
   Mask mask;
   StageTimes times;

@@ -49,20 +49,20 @@ void round_all(Vector &values, DType dtype) {
 Tensors gaussian(const Problem &problem, const Shape &shape, const GaussianOptions &options) {
   Random random(options.seed);
   Tensors tensors = make_tensors(problem, shape);
-  const auto fill = [&](Vector &values, int length, float mean, float deviation) {
-    const std::size_t head_size = static_cast<std::size_t>(length) * problem.head_dim;
+  const auto fill = [&](Vector &values, int length, int dim, float mean, float deviation) {
+    const std::size_t head_size = static_cast<std::size_t>(length) * dim;
     for (std::size_t first = 0; first < values.size(); first += head_size) {
-      const Vector shift = normal_vector(random, problem.head_dim, mean);
+      const Vector shift = normal_vector(random, dim, mean);
       const Vector noise = normal_vector(random, head_size, deviation);
       for (std::size_t i = 0; i < head_size; ++i) {
-        values[first + i] = noise[i] + shift[i % problem.head_dim];
+        values[first + i] = noise[i] + shift[i % dim];
       }
     }
     round_all(values, problem.dtype);
   };
-  fill(tensors.q, shape.q_len, options.q_mean, options.q_size);
-  fill(tensors.k, shape.kv_len, options.k_mean, 1.0F);
-  fill(tensors.v, shape.kv_len, 0.0F, 1.0F);
+  fill(tensors.q, shape.q_len, problem.head_dim, options.q_mean, options.q_size);
+  fill(tensors.k, shape.kv_len, problem.head_dim, options.k_mean, 1.0F);
+  fill(tensors.v, shape.kv_len, tensors.v_width(), 0.0F, 1.0F);
   return tensors;
 }
 
@@ -101,8 +101,8 @@ Tensors structured(const Problem &problem, const Shape &shape, std::uint64_t see
         if (j == needle_key(shape)) {
           add(k, needle, 4.0F * unit);
         }
-        const Vector v = normal_vector(random, dim);
-        std::copy(v.begin(), v.end(), tensors.v.begin() + tensors.kv_row(b, g, j) * dim);
+        const Vector v = normal_vector(random, tensors.v_width());
+        std::copy(v.begin(), v.end(), tensors.v.begin() + tensors.kv_row(b, g, j) * tensors.v_width());
       }
       for (int h = g * tensors.group(); h < (g + 1) * tensors.group(); ++h) {
         const Vector q_mean = direction();

@@ -13,6 +13,7 @@ Tensors describe_tensors(const Problem &problem, const Shape &shape) {
   tensors.num_q_heads = problem.num_q_heads;
   tensors.num_kv_heads = problem.num_kv_heads;
   tensors.head_dim = problem.head_dim;
+  tensors.v_head_dim = problem.v_head_dim;
   tensors.causal = problem.causal;
   tensors.sliding_window = problem.sliding_window;
   tensors.softcap = problem.softcap;
@@ -26,7 +27,7 @@ Tensors make_tensors(const Problem &problem, const Shape &shape) {
   Tensors tensors = describe_tensors(problem, shape);
   tensors.q.resize(tensors.q_rows() * tensors.head_dim);
   tensors.k.resize(tensors.kv_rows() * tensors.head_dim);
-  tensors.v.resize(tensors.kv_rows() * tensors.head_dim);
+  tensors.v.resize(tensors.kv_rows() * tensors.v_width());
   return tensors;
 }
 
@@ -41,6 +42,10 @@ void validate(const Tensors &tensors) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("head_dim {} must be a positive multiple of 8", tensors.head_dim));
   }
+  if (tensors.v_head_dim < 0 || tensors.v_head_dim % 8 != 0) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("v_head_dim {} must be a multiple of 8, or 0 for head_dim", tensors.v_head_dim));
+  }
   const auto check = [](const char *name, std::size_t actual, std::size_t expected) {
     if (actual != expected) {
       throw Error(ErrorKind::invalid_argument,
@@ -49,7 +54,7 @@ void validate(const Tensors &tensors) {
   };
   check("q", tensors.q.size(), tensors.q_rows() * tensors.head_dim);
   check("k", tensors.k.size(), tensors.kv_rows() * tensors.head_dim);
-  check("v", tensors.v.size(), tensors.kv_rows() * tensors.head_dim);
+  check("v", tensors.v.size(), tensors.kv_rows() * tensors.v_width());
   if (!tensors.sink_logits.empty()) {
     check("sink_logits", tensors.sink_logits.size(), tensors.num_q_heads);
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Q, K and V of one call on the host: floats that hold exact 16-bit values, packed [batch, heads, tokens, head_dim].
+// Q, K and V of one call on the host: floats that hold exact 16-bit values, packed [batch, heads, tokens, channels].
 #pragma once
 
 #include "sale/types.hpp"
@@ -14,13 +14,15 @@ struct Tensors {
   Shape shape;
   int num_q_heads = 1;
   int num_kv_heads = 1;
-  int head_dim = 64; ///< Any multiple of 8.
+  int head_dim = 64;  ///< Any multiple of 8.
+  int v_head_dim = 0; ///< Of v and the output: as head_dim, which 0 means.
   std::vector<float> q, k, v;
   bool causal = true;
   int sliding_window = 0;         ///< 0 = none.
   float softcap = 0.0F;           ///< In nats; 0 = none.
   std::vector<float> sink_logits; ///< [num_q_heads], nats; empty = none.
 
+  int v_width() const { return v_head_dim == 0 ? head_dim : v_head_dim; }
   int group() const { return num_q_heads / num_kv_heads; }
   int kv_head(int q_head) const { return q_head / group(); }
   /// Position of row i of the call among the keys.
@@ -39,7 +41,7 @@ struct Tensors {
   }
   const float *query(int b, int h, int i) const { return q.data() + q_row(b, h, i) * head_dim; }
   const float *key(int b, int g, int j) const { return k.data() + kv_row(b, g, j) * head_dim; }
-  const float *value(int b, int g, int j) const { return v.data() + kv_row(b, g, j) * head_dim; }
+  const float *value(int b, int g, int j) const { return v.data() + kv_row(b, g, j) * v_width(); }
   std::size_t q_rows() const { return static_cast<std::size_t>(shape.batch) * num_q_heads * shape.q_len; }
   std::size_t kv_rows() const { return static_cast<std::size_t>(shape.batch) * num_kv_heads * shape.kv_len; }
 };

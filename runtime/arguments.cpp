@@ -124,13 +124,16 @@ void check_apart(const char *name, const TensorView &input, const TensorView &ou
 }
 
 // What only attend touches.
-void check_values(const RunArgs &args, const Dimensions &queries, const Dimensions &keys) {
+void check_values(const RunArgs &args, const Dimensions &queries, const Dimensions &keys, int v_head_dim) {
+  Dimensions values = keys;
+  Dimensions outputs = queries;
+  values.head_dim = outputs.head_dim = v_head_dim;
   check_tensor("v", args.v, keys.tokens);
   check_tensor("out", args.out, queries.tokens);
-  check_distinct_rows(args.out, queries);
-  check_apart("q", args.q, args.out, queries, queries);
-  check_apart("k", args.k, args.out, keys, queries);
-  check_apart("v", args.v, args.out, keys, queries);
+  check_distinct_rows(args.out, outputs);
+  check_apart("q", args.q, args.out, queries, outputs);
+  check_apart("k", args.k, args.out, keys, outputs);
+  check_apart("v", args.v, args.out, values, outputs);
 }
 
 // What the plan's kernels do not read would be ignored in silence.
@@ -201,7 +204,7 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   check_tensor("q", args.q, queries.tokens);
   check_tensor("k", args.k, keys.tokens);
   if (mode != RunMode::select) {
-    check_values(args, queries, keys);
+    check_values(args, queries, keys, effective_v_head_dim(problem));
   }
   check_aligned("lse", args.lse, alignof(float));
   check_aligned("tau", args.tau, alignof(float));
@@ -239,7 +242,7 @@ void validate(const MergeArgs &args, const Problem &problem, const Serving &serv
   if (args.out.data == nullptr) {
     return;
   }
-  const Dimensions size = dimensions(query_extents(problem, shape), problem.head_dim);
+  const Dimensions size = dimensions(query_extents(problem, shape), effective_v_head_dim(problem));
   check_tensor("out_a", args.out_a, size.tokens);
   check_tensor("out_b", args.out_b, size.tokens);
   check_tensor("out", args.out, size.tokens);

@@ -83,7 +83,7 @@ private:
   void select_mma_sync(const float *tau) const;
 
   void attend_mma_sync(const Kernel &kernel, const std::uint32_t *mask) const;
-  TensorMap map_16_bit(const TensorView &view, const Extents &extents, int box_rows) const;
+  TensorMap map_16_bit(const TensorView &view, const Extents &extents, int head_dim, int box_rows) const;
   TensorMap map_keys(const WorkspacePiece &codes, int row_bytes, int box_rows) const;
   void attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const;
   void attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool selected) const;

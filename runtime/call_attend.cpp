@@ -55,9 +55,9 @@ void Call::attend_mma_sync(const Kernel &kernel, const std::uint32_t *mask) cons
   launch_rows(kernel, kernel.spec.tile.rows(), plan_.problem.num_q_heads, a);
 }
 
-TensorMap Call::map_16_bit(const TensorView &view, const Extents &extents, int box_rows) const {
+TensorMap Call::map_16_bit(const TensorView &view, const Extents &extents, int head_dim, int box_rows) const {
   return map_tensor(plan_.device->driver(), view, plan_.problem.dtype, extents.batch, extents.heads, extents.tokens,
-                    plan_.problem.head_dim, box_rows);
+                    head_dim, box_rows);
 }
 
 // Codes of K in the workspace. Ragged: all heads are one run of rows.
@@ -76,12 +76,13 @@ void Call::attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool se
       page_rows == 0 ? kernel.spec.keys_per_copy() : std::min(page_rows, kernel.spec.keys_per_copy());
   const Extents keys = key_extents(plan_.problem, plan_.serving, args_);
   AttendWgmmaArgs a{};
-  a.k = map_16_bit(args_.k, keys, keys_per_copy);
-  a.v = map_16_bit(args_.v, keys, keys_per_copy);
+  const int v_head_dim = effective_v_head_dim(plan_.problem);
+  a.k = map_16_bit(args_.k, keys, plan_.problem.head_dim, keys_per_copy);
+  a.v = map_16_bit(args_.v, keys, v_head_dim, keys_per_copy);
   if (plan_.tails.module != nullptr) {
     const int heads = plan_.problem.num_kv_heads;
-    const TensorView tails = packed_view(at<void>(layout_.v_tails), heads, group_keys, plan_.problem.head_dim);
-    a.v_tail = map_16_bit(tails, {args_.shape.batch, heads, group_keys}, keys_per_copy);
+    const TensorView tails = packed_view(at<void>(layout_.v_tails), heads, group_keys, v_head_dim);
+    a.v_tail = map_16_bit(tails, {args_.shape.batch, heads, group_keys}, v_head_dim, keys_per_copy);
   }
   launch_attend(kernel, mask, selected, a);
 }
@@ -101,7 +102,7 @@ void Call::attend_fp8(const Kernel &kernel, const std::uint32_t *mask, bool sele
 void Call::launch_attend(const Kernel &kernel, const std::uint32_t *mask, bool selected, AttendWgmmaArgs &a) const {
   const Problem &problem = plan_.problem;
   const Shape &shape = args_.shape;
-  a.q = map_16_bit(args_.q, query_extents(problem, shape), warpgroup_rows);
+  a.q = map_16_bit(args_.q, query_extents(problem, shape), problem.head_dim, warpgroup_rows);
   a.out = tensor_arg(args_.out);
   a.lse = args_.lse;
   a.mask = mask;

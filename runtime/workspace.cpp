@@ -85,7 +85,7 @@ WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, c
     place(layout.row_units, word * capacity.slots);
     place(layout.key_units, word * (capacity.keys / 128));
     if (!policy.fp8_attend) {
-      place(layout.v_tails, 2 * product(batch, kv_heads, group_keys, dim));
+      place(layout.v_tails, 2 * product(batch, kv_heads, group_keys, effective_v_head_dim(problem)));
     }
   }
   if (codes || policy.fp8_attend) {

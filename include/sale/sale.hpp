@@ -42,8 +42,8 @@ struct RunArgs {
   Shape shape;
   TensorView q;         ///< [batch, num_q_heads, q_len, head_dim]
   TensorView k;         ///< [batch, num_kv_heads, kv_len, head_dim]
-  TensorView v;         ///< [batch, num_kv_heads, kv_len, head_dim]
-  TensorView out;       ///< as q; its rows overlap neither each other nor an input
+  TensorView v;         ///< [batch, num_kv_heads, kv_len, v_head_dim]
+  TensorView out;       ///< [batch, num_q_heads, q_len, v_head_dim]; its rows overlap neither each other nor an input
   float *lse = nullptr; ///< [batch, num_q_heads, q_len] fp32, natural log, scale applied
   /// 256-byte aligned; contents need not be kept between calls. Calls that select nothing (mask_in, run_dense) need it
   /// with policy.fp8_attend only.

@@ -29,6 +29,7 @@ enum class KvType {
 struct Problem {
   DType dtype = DType::bf16;
   int head_dim = 128;
+  int v_head_dim = 0; ///< Of V and the output; 0 = head_dim. (192, 128) is the only unequal pair.
   int num_q_heads = 32;
   int num_kv_heads = 8;       ///< Divides num_q_heads; num_q_heads / num_kv_heads is the GQA ratio.
   bool causal = true;         ///< Bottom-right aligned: query i sees keys j <= kv_len - q_len + i.
@@ -62,9 +63,10 @@ struct Policy {
   bool prune_queries = false;    ///< Keep 2 of every 4 channels of a row of Q: 0.6 of the time of select.
 
   // How attend computes.
-  bool fp8_attend = false;    ///< Q·K and P·V in e4m3. sm_90a, not head_dim 96; so is the filter.
-  bool second_filter = false; ///< Skip exp and P·V of 32-key blocks in which no exact score exceeds its T.
-  int dense_below = 0;        ///< Calls with kv_len below this run dense.
+  bool fp8_attend = false; ///< Q·K and P·V in e4m3. sm_90a, head_dim 64, 128 and 256.
+  bool second_filter =
+      false; ///< Skip exp and P·V of 32-key blocks in which no exact score exceeds its T. sm_90a, not head_dim 96.
+  int dense_below = 0; ///< Calls with kv_len below this run dense.
 };
 
 /// How calls hand sequences over; fixed when a Plan is prepared. By default they are [batch, heads, tokens, head_dim],
@@ -105,6 +107,9 @@ struct StageTimes {
 
 /// softmax_scale with its default filled in.
 float effective_softmax_scale(const Problem &problem);
+
+/// v_head_dim with its default filled in.
+int effective_v_head_dim(const Problem &problem);
 
 /// Throws Error(invalid_argument) with one sentence that says what is supported.
 void validate(const Problem &problem);

@@ -26,34 +26,41 @@
 
 template <class Config>
 struct AttendLayout {
-  static constexpr int row_bytes = Config::head_dim * 2;
+  static constexpr int row_bytes = Config::head_dim * 2; // of Q and K
+  static constexpr int v_row_bytes = Config::v_head_dim * 2;
+  static_assert(v_row_bytes <= row_bytes, "the output passes through the rows of Q");
   static constexpr int rows = AttendTile<Config>::rows;
   static constexpr int q_bytes = rows * row_bytes;
-  static constexpr int tile_bytes = Config::keys_per_step * row_bytes;
-  static constexpr int walk_offset = q_bytes + Config::stages * 2 * tile_bytes;
+  static constexpr int k_tile_bytes = Config::keys_per_step * row_bytes;
+  static constexpr int stage_bytes = k_tile_bytes + Config::keys_per_step * v_row_bytes;
+  static constexpr int walk_offset = q_bytes + Config::stages * stage_bytes;
   static constexpr int walk_bytes = Config::dense ? 0 : MaskWalk<Config, walk_offset>::shared_bytes;
   static constexpr int shared_bytes = walk_offset + walk_bytes;
 };
 
-// One step of K, then of V. Where they lie is worked out anew: it need not live in registers through the loop.
+// The keys of a step in one tensor, rows of `row_bytes`. Where they lie is worked out anew: it need not live in
+// registers through the loop.
+template <class Config, int row_bytes, class Step>
+SALE_DEVICE void load_step(u32 shared, const AttendArgs &args, const TensorArg &tensor, const Step &step) {
+  const AttendTile<Config> tile;
+  const s32 kv_head = tile.head / Config::gqa;
+  const u8 *head =
+      static_cast<const u8 *>(tensor.data) + 2 * (tile.batch * tensor.stride_batch + kv_head * tensor.stride_head);
+#pragma unroll
+  for (int g = 0; g < Granule<Config>::per_step; ++g) {
+    const Granule<Config> granule = step.granule(g);
+    load_tile<Granule<Config>::keys, row_bytes, Config::threads>(
+        shared + g * Granule<Config>::keys * row_bytes, head, 2 * tensor.stride_token,
+        granule.keep != 0 ? args.kv_len : 0, ConsecutiveRows{granule.key});
+  }
+}
+
+// One step of K, then of V.
 template <class Config, class Step>
 SALE_DEVICE void load_keys_and_values(u32 shared, const AttendArgs &args, const Step &step) {
   using Layout = AttendLayout<Config>;
-  const AttendTile<Config> tile;
-  const s32 kv_head = tile.head / Config::gqa;
-  const auto load = [&](u32 to, const TensorArg &tensor) {
-    const u8 *head =
-        static_cast<const u8 *>(tensor.data) + 2 * (tile.batch * tensor.stride_batch + kv_head * tensor.stride_head);
-#pragma unroll
-    for (int g = 0; g < Granule<Config>::per_step; ++g) {
-      const Granule<Config> granule = step.granule(g);
-      load_tile<Granule<Config>::keys, Layout::row_bytes, Config::threads>(
-          to + g * Granule<Config>::keys * Layout::row_bytes, head, 2 * tensor.stride_token,
-          granule.keep != 0 ? args.kv_len : 0, ConsecutiveRows{granule.key});
-    }
-  };
-  load(shared, args.k);
-  load(shared + Layout::tile_bytes, args.v);
+  load_step<Config, Layout::row_bytes>(shared, args, args.k, step);
+  load_step<Config, Layout::v_row_bytes>(shared + Layout::k_tile_bytes, args, args.v, step);
 }
 
 // The query rows of one warp: their fragments, running maximum and sum, and output.
@@ -61,10 +68,10 @@ template <class Config>
 class WarpRows {
   using Element = typename Config::Element;
   using Layout = AttendLayout<Config>;
-  using Lane = typename Swizzle<Layout::row_bytes>::Lane;
+  using ValueRows = Swizzle<Layout::v_row_bytes>; // also of the output
   static constexpr int m_tiles = Config::rows_per_warp / 16;
   static constexpr int key_tiles = Config::keys_per_step / 8;
-  static constexpr int out_tiles = Config::head_dim / 8;
+  static constexpr int out_tiles = Config::v_head_dim / 8;
 
 public:
   // q_shared: the warp's rows of Q; position: key position of its first row.
@@ -144,13 +151,13 @@ public:
         // Through the warp's own rows of Q, so that global stores are 16 bytes wide.
 #pragma unroll
         for (int n = 0; n < out_tiles; ++n) {
-          store_shared_4(q_shared_ + Swizzle<Layout::row_bytes>::offset(row, n) + lane % 4 * 4,
+          store_shared_4(q_shared_ + ValueRows::offset(row, n) + lane % 4 * 4,
                          Element::pack(out_[m][n][2 * r] * inverse, out_[m][n][2 * r + 1] * inverse));
         }
       }
     }
     sync_warp();
-    constexpr int chunks = Layout::row_bytes / 16;
+    constexpr int chunks = Layout::v_row_bytes / 16;
 #pragma unroll
     for (int i = 0; i < Config::rows_per_warp * chunks / 32; ++i) {
       const s32 index = i * 32 + static_cast<s32>(lane);
@@ -158,7 +165,7 @@ public:
       const s32 chunk = index % chunks;
       if (row < row_limit) {
         store_global_16(out + row * row_stride + s64{16} * chunk,
-                        load_shared_16(q_shared_ + Swizzle<Layout::row_bytes>::offset(row, chunk)));
+                        load_shared_16(q_shared_ + ValueRows::offset(row, chunk)));
       }
     }
   }
@@ -248,7 +255,7 @@ private:
   // out += P · V; the accumulator fragments of the scores are the A fragments of this product.
   SALE_DEVICE void multiply_values(const f32 (&scores)[m_tiles][key_tiles][4], u32 v_shared) {
     const u32 lane = lane_index();
-    const Lane v_lane(v_shared, lane % 16, lane / 16);
+    const typename ValueRows::Lane v_lane(v_shared, lane % 16, lane / 16);
 #pragma unroll
     for (int k = 0; k < key_tiles / 2; ++k) {
       u32 p[m_tiles][4];
@@ -311,12 +318,12 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
     sync_threads(); // the oldest stage has landed for every thread, and every warp has left the one to load
     pending[stages - 1] = walk.next();
     if (!pending[stages - 1].empty()) {
-      load_keys_and_values<Config>(kv_shared + stage * 2 * Layout::tile_bytes, args, pending[stages - 1]);
+      load_keys_and_values<Config>(kv_shared + stage * Layout::stage_bytes, args, pending[stages - 1]);
     }
     cp_async_commit();
     stage = stage == stages - 1 ? 0 : stage + 1; // now the oldest
-    const u32 k_tile = kv_shared + stage * 2 * Layout::tile_bytes;
-    rows.step(k_tile, k_tile + Layout::tile_bytes, pending[0], warp_row / Config::block_q);
+    const u32 k_tile = kv_shared + stage * Layout::stage_bytes;
+    rows.step(k_tile, k_tile + Layout::k_tile_bytes, pending[0], warp_row / Config::block_q);
 #pragma unroll
     for (int i = 0; i < stages - 1; ++i) {
       pending[i] = pending[i + 1];

@@ -128,7 +128,7 @@ TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
     return std::string("accepted");
   };
   EXPECT_EQ(refused([](KernelSpec &s) { s.head_dim = 80; }),
-            "head_dim 80 is not supported; supported are 64, 96, 128 and 256");
+            "head_dim 80 is not supported; supported are 64, 96, 128, 192 and 256");
   EXPECT_EQ(refused([](KernelSpec &s) { s.block_k = 48; }),
             "block_k 48 is not supported; supported are 32, 64 and 128");
   EXPECT_NE(refused([](KernelSpec &s) { s.tile.rows_per_warp = 24; }).find("must be 16 or 32, or 64 for select"),

@@ -69,6 +69,9 @@ std::string kernel_name(const KernelSpec &spec) {
     name += fmt::format(" {}", to_string(spec.dtype));
   }
   name += fmt::format(" d{}", spec.head_dim);
+  if (spec.stage == Stage::attend && spec.v_width() != spec.head_dim) {
+    name += fmt::format(" v{}", spec.v_width());
+  }
   if (spec.stage == Stage::amax || spec.stage == Stage::values) {
     return name;
   }

@@ -26,7 +26,7 @@ struct AttendItem {
   SALE_DEVICE AttendItem(const AttendWgmmaArgs &args, s32 item) {
     const s32 row_tiles = ceil_div(args.q_len, rows);
     const s32 kv_heads = args.num_q_heads / Config::gqa;
-    const s64 bytes = static_cast<s64>(args.kv_len) * (4 * Config::head_dim);
+    const s64 bytes = static_cast<s64>(args.kv_len) * (2 * (Config::head_dim + Config::v_head_dim));
     const s32 group = imin(imax(1, static_cast<s32>(l2_bytes / bytes)), args.batch * kv_heads);
     const s32 first = item / (group * Config::gqa * row_tiles) * group; // KV heads of earlier groups
     const s32 heads = imin(group, args.batch * kv_heads - first) * Config::gqa;

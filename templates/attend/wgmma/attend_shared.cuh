@@ -17,22 +17,24 @@ struct AttendLayout {
   static constexpr int q_panels = Config::head_dim / 64;
   static constexpr int q_panel_bytes = 64 * 128;
   static constexpr int q_block_bytes = q_panels * q_panel_bytes; // the rows of a consumer
-  static constexpr int row_bytes = Config::head_dim * (Config::fp8 ? 1 : 2);
-  static constexpr int panel_row_bytes = row_bytes < 128 ? row_bytes : 128;
-  static constexpr int panels = row_bytes / panel_row_bytes;
+  static constexpr int k_row_bytes = Config::head_dim * (Config::fp8 ? 1 : 2);
+  static constexpr int panel_row_bytes = k_row_bytes < 128 ? k_row_bytes : 128;
   static constexpr int panel_bytes = Config::keys_per_step * panel_row_bytes;
-  static constexpr int tile_bytes = panels * panel_bytes;
+  static constexpr int k_panels = k_row_bytes / panel_row_bytes;
+  static constexpr int k_tile_bytes = k_panels * panel_bytes;
+  static constexpr int v_panels = Config::v_head_dim / 64; // of 16 bits
   // fp8: 32 keys of every channel, then eight rows of ones, whose products with P are its sums.
   static constexpr int value_block_bytes = (Config::head_dim + 8) * 32;
-  static constexpr int value_tile_bytes = Config::fp8 ? Config::keys_per_step / 32 * value_block_bytes : tile_bytes;
+  static constexpr int v_tile_bytes =
+      Config::fp8 ? Config::keys_per_step / 32 * value_block_bytes : v_panels * panel_bytes;
   static constexpr int scale_bytes = Config::fp8 ? Config::keys_per_step / 32 * 16 : 0; // beside a tile of keys
 
   // Of a consumer; narrower rows of codes stay in registers.
   static constexpr int q_codes_bytes = Config::fp8 && Config::head_dim > 128 ? 64 * Config::head_dim : 0;
 
   using Queries = Ring<1, Config::consumers * q_block_bytes>;
-  using Keys = Ring<Config::stages, tile_bytes>;
-  using Values = Ring<Config::stages, value_tile_bytes>;
+  using Keys = Ring<Config::stages, k_tile_bytes>;
+  using Values = Ring<Config::stages, v_tile_bytes>;
 
   static constexpr int q_codes_offset = Queries::data_bytes;
   static constexpr int k_offset = q_codes_offset + Config::consumers * q_codes_bytes;

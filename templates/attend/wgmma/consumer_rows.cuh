@@ -30,9 +30,10 @@ class ConsumerRows {
   using Element = typename Config::Element;
   using Layout = AttendLayout<Config>;
   using Queries = typename QueriesOf<Config, (Config::head_dim <= 128)>::Type;
-  using ValuesMma = Wgmma<Element, f32, Config::head_dim, WgmmaSource::registers, WgmmaMajor::mn, WgmmaDensity::dense>;
+  using ValuesMma =
+      Wgmma<Element, f32, Config::v_head_dim, WgmmaSource::registers, WgmmaMajor::mn, WgmmaDensity::dense>;
   static constexpr int key_tiles = Config::keys_per_step / 8;
-  static constexpr int out_tiles = Config::head_dim / 8;
+  static constexpr int out_tiles = Config::v_head_dim / 8;
   // Probabilities are relative to the maximum of the first tile as long as the sum of a lane's in a tile stays below
   // this: then no other tile's maximum is needed.
   static constexpr f32 sum_limit = Element::largest_probability;

@@ -16,7 +16,7 @@ struct CodeLoads {
   using Shared = AttendShared<Config>;
   static constexpr int granule_keys = Granule<Config>::keys;
   static constexpr int granule_blocks = granule_keys / 32;
-  static constexpr int key_bytes = Layout::tile_bytes + Layout::scale_bytes; // of a tile, in all
+  static constexpr int key_bytes = Layout::k_tile_bytes + Layout::scale_bytes; // of a tile, in all
   static constexpr int value_bytes = Config::keys_per_step * Config::head_dim;
 
   // By lane `lane`, of granule `lane`.
@@ -24,7 +24,7 @@ struct CodeLoads {
                                const AttendItem<Config> &item, u32 lane, u32 entry) {
     const s32 key = Granule<Config>::first_key(entry);
 #pragma unroll
-    for (int panel = 0; panel < Layout::panels; ++panel) {
+    for (int panel = 0; panel < Layout::k_panels; ++panel) {
       tensor_load_3d(shared.k.data(place) + panel * Layout::panel_bytes + lane * granule_keys * Layout::panel_row_bytes,
                      &args.k, shared.k.full(place), panel * 128, key, kv_head(args, item));
     }

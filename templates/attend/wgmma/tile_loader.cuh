@@ -20,25 +20,25 @@ template <class Config>
 struct ElementLoads {
   using Layout = AttendLayout<Config>;
   using Shared = AttendShared<Config>;
-  static constexpr int key_bytes = Layout::tile_bytes; // of a tile, in all
-  static constexpr int value_bytes = Layout::tile_bytes;
+  static constexpr int key_bytes = Layout::k_tile_bytes; // of a tile, in all
+  static constexpr int value_bytes = Layout::v_tile_bytes;
 
   // By lane `lane`, of granule `lane`.
   static SALE_DEVICE void keys(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
                                const AttendItem<Config> &item, u32 lane, u32 entry) {
-    load(shared.k, place, &args.k, item, lane, entry);
+    load<Layout::k_panels>(shared.k, place, &args.k, item, lane, entry);
   }
   static SALE_DEVICE void values(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
                                  const AttendItem<Config> &item, u32 lane, u32 entry) {
-    load(shared.v, place, &args.v, item, lane, entry);
+    load<Layout::v_panels>(shared.v, place, &args.v, item, lane, entry);
   }
 
 private:
-  template <class Tiles>
+  template <int panels, class Tiles>
   static SALE_DEVICE void load(const Tiles &tiles, const RingPlace &place, const TensorMap *map,
                                const AttendItem<Config> &item, u32 lane, u32 entry) {
 #pragma unroll
-    for (int panel = 0; panel < Layout::panels; ++panel) {
+    for (int panel = 0; panel < panels; ++panel) {
       tensor_load_4d(tiles.data(place) + panel * Layout::panel_bytes + lane * Granule<Config>::keys * 128, map,
                      tiles.full(place), panel * 64, Granule<Config>::first_key(entry), item.kv_head, item.batch);
     }
