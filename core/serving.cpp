@@ -54,6 +54,22 @@ void validate_sizes(const Shape &shape, const Problem &problem, const Serving &s
   }
 }
 
+// Codes that outlast a call must not depend on what else it brings.
+void validate_code_cache(const Serving &serving, const Policy &policy) {
+  if (serving.page_size == 0 || serving.page_size % 32 != 0) {
+    refuse(fmt::format("code_cache needs pages of a multiple of 32 keys, not page_size {}", serving.page_size));
+  }
+  if (policy.estimator != Estimator::int8 && policy.estimator != Estimator::fp8) {
+    refuse(fmt::format("code_cache needs estimator int8 or fp8; {}", policy.estimator == Estimator::int4
+                                                                         ? "what int4 makes of keys depends on each "
+                                                                           "call's queries"
+                                                                         : "exact has no codes"));
+  }
+  if (policy.fp8_attend) {
+    refuse("code_cache and fp8_attend exclude each other; set fp8_attend to false");
+  }
+}
+
 } // namespace
 
 void validate(const Shape &shape, const Problem &problem, const Serving &serving) {
@@ -77,10 +93,13 @@ void validate(const Shape &shape, const Problem &problem, const Serving &serving
   validate_sizes(shape, problem, serving);
 }
 
-void validate(const Serving &serving, const Problem & /*problem*/, const Policy & /*policy*/) {
+void validate(const Serving &serving, const Problem & /*problem*/, const Policy &policy) {
   if (serving.page_size < 0 || serving.page_size % page_multiple != 0) {
     refuse(
         fmt::format("page_size {} must be a multiple of {} keys, or 0 for no pages", serving.page_size, page_multiple));
+  }
+  if (serving.code_cache) {
+    validate_code_cache(serving, policy);
   }
   if (serving.is_ragged() || serving.code_cache) {
     refuse("ragged and paged batches are not supported yet; leave serving as it is and call run once per sequence");

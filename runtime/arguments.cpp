@@ -198,7 +198,7 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   if (shape.batch == 0 || shape.q_len == 0) {
     return;
   }
-  validate_serving(args, serving);
+  validate_serving(args, policy, serving);
   const Dimensions queries = dimensions(query_extents(problem, shape), problem.head_dim);
   const Dimensions keys = dimensions(key_extents(problem, serving, args), problem.head_dim);
   check_tensor("q", args.q, queries.tokens);
@@ -213,6 +213,8 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   check_aligned("channels", args.channels, alignof(std::int32_t));
   check_aligned("projection", args.projection, row_alignment);
   check_aligned("sink_logits", args.sink_logits, alignof(float));
+  check_aligned("threshold_in", args.threshold_in, alignof(float));
+  check_aligned("threshold_out", args.threshold_out, alignof(float));
   check_sink_logits(args, problem);
   check_basis(args, policy);
   const bool selects = mode != RunMode::dense && args.mask_in == nullptr;

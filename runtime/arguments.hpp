@@ -22,6 +22,6 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
 void validate(const MergeArgs &args, const Problem &problem, const Serving &serving);
 
 /// What RunArgs say of how sequences are handed over: what the Plan's Serving asks for is there, and nothing else.
-void validate_serving(const RunArgs &args, const Serving &serving);
+void validate_serving(const RunArgs &args, const Policy &policy, const Serving &serving);
 
 } // namespace sale

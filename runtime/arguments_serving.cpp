@@ -2,6 +2,8 @@
 // How a call hands its sequences over: see Serving.
 #include "runtime/arguments.hpp"
 
+#include "runtime/workspace.hpp"
+
 #include <fmt/format.h>
 
 #include <cstdint>
@@ -82,11 +84,28 @@ void check_pages(const RunArgs &args, const Serving &serving) {
   }
 }
 
-void check_code_cache(const RunArgs &args, const Serving &serving) {
+void check_code_cache(const RunArgs &args, const Policy &policy, const Serving &serving) {
   if (!serving.code_cache) {
     const char *advice = "the plan was prepared without a cache of codes; set serving.code_cache";
     refuse_given("code_cache", args.code_cache, advice);
     refuse_given("coded_lens", args.coded_lens, advice);
+    return;
+  }
+  if (args.code_cache == nullptr) {
+    refuse(
+        "code_cache is null; the plan was prepared with serving.code_cache, so give Plan::code_cache_bytes(num_pages) "
+        "of device memory");
+  }
+  if (reinterpret_cast<std::uintptr_t>(args.code_cache) % workspace_alignment != 0) {
+    refuse(fmt::format("code_cache is not {}-byte aligned", workspace_alignment));
+  }
+  require_integers("coded_lens", args.coded_lens);
+  if (args.kbar == nullptr) {
+    refuse("kbar is null; codes that stay in a cache need the kbar that they were made with");
+  }
+  const bool by_energy = policy.estimate_dim != 0 && policy.projection.empty() && policy.channels.empty();
+  if (by_energy && args.channels == nullptr) {
+    refuse("channels is null; codes that stay in a cache need the channels that they were made with");
   }
 }
 
@@ -97,12 +116,15 @@ void check_parts(const RunArgs &args, const Serving &serving) {
     refuse_given("key_offsets", args.key_offsets, advice);
     refuse_given("threshold_in", args.threshold_in, advice);
     refuse_given("threshold_out", args.threshold_out, advice);
+    return;
   }
+  require_integers("q_positions", args.q_positions);
+  require_integers("key_offsets", args.key_offsets);
 }
 
 } // namespace
 
-void validate_serving(const RunArgs &args, const Serving &serving) {
+void validate_serving(const RunArgs &args, const Policy &policy, const Serving &serving) {
   if (serving.is_ragged()) {
     check_ragged(args, serving);
   } else {
@@ -112,7 +134,7 @@ void validate_serving(const RunArgs &args, const Serving &serving) {
     refuse("kbar_shared is set, but kbar is null; give one mean per KV head");
   }
   check_pages(args, serving);
-  check_code_cache(args, serving);
+  check_code_cache(args, policy, serving);
   check_parts(args, serving);
 }
 

@@ -47,6 +47,13 @@ PagedArg Call::paged_arg() const {
   a.table_stride = args_.block_table_stride;
   a.page_size = plan_.serving.page_size;
   a.num_pages = args_.num_pages;
+  if (plan_.serving.code_cache) {
+    const CodeCacheLayout cache =
+        code_cache_layout(plan_.problem, plan_.serving, args_.num_pages, plan_.code_row_bytes);
+    a.codes = static_cast<unsigned char *>(args_.code_cache);
+    a.scales = reinterpret_cast<unsigned *>(a.codes + cache.scales);
+    a.rows_per_box = plan_.serving.page_size % 128 == 0 ? 128 : plan_.serving.page_size % 64 == 0 ? 64 : 32;
+  }
   return a;
 }
 

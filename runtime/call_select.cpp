@@ -169,7 +169,12 @@ void Call::select_wgmma(const float *tau) const {
   const Shape &shape = args_.shape;
   const Tile &tile = plan_.select.spec.tile;
   SelectWgmmaArgs a{};
-  a.k_codes = map_keys(layout_.k_codes, plan_.code_row_bytes, tile.keys_per_step);
+  if (plan_.serving.code_cache) {
+    a.k_codes = map_code_pages(plan_.device->driver(), paged_.codes, paged_.num_pages, problem.num_kv_heads,
+                               paged_.page_size, plan_.code_row_bytes, paged_.rows_per_box);
+  } else {
+    a.k_codes = map_keys(layout_.k_codes, plan_.code_row_bytes, tile.keys_per_step);
+  }
   a.q_codes = at<unsigned char>(layout_.q_codes);
   a.q_metadata = at<unsigned>(layout_.q_metadata);
   a.k_scales = at<unsigned>(layout_.k_scales);

@@ -36,6 +36,17 @@ Extents key_extents(const Problem &problem, const Serving &serving, const RunArg
   return {shape.batch, problem.num_kv_heads, shape.kv_len};
 }
 
+CodeCacheLayout code_cache_layout(const Problem &problem, const Serving &serving, std::int64_t num_pages,
+                                  int code_row_bytes) {
+  constexpr std::size_t alignment = 256;
+  const std::size_t keys = static_cast<std::size_t>(num_pages) * static_cast<std::size_t>(problem.num_kv_heads) *
+                           static_cast<std::size_t>(serving.page_size);
+  CodeCacheLayout layout;
+  layout.scales = ceil_div(keys * static_cast<std::size_t>(code_row_bytes), alignment) * alignment;
+  layout.total = layout.scales + keys / group_keys * 4;
+  return layout;
+}
+
 Capacity capacity_of(const Policy &policy, const Serving &serving, const Shape &shape) {
   const auto batch = static_cast<std::size_t>(shape.batch);
   const auto q_len = static_cast<std::size_t>(shape.q_len);

@@ -5,6 +5,7 @@
 #include "sale/sale.hpp"
 
 #include <cstddef>
+#include <cstdint>
 
 namespace sale {
 
@@ -27,6 +28,15 @@ struct Capacity {
   std::size_t lse_rows = 0;
   std::size_t slots = 0; ///< Ragged: units of 512 query rows.
 };
+/// What a cache of codes has, in bytes from its start: codes [num_pages, num_kv_heads, page_size, code_row_bytes], then
+/// a word for each 32 of them.
+struct CodeCacheLayout {
+  std::size_t scales = 0;
+  std::size_t total = 0;
+};
+CodeCacheLayout code_cache_layout(const Problem &problem, const Serving &serving, std::int64_t num_pages,
+                                  int code_row_bytes);
+
 Capacity capacity_of(const Policy &policy, const Serving &serving, const Shape &shape);
 
 } // namespace sale

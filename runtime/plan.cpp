@@ -39,6 +39,14 @@ std::size_t Plan::workspace_bytes(const Shape &shape) const {
   return needed_workspace(state_->kernels, shape);
 }
 
+std::size_t Plan::code_cache_bytes(std::int64_t num_pages) const {
+  const PlanKernels &kernels = state_->kernels;
+  if (!kernels.serving.code_cache) {
+    return 0;
+  }
+  return code_cache_layout(kernels.problem, kernels.serving, num_pages, kernels.code_row_bytes).total;
+}
+
 void Plan::run(const RunArgs &args, CUstream_st *stream) const {
   if (accept(state_->kernels, args, RunMode::sparse)) {
     const CurrentContext scope(*state_->kernels.device);

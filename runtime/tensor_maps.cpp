@@ -45,6 +45,14 @@ std::uint64_t stride_bytes(std::int64_t stride, int count, int head_dim) {
   return 2 * static_cast<std::uint64_t>(count > 1 ? stride : head_dim);
 }
 
+int code_box_bytes(int row_bytes) {
+  return row_bytes % max_box_bytes == 0 ? max_box_bytes : row_bytes % 64 == 0 ? 64 : 32;
+}
+
+cu::TensorMapSwizzle swizzle_of(int box_bytes) {
+  return box_bytes == 128 ? cu::swizzle_128 : box_bytes == 64 ? cu::swizzle_64 : cu::swizzle_32;
+}
+
 void require_stride(const char *name, const char *which, std::int64_t stride, int count) {
   if (count > 1 && stride <= 0) {
     throw Error(ErrorKind::invalid_argument,
@@ -75,14 +83,22 @@ TensorMap map_tensor(const Driver &driver, const TensorView &view, DType dtype, 
 
 TensorMap map_codes(const Driver &driver, const void *codes, int heads, int rows, int row_bytes, int box_rows) {
   const auto wide = [](int value) { return static_cast<std::uint64_t>(value); };
-  const int box_bytes = row_bytes % max_box_bytes == 0 ? max_box_bytes : row_bytes % 64 == 0 ? 64 : 32;
+  const int box_bytes = code_box_bytes(row_bytes);
   const TensorShape<3> shape = {{wide(row_bytes), wide(rows), wide(heads)},
                                 {wide(row_bytes), wide(row_bytes) * wide(rows)},
                                 {static_cast<std::uint32_t>(box_bytes), static_cast<std::uint32_t>(box_rows), 1}};
-  const cu::TensorMapSwizzle swizzle = box_bytes == 128  ? cu::swizzle_128
-                                       : box_bytes == 64 ? cu::swizzle_64
-                                                         : cu::swizzle_32;
-  return encode(driver, codes, cu::tensor_map_u8, swizzle, shape);
+  return encode(driver, codes, cu::tensor_map_u8, swizzle_of(box_bytes), shape);
+}
+
+TensorMap map_code_pages(const Driver &driver, const void *codes, int pages, int heads, int page_size, int row_bytes,
+                         int box_rows) {
+  const auto wide = [](int value) { return static_cast<std::uint64_t>(value); };
+  const int box_bytes = code_box_bytes(row_bytes);
+  const std::uint64_t head_bytes = wide(row_bytes) * wide(page_size);
+  const TensorShape<4> shape = {{wide(row_bytes), wide(page_size), wide(heads), wide(pages)},
+                                {wide(row_bytes), head_bytes, head_bytes * wide(heads)},
+                                {static_cast<std::uint32_t>(box_bytes), static_cast<std::uint32_t>(box_rows), 1, 1}};
+  return encode(driver, codes, cu::tensor_map_u8, swizzle_of(box_bytes), shape);
 }
 
 } // namespace sale

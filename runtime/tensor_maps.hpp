@@ -22,4 +22,8 @@ TensorMap map_tensor(const Driver &driver, const TensorView &view, DType dtype, 
 /// largest power of two up to 128 that divides row_bytes.
 TensorMap map_codes(const Driver &driver, const void *codes, int heads, int rows, int row_bytes, int box_rows);
 
+/// The same of bytes [pages, heads, page_size, row_bytes], densely packed.
+TensorMap map_code_pages(const Driver &driver, const void *codes, int pages, int heads, int page_size, int row_bytes,
+                         int box_rows);
+
 } // namespace sale

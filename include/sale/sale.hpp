@@ -78,7 +78,9 @@ struct RunArgs {
   const std::int32_t *block_table = nullptr;
   int block_table_stride = 0; ///< at least ceil(shape.kv_len / page_size)
   int num_pages = 0;
-  void *code_cache = nullptr;               ///< serving.code_cache: Plan::code_cache_bytes(num_pages), 256-byte aligned
+  /// Required where serving.code_cache, and kbar with it: Plan::code_cache_bytes(num_pages), 256-byte aligned. Its
+  /// codes are good for as long as kbar, channels and projection stay the same.
+  void *code_cache = nullptr;
   const std::int32_t *coded_lens = nullptr; ///< [batch] keys whose codes are in it; null = kv_len - q_len
 
   // Of Plans with serving.parts.
@@ -121,6 +123,9 @@ class Plan {
 public:
   /// Bytes of workspace that run needs for this shape.
   std::size_t workspace_bytes(const Shape &shape) const;
+
+  /// Bytes of RunArgs::code_cache for so many pages; 0 without serving.code_cache.
+  std::size_t code_cache_bytes(std::int64_t num_pages) const;
 
   /// Enqueues attention on `stream` of the Engine's context. Asynchronous; never allocates, compiles or synchronises.
   /// Does nothing when batch or q_len is 0. Throws Error(invalid_argument) for bad arguments before anything is

@@ -61,5 +61,29 @@ TEST(Serving, WithPagesHasNoPackedKeys) {
                                                    "serving.page_size 64; set total_kv to 0");
 }
 
+TEST(Serving, CachesCodesOfKeysThatDependOnThemAlone) {
+  const auto said = [](int page_size, Estimator estimator, bool fp8_attend) {
+    Serving serving;
+    serving.page_size = page_size;
+    serving.code_cache = true;
+    Policy policy;
+    policy.estimator = estimator;
+    policy.fp8_attend = fp8_attend;
+    try {
+      validate(serving, Problem(), policy);
+    } catch (const Error &error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(said(48, Estimator::int8, false), "code_cache needs pages of a multiple of 32 keys, not page_size 48");
+  EXPECT_EQ(said(0, Estimator::int8, false), "code_cache needs pages of a multiple of 32 keys, not page_size 0");
+  EXPECT_EQ(said(20, Estimator::int8, false), "page_size 20 must be a multiple of 16 keys, or 0 for no pages");
+  EXPECT_EQ(said(64, Estimator::int4, false),
+            "code_cache needs estimator int8 or fp8; what int4 makes of keys depends on each call's queries");
+  EXPECT_EQ(said(64, Estimator::exact, false), "code_cache needs estimator int8 or fp8; exact has no codes");
+  EXPECT_EQ(said(64, Estimator::fp8, true), "code_cache and fp8_attend exclude each other; set fp8_attend to false");
+}
+
 } // namespace
 } // namespace sale

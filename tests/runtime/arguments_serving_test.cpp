@@ -12,6 +12,17 @@ namespace {
 
 const std::int32_t *integers(std::uintptr_t address) { return reinterpret_cast<const std::int32_t *>(address); }
 
+RunArgs &cached(RunArgs &args, Serving &serving) {
+  serving.page_size = 64;
+  serving.code_cache = true;
+  args.block_table = integers(16);
+  args.block_table_stride = 4;
+  args.num_pages = 9;
+  args.code_cache = reinterpret_cast<void *>(0x9000);
+  args.kbar = reinterpret_cast<const float *>(0xa000);
+  return args;
+}
+
 struct BadServing {
   const char *name;
   std::function<void(RunArgs &, Serving &)> spoil;
@@ -27,7 +38,7 @@ TEST_P(BadServings, AreRefusedWithASentence) {
   args.shape = {2, 100, 200};
   Serving serving;
   GetParam().spoil(args, serving);
-  const Error error = error_of([&] { validate_serving(args, serving); });
+  const Error error = error_of([&] { validate_serving(args, Policy(), serving); });
   EXPECT_EQ(error.kind(), ErrorKind::invalid_argument);
   EXPECT_STREQ(error.what(), GetParam().sentence);
 }
@@ -105,6 +116,14 @@ INSTANTIATE_TEST_SUITE_P(
                    "block_table is given, but the plan was prepared without pages; give serving.page_size"},
         BadServing{"CodesOfAPlanWithout", [](RunArgs &a, Serving &) { a.code_cache = &a; },
                    "code_cache is given, but the plan was prepared without a cache of codes; set serving.code_cache"},
+        BadServing{"NoCache", [](RunArgs &a, Serving &s) { cached(a, s).code_cache = nullptr; },
+                   "code_cache is null; the plan was prepared with serving.code_cache, so give "
+                   "Plan::code_cache_bytes(num_pages) of device memory"},
+        BadServing{"MisalignedCache",
+                   [](RunArgs &a, Serving &s) { cached(a, s).code_cache = reinterpret_cast<void *>(0x9080); },
+                   "code_cache is not 256-byte aligned"},
+        BadServing{"CachedCodesWithoutTheirMean", [](RunArgs &a, Serving &s) { cached(a, s).kbar = nullptr; },
+                   "kbar is null; codes that stay in a cache need the kbar that they were made with"},
         BadServing{"PositionsOfAPlanWithoutParts",
                    [](RunArgs &a, Serving &s) {
                      s.ragged = true;
@@ -114,22 +133,37 @@ INSTANTIATE_TEST_SUITE_P(
                    "serving.parts"}),
     [](const auto &bad) { return std::string(bad.param.name); });
 
+TEST(Serving, WithCachedCodesOfFewerChannelsSaysWhich) {
+  RunArgs args;
+  args.shape = {2, 100, 200};
+  Serving serving;
+  cached(args, serving);
+  Policy policy;
+  policy.estimator = Estimator::fp8;
+  EXPECT_NO_THROW(validate_serving(args, policy, serving));
+  policy.estimate_dim = 64;
+  EXPECT_STREQ(error_of([&] { validate_serving(args, policy, serving); }).what(),
+               "channels is null; codes that stay in a cache need the channels that they were made with");
+  args.channels = integers(16);
+  EXPECT_NO_THROW(validate_serving(args, policy, serving));
+}
+
 TEST(Serving, IsAcceptedWhenItIsRight) {
   RunArgs args;
   args.shape = {2, 100, 200};
-  EXPECT_NO_THROW(validate_serving(args, {}));
+  EXPECT_NO_THROW(validate_serving(args, Policy(), {}));
   Serving serving;
   serving.ragged = true;
-  EXPECT_NO_THROW(validate_serving(args, serving));
+  EXPECT_NO_THROW(validate_serving(args, Policy(), serving));
   args.kv_lens = args.q_lens = integers(16);
   args.shape.total_q = 150;
   args.cu_seqlens_q = integers(16);
-  EXPECT_NO_THROW(validate_serving(args, serving));
+  EXPECT_NO_THROW(validate_serving(args, Policy(), serving));
   serving.page_size = 64;
   args.block_table = integers(16);
   args.block_table_stride = 4;
   args.num_pages = 9;
-  EXPECT_NO_THROW(validate_serving(args, serving));
+  EXPECT_NO_THROW(validate_serving(args, Policy(), serving));
 }
 
 } // namespace
