@@ -178,6 +178,8 @@ int KernelSpec::threads() const { return 32 * tile.warps + (family() == KernelFa
 // The smallest blocks that there are: on an H100 larger copies were no faster.
 int KernelSpec::keys_per_copy() const { return 32; }
 
+int KernelSpec::keys_per_box() const { return page_rows == 0 ? keys_per_copy() : page_rows; }
+
 int KernelSpec::shared_memory() const { return shared_memory_bytes(*this); }
 
 void validate(const KernelSpec &spec) {
@@ -264,6 +266,11 @@ void validate(const KernelSpec &spec) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("a tile needs 1 to 16 warps, 2 to 8 stages and at least 1 CTA per SM, not {}, {} and {}",
                             tile.warps, tile.stages, tile.min_ctas));
+  }
+  if (wgmma && spec.ragged && spec.stage == Stage::attend && 512 % tile.rows() != 0) {
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("attend of ragged batches shares units of 512 rows; {} rows do not divide them", tile.rows()));
   }
   if (!rows_fit_blocks(spec)) {
     throw Error(ErrorKind::invalid_argument,

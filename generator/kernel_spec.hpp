@@ -93,6 +93,8 @@ struct KernelSpec {
   int estimate_width() const { return estimate_dim == 0 ? head_dim : estimate_dim; }
   /// Keys of one tensor copy of attend's wgmma family: they share their mask bit.
   int keys_per_copy() const;
+  /// Rows of a box in the maps of 16-bit K and V there: small pages hold half a copy.
+  int keys_per_box() const;
 
   /// What of causal, sliding, softcap and sink_logits is not plain and changes this stage: " sliding softcap".
   std::string variants() const;

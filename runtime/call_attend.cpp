@@ -71,18 +71,16 @@ TensorMap Call::map_keys(const WorkspacePiece &codes, int row_bytes, int box_row
 }
 
 void Call::attend_wgmma(const Kernel &kernel, const std::uint32_t *mask, bool selected) const {
-  const int page_rows = kernel.spec.page_rows;
-  const int keys_per_copy =
-      page_rows == 0 ? kernel.spec.keys_per_copy() : std::min(page_rows, kernel.spec.keys_per_copy());
+  const int box_rows = kernel.spec.keys_per_box();
   const Extents keys = key_extents(plan_.problem, plan_.serving, args_);
   AttendWgmmaArgs a{};
   const int v_head_dim = effective_v_head_dim(plan_.problem);
-  a.k = map_16_bit(args_.k, keys, plan_.problem.head_dim, keys_per_copy);
-  a.v = map_16_bit(args_.v, keys, v_head_dim, keys_per_copy);
+  a.k = map_16_bit(args_.k, keys, plan_.problem.head_dim, box_rows);
+  a.v = map_16_bit(args_.v, keys, v_head_dim, box_rows);
   if (plan_.tails.module != nullptr) {
     const int heads = plan_.problem.num_kv_heads;
     const TensorView tails = packed_view(at<void>(layout_.v_tails), heads, group_keys, v_head_dim);
-    a.v_tail = map_16_bit(tails, {args_.shape.batch, heads, group_keys}, v_head_dim, keys_per_copy);
+    a.v_tail = map_16_bit(tails, {args_.shape.batch, heads, group_keys}, v_head_dim, box_rows);
   }
   launch_attend(kernel, mask, selected, a);
 }

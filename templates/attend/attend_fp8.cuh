@@ -10,7 +10,6 @@
 
 template <class Config>
 SALE_DEVICE void attend_fp8(const AttendWgmmaArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   static_assert(!Config::softcap && !Config::sink_logits, "scores here lack what the mean of the keys adds");
   run_warps<Config, Fp8Rows<Config>, CodeLoads<Config>>(args);
 }

@@ -10,6 +10,5 @@
 
 template <class Config>
 SALE_DEVICE void attend(const AttendWgmmaArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   run_warps<Config, ConsumerRows<Config>, ElementLoads<Config>>(args);
 }

@@ -41,6 +41,7 @@ template <class Config, class Rows, class Loads>
 SALE_DEVICE void run_warps(const AttendWgmmaArgs &args) {
   constexpr bool three = Config::consumers == 3;
   static_assert(Config::consumers == 2 || three, "registers for two or three consumers");
+  static_assert(!three || !Config::ragged, "row blocks of ragged batches are of 128 rows");
   static_assert(Config::threads == 128 * (1 + Config::consumers), "one warpgroup loads");
   if (thread_index() == 0) {
     AttendShared<Config>().init();

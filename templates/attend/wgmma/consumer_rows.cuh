@@ -55,6 +55,10 @@ public:
     const AttendItem<Config> item(args_, number);
     const s32 item_row = static_cast<s32>(consumer_) * 64 + row();
     position_ = item.position + item_row;
+    if constexpr (Config::ragged) {
+      kv_len_ = item.kv_len(args_);
+      rows_left_ = item.q_len(args_) - item.first_row - item_row;
+    }
     if constexpr (Config::filtered) {
       filter_.begin(args_, item, item_row);
     }
@@ -145,6 +149,11 @@ private:
     u32 dropped = 0;
     bool any_left = true;
     if constexpr (Config::filtered) {
+      if constexpr (Config::ragged) {
+        if (ticket.is_masked(consumer_)) {
+          clear_foreign_rows(scores);
+        }
+      }
       const auto granules =
           filter_.apply(args_, tickets, consumer_, position_ - row(), shared_.exchange(consumer_, place),
                         [&](int g, int r) { return highest(scores, g, r); });
@@ -219,11 +228,19 @@ private:
     }
   }
 
+  // Rows past the sequence's last count as zeros: what lies there in a batch of others has no part in the votes.
+  SALE_DEVICE void clear_foreign_rows(f32 (&scores)[4 * key_tiles]) const {
+#pragma unroll
+    for (int i = 0; i < 4 * key_tiles; ++i) {
+      scores[i] = i % 4 / 2 * 8 < rows_left_ ? scores[i] : 0.0F;
+    }
+  }
+
   // Scores of keys that a row does not see, that these rows do not keep or that were dropped become -inf.
   SALE_DEVICE void mask(f32 (&scores)[4 * key_tiles], const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int tiles_per_granule = Granule<Config>::keys / 8;
     constexpr s32 never = 0x7fff0000;
-    const SeenKeys<Config, 64> seen(position_, args_.kv_len, args_.sliding_window);
+    const SeenKeys<Config, 64> seen(position_, Config::ragged ? kv_len_ : args_.kv_len, args_.sliding_window);
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
@@ -266,6 +283,9 @@ private:
         }
       }
       if (ticket.is_masked(consumer_) || dropped != 0) {
+        if constexpr (Config::ragged) {
+          clear_foreign_rows(scores);
+        }
         mask(scores, tickets, dropped);
       }
       if (moves) {
@@ -387,15 +407,13 @@ private:
         inverse *= worth;
       }
       const s32 token = item.first_row + static_cast<s32>(consumer_) * 64 + row() + r * 8;
-      if (args_.lse != nullptr && lane_index() % 4 == 0 && token < args_.q_len) {
-        const s64 head = static_cast<s64>(item.batch) * args_.num_q_heads + item.head;
-        store_global_f32(args_.lse + head * args_.q_len + token,
-                         sum == 0.0F ? -infinity() : (base + log2_approx(sum)) * ln_of_2());
+      if (args_.lse != nullptr && lane_index() % 4 == 0 && token < item.q_len(args_)) {
+        const s64 first = item.lse_row(args_);
+        store_global_f32(args_.lse + first + token, sum == 0.0F ? -infinity() : (base + log2_approx(sum)) * ln_of_2());
       }
-      u8 *out =
-          static_cast<u8 *>(args_.out.data) + 2 * (item.batch * args_.out.stride_batch +
-                                                   item.head * args_.out.stride_head + token * args_.out.stride_token);
-      store_output_row<Element>(out, out_, r, inverse, token < args_.q_len);
+      const s64 first = item.sequence.query_element(args_, args_.out, item.head);
+      u8 *out = static_cast<u8 *>(args_.out.data) + 2 * (first + token * args_.out.stride_token);
+      store_output_row<Element>(out, out_, r, inverse, token < item.q_len(args_));
     }
   }
 
@@ -407,6 +425,8 @@ private:
   s32 number_ = -1;       // the item whose rows are held; negative before the first
   s32 next_ = -1;         // the item begun since, if there is one
   s32 position_;          // key position of row()
+  s32 kv_len_;            // ragged
+  s32 rows_left_;         // ragged: from row() to the sequence's last
   RingPlace q_place_;
   bool pending_ = false; // p_ has not met its values yet
   Ticket last_{0};       // of the tile that p_ is from

@@ -49,6 +49,11 @@ public:
   SALE_DEVICE void begin(s32 number) {
     const AttendItem<Config> item(args_, number);
     number_ = number;
+    if constexpr (Config::ragged) {
+      position_ = item.position + static_cast<s32>(consumer_) * 64;
+      kv_len_ = item.kv_len(args_);
+      rows_left_ = item.q_len(args_) - token(item, 0);
+    }
     shared_.q.wait_full(q_place_);
     take_queries(item, shared_.q.data(q_place_) + consumer_ * Layout::q_block_bytes);
     shared_.q.release(q_place_);
@@ -101,19 +106,37 @@ public:
 private:
   // Within the 64.
   static SALE_DEVICE s32 row() { return static_cast<s32>(thread_index() % 128 / 32 * 16 + lane_index() / 4); }
-  // Of the first row. Not kept: registers are short.
+  // Of the first row. Kept only where lengths are far away: registers are short.
   SALE_DEVICE s32 first_position() const {
-    return AttendItem<Config>(args_, number_).position + static_cast<s32>(consumer_) * 64;
+    if constexpr (Config::ragged) {
+      return position_;
+    } else {
+      return AttendItem<Config>(args_, number_).position + static_cast<s32>(consumer_) * 64;
+    }
   }
   SALE_DEVICE s32 token(const AttendItem<Config> &item, int r) const {
     return item.first_row + static_cast<s32>(consumer_) * 64 + row() + r * 8;
   }
   // Of the lane that stores a row's lse, if it is wanted.
   SALE_DEVICE float *lse(const AttendItem<Config> &item, int r) const {
-    const bool mine = args_.lse != nullptr && lane_index() % 4 == 0 && token(item, r) < args_.q_len;
-    const s64 head = static_cast<s64>(item.batch) * args_.num_q_heads + item.head;
-    return mine ? args_.lse + head * args_.q_len + token(item, r) : nullptr;
+    const bool mine = args_.lse != nullptr && lane_index() % 4 == 0 && token(item, r) < item.q_len(args_);
+    const s64 first = item.lse_row(args_);
+    return mine ? args_.lse + first + token(item, r) : nullptr;
   }
+  // Numbers of the KV heads of a batch count on from sequence to sequence.
+  SALE_DEVICE s64 kv_head_of(const AttendItem<Config> &item) const {
+    return static_cast<s64>(item.sequence.batch) * (args_.num_q_heads / Config::gqa) + item.kv_head;
+  }
+  SALE_DEVICE const float *kbar(const AttendItem<Config> &item) const {
+    if constexpr (Config::ragged) {
+      return args_.kbar + static_cast<s64>(item.sequence.batch) * args_.ragged.kbar_stride +
+             item.kv_head * Config::head_dim;
+    } else {
+      return args_.kbar + kv_head_of(item) * Config::head_dim;
+    }
+  }
+  // Rows past the sequence's last count as zeros: what lies there in a batch of others has no part in the votes.
+  SALE_DEVICE bool is_foreign(int r) const { return rows_left_ <= r * 8; }
 
   SALE_DEVICE void take_queries(const AttendItem<Config> &item, u32 q_block) {
     const QueryTile<Config> tile(q_block);
@@ -126,6 +149,9 @@ private:
     tile.norms(power);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
+      if constexpr (Config::ragged) {
+        power[r] = is_foreign(r) ? 0.0F : power[r];
+      }
       // The unit is an f16, if need be one of its smallest.
       const s32 exponent =
           imin(imax(FloatScale::of_query(power[r] * mantissa * mantissa), scale_exponent - 15), scale_exponent + 24);
@@ -138,9 +164,14 @@ private:
     }
     if (Config::filtered || args_.lse != nullptr) {
       // What the codes of K lack waits in lse until the sum is known.
-      const s64 kv_head = static_cast<s64>(item.batch) * (args_.num_q_heads / Config::gqa) + item.kv_head;
       f32 along_mean[2];
-      tile.dots(along_mean, args_.kbar + kv_head * Config::head_dim);
+      tile.dots(along_mean, kbar(item));
+      if constexpr (Config::ragged) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          along_mean[r] = is_foreign(r) ? 0.0F : along_mean[r];
+        }
+      }
       if constexpr (Config::filtered) {
         filter_.change(along_mean, power);
       }
@@ -169,6 +200,11 @@ private:
     wgmma_results(scores);
     u32 dropped = 0;
     bool any_left = true;
+    if constexpr (Config::ragged) {
+      if (ticket.is_masked(consumer_)) {
+        clear_foreign_rows(scores);
+      }
+    }
     if constexpr (Config::filtered) {
       const u32 scales = shared_.scales(place);
       const auto granules =
@@ -266,11 +302,19 @@ private:
     }
   }
 
+  SALE_DEVICE void clear_foreign_rows(Scores &scores) const {
+#pragma unroll
+    for (int i = 0; i < Probabilities<Config>::words; ++i) {
+      scores[i] = is_foreign(i % 2) ? 0 : scores[i];
+    }
+  }
+
   // Scores of keys that a row does not see or that these rows do not keep become -inf.
   SALE_DEVICE void mask(Scores &scores, const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int granule_words = Granule<Config>::keys / 4;
     constexpr s32 never = 0x7fff0000;
-    const SeenKeys<Config, 64> seen(first_position() + row(), args_.kv_len, args_.sliding_window);
+    const SeenKeys<Config, 64> seen(first_position() + row(), Config::ragged ? kv_len_ : args_.kv_len,
+                                    args_.sliding_window);
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
@@ -329,7 +373,7 @@ private:
 
   SALE_DEVICE void store() const {
     const AttendItem<Config> item(args_, number_);
-    const s64 kv_head = static_cast<s64>(item.batch) * (args_.num_q_heads / Config::gqa) + item.kv_head;
+    const s64 kv_head = kv_head_of(item);
     const f32 value_unit = AmaxScale::power(-AmaxScale::exponent(bits_float(load_global_4(args_.v_amax + kv_head))));
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -340,11 +384,10 @@ private:
                                     ? -infinity()
                                     : fma_rn(log2_approx(sum) + probabilities_.log2_unit(r), ln_of_2(), along_mean));
       }
-      u8 *const out = static_cast<u8 *>(args_.out.data) +
-                      2 * (item.batch * args_.out.stride_batch + item.head * args_.out.stride_head +
-                           token(item, r) * args_.out.stride_token);
+      const s64 first = item.sequence.query_element(args_, args_.out, item.head);
+      u8 *const out = static_cast<u8 *>(args_.out.data) + 2 * (first + token(item, r) * args_.out.stride_token);
       store_output_row<Element>(out, out_, r, sum > 0.0F ? rcp_approx(sum) * value_unit : sum,
-                                token(item, r) < args_.q_len);
+                                token(item, r) < item.q_len(args_));
     }
   }
 
@@ -352,6 +395,9 @@ private:
   const AttendShared<Config> shared_;
   u32 consumer_;
   s32 number_ = -1; // the item; negative for none
+  s32 position_;    // ragged: of the first row
+  s32 kv_len_;      // ragged
+  s32 rows_left_;   // ragged: from row() to the sequence's last
   RingPlace q_place_;
   BlockFilter<Config> filter_;
   Probabilities<Config> probabilities_;

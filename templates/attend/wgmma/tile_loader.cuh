@@ -7,6 +7,7 @@
 #include "args/attend_wgmma_args.cuh"
 #include "attend/wgmma/attend_item.cuh"
 #include "attend/wgmma/attend_shared.cuh"
+#include "attend/wgmma/key_place.cuh"
 #include "attend/wgmma/tickets.cuh"
 #include "attend/wgmma/tile_walk.cuh"
 #include "device/mbarrier.cuh"
@@ -23,14 +24,30 @@ struct ElementLoads {
   static constexpr int key_bytes = Layout::k_tile_bytes; // of a tile, in all
   static constexpr int value_bytes = Layout::v_tile_bytes;
 
-  // By lane `lane`, of granule `lane`.
-  static SALE_DEVICE void keys(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
-                               const AttendItem<Config> &item, u32 lane, u32 entry) {
-    load<Layout::k_panels>(shared.k, place, &args.k, item, lane, entry);
+  // Ragged: where granules come from.
+  static SALE_DEVICE GranulePlace<Config> find_keys(const AttendWgmmaArgs &args, const AttendItem<Config> &item,
+                                                    u32 entry) {
+    return GranulePlace<Config>::of_keys(args, item, entry);
   }
+  static SALE_DEVICE GranulePlace<Config> find_values(const AttendWgmmaArgs &args, const AttendItem<Config> &item,
+                                                      u32 entry) {
+    return GranulePlace<Config>::of_values(args, item, entry);
+  }
+
+  // By lane `lane`, of granule `lane`.
+  template <class Source>
+  static SALE_DEVICE void keys(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
+                               const AttendItem<Config> &item, u32 lane, const Source &from) {
+    load<Layout::k_panels>(shared.k, place, &args.k, item, lane, from);
+  }
+  template <class Source>
   static SALE_DEVICE void values(const AttendWgmmaArgs &args, const Shared &shared, const RingPlace &place,
-                                 const AttendItem<Config> &item, u32 lane, u32 entry) {
-    load<Layout::v_panels>(shared.v, place, &args.v, item, lane, entry);
+                                 const AttendItem<Config> &item, u32 lane, const Source &from) {
+    if constexpr (Config::ragged) {
+      load<Layout::v_panels>(shared.v, place, from.in_tails() ? &args.v_tail : &args.v, item, lane, from);
+    } else {
+      load<Layout::v_panels>(shared.v, place, &args.v, item, lane, from);
+    }
   }
 
 private:
@@ -40,7 +57,21 @@ private:
 #pragma unroll
     for (int panel = 0; panel < panels; ++panel) {
       tensor_load_4d(tiles.data(place) + panel * Layout::panel_bytes + lane * Granule<Config>::keys * 128, map,
-                     tiles.full(place), panel * 64, Granule<Config>::first_key(entry), item.kv_head, item.batch);
+                     tiles.full(place), panel * 64, Granule<Config>::first_key(entry), item.kv_head,
+                     item.sequence.batch);
+    }
+  }
+  template <int panels, class Tiles>
+  static SALE_DEVICE void load(const Tiles &tiles, const RingPlace &place, const TensorMap *map,
+                               const AttendItem<Config> &item, u32 lane, const GranulePlace<Config> &from) {
+#pragma unroll
+    for (int panel = 0; panel < panels; ++panel) {
+#pragma unroll
+      for (int i = 0; i < KeyBoxes<Config>::per_granule; ++i) {
+        const u32 row = lane * Granule<Config>::keys + i * KeyBoxes<Config>::keys;
+        tensor_load_4d(tiles.data(place) + panel * Layout::panel_bytes + row * 128, map, tiles.full(place), panel * 64,
+                       from.box(i).token, item.kv_head, from.box(i).batch);
+      }
     }
   }
 };
@@ -83,16 +114,23 @@ public:
     if (lane < boxes) {
       tensor_load_4d(shared_.q.data(q_place_) + static_cast<u32>(lane) * Layout::q_panel_bytes, &args_.q,
                      shared_.q.full(q_place_), lane % Layout::q_panels * 64,
-                     item.first_row + lane / Layout::q_panels * 64, item.head, item.batch);
+                     item.first_token(args_) + lane / Layout::q_panels * 64, item.head, item.query_batch(args_));
     }
     sync_warp();
     q_place_.template advance<1>();
   }
 
   SALE_DEVICE void tile(const AttendItem<Config> &item, Ticket ticket, u32 entry) {
-    shared_.k.wait_empty(ticket.place());
-    load_granules<Config>(shared_.k, ticket.place(), ticket.users(), Loads::key_bytes,
-                          [&](u32 lane) { Loads::keys(args_, shared_, ticket.place(), item, lane, entry); });
+    if constexpr (Config::ragged) { // before there is a place: the number of a page takes a while to come
+      const auto from = Loads::find_keys(args_, item, entry);
+      shared_.k.wait_empty(ticket.place());
+      load_granules<Config>(shared_.k, ticket.place(), ticket.users(), Loads::key_bytes,
+                            [&](u32 lane) { Loads::keys(args_, shared_, ticket.place(), item, lane, from); });
+    } else {
+      shared_.k.wait_empty(ticket.place());
+      load_granules<Config>(shared_.k, ticket.place(), ticket.users(), Loads::key_bytes,
+                            [&](u32 lane) { Loads::keys(args_, shared_, ticket.place(), item, lane, entry); });
+    }
   }
 
 private:
@@ -112,6 +150,11 @@ public:
     for (s32 number = source.first(); number < items; number = source.drawn()) {
       source.draw();
       const AttendItem<Config> item(args_, number);
+      if constexpr (Config::ragged) {
+        if (!item.exists()) {
+          continue;
+        }
+      }
       // The ticket first: wide queries stay in use until the consumers read it.
       shared_.tickets.put(Ticket::begin(number), 0);
       if constexpr (!Feed<Config>::loads_apart) {
@@ -137,6 +180,9 @@ private:
       masked |=
           static_cast<u32>(warp_any(mine && (!kept || !item.seen(args_, c).all(first_key, Granule<Config>::keys))))
           << c;
+      if constexpr (Config::ragged) {
+        masked |= static_cast<u32>(item.has_foreign_rows(c)) << c;
+      }
     }
     // Parities tell two phases of a place apart: who reads this ticket may wait for this tile, so the place's last
     // one, for which not everybody waited, must be there.
@@ -191,8 +237,15 @@ SALE_DEVICE void load_values(const AttendWgmmaArgs &args) {
   follow_tickets<Config>(
       args, [](const AttendItem<Config> & /*item*/) {},
       [&](const AttendItem<Config> &item, Ticket ticket, u32 entry) {
-        shared.v.wait_empty(ticket.place());
-        load_granules<Config>(shared.v, ticket.place(), ticket.users(), Loads::value_bytes,
-                              [&](u32 lane) { Loads::values(args, shared, ticket.place(), item, lane, entry); });
+        if constexpr (Config::ragged) {
+          const auto from = Loads::find_values(args, item, entry);
+          shared.v.wait_empty(ticket.place());
+          load_granules<Config>(shared.v, ticket.place(), ticket.users(), Loads::value_bytes,
+                                [&](u32 lane) { Loads::values(args, shared, ticket.place(), item, lane, from); });
+        } else {
+          shared.v.wait_empty(ticket.place());
+          load_granules<Config>(shared.v, ticket.place(), ticket.users(), Loads::value_bytes,
+                                [&](u32 lane) { Loads::values(args, shared, ticket.place(), item, lane, entry); });
+        }
       });
 }

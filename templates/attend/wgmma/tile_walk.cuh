@@ -82,9 +82,9 @@ public:
 
 private:
   SALE_DEVICE MaskTiles(const AttendWgmmaArgs &args, const AttendItem<Config> &item, u32 list)
-      : list_(list), nothing_(Granule<Config>::nothing(args.kv_len)) {
-    const s32 q_blocks = ceil_div(args.q_len, Config::block_q);
-    const s64 first = (static_cast<s64>(item.batch) * args.num_q_heads + item.head) * q_blocks;
+      : list_(list), nothing_(Granule<Config>::nothing(item.kv_len(args))) {
+    const s32 q_blocks = ceil_div(item.q_len(args), Config::block_q);
+    const s64 first = item.mask_row(args, q_blocks);
     end_block_ = 0;
 #pragma unroll
     for (int c = 0; c < 2; ++c) {
