@@ -7,10 +7,12 @@
 #include "args/attend_args.cuh"
 #include "attend/attend_tile.cuh"
 #include "attend/key_walk.cuh"
+#include "common/key_rows.cuh"
 #include "common/load_tile.cuh"
 #include "common/region.cuh"
 #include "common/scores.cuh"
 #include "common/seen_keys.cuh"
+#include "common/sequence.cuh"
 #include "common/softcap.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
@@ -42,16 +44,14 @@ struct AttendLayout {
 // registers through the loop.
 template <class Config, int row_bytes, class Step>
 SALE_DEVICE void load_step(u32 shared, const AttendArgs &args, const TensorArg &tensor, const Step &step) {
-  const AttendTile<Config> tile;
-  const s32 kv_head = tile.head / Config::gqa;
-  const u8 *head =
-      static_cast<const u8 *>(tensor.data) + 2 * (tile.batch * tensor.stride_batch + kv_head * tensor.stride_head);
+  const AttendTile<Config> tile(args);
+  const Sequence<Config> sequence(args, tile.batch);
+  const KeyRows<Config> rows(args, tensor, sequence, tile.head / Config::gqa);
 #pragma unroll
   for (int g = 0; g < Granule<Config>::per_step; ++g) {
     const Granule<Config> granule = step.granule(g);
-    load_tile<Granule<Config>::keys, row_bytes, Config::threads>(
-        shared + g * Granule<Config>::keys * row_bytes, head, 2 * tensor.stride_token,
-        granule.keep != 0 ? args.kv_len : 0, ConsecutiveRows{granule.key});
+    load_keys<Granule<Config>::keys, row_bytes, Config::threads>(shared + g * Granule<Config>::keys * row_bytes, rows,
+                                                                 granule.key, granule.keep != 0 ? sequence.kv_len : 0);
   }
 }
 
@@ -75,8 +75,8 @@ class WarpRows {
 
 public:
   // q_shared: the warp's rows of Q; position: key position of its first row.
-  SALE_DEVICE WarpRows(u32 q_shared, s32 position, const AttendArgs &args)
-      : q_shared_(q_shared), seen_(position, args.kv_len, args.sliding_window),
+  SALE_DEVICE WarpRows(u32 q_shared, s32 position, s32 kv_len, const AttendArgs &args)
+      : q_shared_(q_shared), seen_(position, kv_len, args.sliding_window),
         scale_log2_(score_scale<Config>(args.softcap, args.softmax_scale) * log2_of_e()) {
     if constexpr (Config::softcap) {
       cap_factor_ = softcap_factor(args.softcap, args.softmax_scale);
@@ -292,17 +292,18 @@ template <class Config, class Walk>
 SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   using Layout = AttendLayout<Config>;
   constexpr int stages = Config::stages;
-  const auto [first_row, head, batch] = AttendTile<Config>();
-  const s32 position = args.kv_len - args.q_len + first_row;
-  const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * (batch * args.q.stride_batch + head * args.q.stride_head);
+  const AttendTile<Config> tile(args);
+  const Sequence<Config> sequence(args, tile.batch);
+  const u8 *q = static_cast<const u8 *>(args.q.data) + 2 * sequence.query_element(args, args.q, tile.head);
 
   const u32 q_shared = dynamic_shared_address();
   const u32 kv_shared = q_shared + Layout::q_bytes;
-  load_tile<Layout::rows, Layout::row_bytes, Config::threads>(q_shared, q, 2 * args.q.stride_token, args.q_len,
-                                                              ConsecutiveRows{first_row});
+  load_tile<Layout::rows, Layout::row_bytes, Config::threads>(q_shared, q, 2 * args.q.stride_token, sequence.q_len,
+                                                              ConsecutiveRows{tile.first_row});
 
   const s32 warp_row = static_cast<s32>(thread_index() / 32) * Config::rows_per_warp;
-  WarpRows<Config> rows(q_shared + warp_row * Layout::row_bytes, position + warp_row, args);
+  WarpRows<Config> rows(q_shared + warp_row * Layout::row_bytes, sequence.position + tile.first_row + warp_row,
+                        sequence.kv_len, args);
 
   // Each round loads a step into one stage and computes on the oldest; pending[i] was loaded stages - 1 - i rounds ago.
   // The first rounds compute on steps without keys: filling the pipeline ahead of the loop would cost a second copy of
@@ -332,25 +333,28 @@ SALE_DEVICE void attend_tile(const AttendArgs &args, Walk walk) {
   cp_async_wait<0>();
   sync_threads(); // finish() reuses the rows of Q: no copy may still land there
 
-  const AttendTile<Config> done; // read again: it need not live in registers through the loop
+  const AttendTile<Config> done(args); // read again: it need not live in registers through the loop
+  const Sequence<Config> own(args, done.batch);
   const s32 out_row = done.first_row + warp_row;
-  u8 *out = static_cast<u8 *>(args.out.data) + 2 * (done.batch * args.out.stride_batch +
-                                                    done.head * args.out.stride_head + out_row * args.out.stride_token);
-  f32 *lse = args.lse == nullptr
-                 ? nullptr
-                 : args.lse + (static_cast<s64>(done.batch) * args.num_q_heads + done.head) * args.q_len + out_row;
-  rows.finish(out, 2 * args.out.stride_token, lse, args.q_len - out_row, args.sink_logits + done.head);
+  u8 *out = static_cast<u8 *>(args.out.data) +
+            2 * (own.query_element(args, args.out, done.head) + out_row * args.out.stride_token);
+  f32 *lse = args.lse == nullptr ? nullptr : args.lse + own.lse_row(args, args.num_q_heads, done.head) + out_row;
+  rows.finish(out, 2 * args.out.stride_token, lse, own.q_len - out_row, args.sink_logits + done.head);
 }
 
 template <class Config>
 SALE_DEVICE void attend(const AttendArgs &args) {
-  static_assert(!Config::ragged, "this kernel is for plain batches so far");
   using Layout = AttendLayout<Config>;
+  if (!AttendTile<Config>::exists(args)) {
+    return;
+  }
   if constexpr (Config::dense) {
-    const s32 end_row = AttendTile<Config>().first_row + Layout::rows;
-    const s32 end_position = args.kv_len - args.q_len + end_row;
+    const AttendTile<Config> tile(args);
+    const Sequence<Config> sequence(args, tile.batch);
+    const s32 end_row = tile.first_row + Layout::rows;
+    const s32 end_position = sequence.position + end_row;
     const s32 first_key = first_visible_key<Config>(end_position - Layout::rows, args.sliding_window);
-    attend_tile<Config>(args, DenseWalk<Config>(first_key, end_visible_key<Config>(end_position, args.kv_len)));
+    attend_tile<Config>(args, DenseWalk<Config>(first_key, end_visible_key<Config>(end_position, sequence.kv_len)));
   } else {
     attend_tile<Config>(args, MaskWalk<Config, Layout::walk_offset>(MaskRows<Config>(args)));
   }

@@ -19,7 +19,7 @@ public:
       base_ = static_cast<const u8 *>(tensor.data) + 2 * head * tensor.stride_head;
       page_stride_ = 2 * tensor.stride_batch;
       page_size_ = args.paged.page_size;
-      table_ = args.paged.table + static_cast<s64>(sequence.batch) * args.paged.table_stride;
+      table_ = args.paged.table + sequence.batch * args.paged.table_stride;
     } else {
       base_ = static_cast<const u8 *>(tensor.data) + 2 * sequence.key_element(args, tensor, head);
     }
@@ -37,6 +37,9 @@ public:
 
   // Rows begin so many bytes later from now on.
   SALE_DEVICE void skip(s64 bytes) { base_ += bytes; }
+
+  // The same of a key that need not be below `limit`, then some address: pages of other keys may not exist.
+  SALE_DEVICE const u8 *row_below(s32 key, s32 limit) const { return key < limit ? row(key) : base_; }
 
   // Bytes from a row to the next.
   SALE_DEVICE s64 stride() const { return stride_; }

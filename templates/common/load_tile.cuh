@@ -2,6 +2,7 @@
 // Copies rows of global memory into a swizzled shared tile with cp.async; the caller commits and waits.
 #pragma once
 
+#include "common/key_rows.cuh"
 #include "common/swizzle.cuh"
 #include "device/cp_async.cuh"
 #include "device/special.cuh"
@@ -35,5 +36,20 @@ SALE_DEVICE void load_tile(u32 tile, const u8 *source, s64 row_stride, s32 limit
       const u8 *address = source + (valid ? source_row * row_stride + s64{16} * chunk : 0);
       cp_async_16(tile + Swizzle<row_bytes>::offset(row, chunk), address, valid);
     }
+  }
+}
+
+// As load_tile, of keys first_key, first_key + 1, .. of a head. Where they are paged first_key is a multiple of 32.
+template <int rows, int row_bytes, int threads, class Config>
+SALE_DEVICE void load_keys(u32 tile, const KeyRows<Config> &keys, s32 first_key, s32 limit) {
+  if constexpr (Config::paged) {
+#pragma unroll
+    for (int piece = 0; piece < rows; piece += Config::page_rows) {
+      const s32 first = first_key + piece;
+      load_tile<Config::page_rows, row_bytes, threads>(tile + piece * row_bytes, keys.row_below(first, limit),
+                                                       keys.stride(), limit - first, ConsecutiveRows{0});
+    }
+  } else {
+    load_tile<rows, row_bytes, threads>(tile, keys.row(0), keys.stride(), limit, ConsecutiveRows{first_key});
   }
 }

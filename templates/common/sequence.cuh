@@ -12,21 +12,21 @@ inline constexpr s32 rows_per_unit = 512;
 
 template <class Config>
 struct Sequence {
-  s32 batch;
+  s64 batch;
   s32 q_len;
   s32 kv_len;
   s32 position; // key position of query row 0
 
   // Args: ragged, kv_len or len, and q_len where queries matter.
   template <class Args>
-  SALE_DEVICE Sequence(const Args &args, s32 index) : batch(index) {
+  SALE_DEVICE Sequence(const Args &args, s64 index) : batch(index) {
     if constexpr (Config::ragged) {
       q_len = entry(args).q_len;
       kv_len = entry(args).kv_len;
       position = entry(args).position;
     } else {
-      q_len = queries_of(args, 0);
       kv_len = keys_of(args, 0);
+      q_len = queries_of(args, 0);
       position = kv_len - q_len;
     }
   }
@@ -37,7 +37,7 @@ struct Sequence {
     if constexpr (Config::ragged) {
       return static_cast<s64>(head) * args.ragged.q_rows + entry(args).q_row;
     } else {
-      return (static_cast<s64>(batch) * heads + head) * (ceil_div(q_len, 128) * 128);
+      return (batch * heads + head) * (ceil_div(q_len, 128) * 128);
     }
   }
 
@@ -47,7 +47,7 @@ struct Sequence {
     if constexpr (Config::ragged) {
       return static_cast<s64>(head) * args.ragged.kv_rows + entry(args).kv_row;
     } else {
-      return (static_cast<s64>(batch) * heads + head) * kv_len;
+      return (batch * heads + head) * kv_len;
     }
   }
 
@@ -58,7 +58,7 @@ struct Sequence {
     if constexpr (Config::ragged) {
       return key_row(args, heads, head) / 32;
     } else {
-      return (static_cast<s64>(batch) * heads + head) * (ceil_div(kv_len, 32 * round) * round);
+      return (batch * heads + head) * (ceil_div(kv_len, 32 * round) * round);
     }
   }
 
@@ -68,7 +68,7 @@ struct Sequence {
     if constexpr (Config::ragged) {
       return head * args.ragged.lse_stride + entry(args).lse_row;
     } else {
-      return (static_cast<s64>(batch) * heads + head) * q_len;
+      return (batch * heads + head) * q_len;
     }
   }
 
@@ -78,7 +78,7 @@ struct Sequence {
     if constexpr (Config::ragged) {
       return head * args.ragged.mask_stride + entry(args).mask_row;
     } else {
-      return (static_cast<s64>(batch) * heads + head) * ceil_div(q_len, Config::block_q);
+      return (batch * heads + head) * ceil_div(q_len, Config::block_q);
     }
   }
 
@@ -108,9 +108,9 @@ struct Sequence {
   template <class Args>
   SALE_DEVICE s64 kbar_element(const Args &args, s32 heads, s32 head) const {
     if constexpr (Config::ragged) {
-      return static_cast<s64>(batch) * args.ragged.kbar_stride + head * Config::head_dim;
+      return batch * args.ragged.kbar_stride + head * Config::head_dim;
     } else {
-      return (static_cast<s64>(batch) * heads + head) * Config::head_dim;
+      return (batch * heads + head) * Config::head_dim;
     }
   }
 
@@ -150,9 +150,22 @@ struct ScheduledRows {
   s32 first_row;
 
   SALE_DEVICE ScheduledRows(const RaggedArg &ragged, s32 number) {
-    const s32 slot = number / per_unit;
-    exists = slot < ragged.counts->row_units;
-    const u32 unit = exists ? ragged.row_units[slot] : 0;
+    exists = number / per_unit < ragged.counts->row_units;
+    take(exists ? ragged.row_units[number / per_unit] : 0, number);
+  }
+
+  // Of a tile whose unit is known to exist: read again, rather than keep it in registers meanwhile.
+  static SALE_DEVICE ScheduledRows again(const RaggedArg &ragged, s32 number) {
+    ScheduledRows scheduled;
+    scheduled.exists = true;
+    scheduled.take(ragged.row_units[number / per_unit], number);
+    return scheduled;
+  }
+
+private:
+  ScheduledRows() = default;
+
+  SALE_DEVICE void take(u32 unit, s32 number) {
     batch = static_cast<s32>(unit >> 16);
     // The last rows of a unit see most.
     first_row = static_cast<s32>(unit & 0xffffU) * rows_per_unit + (per_unit - 1 - number % per_unit) * rows;

@@ -14,7 +14,8 @@ struct ExactQueries {
   static constexpr int metadata_words = 0; // of a row
   static constexpr int rows_at_once = 8;   // of a warp
 
-  SALE_DEVICE ExactQueries(const PrepareArgs & /*args*/, s64 /*batch*/, s64 /*head*/) {}
+  template <class Sequence>
+  SALE_DEVICE ExactQueries(const PrepareArgs & /*args*/, const Sequence & /*sequence*/, s32 /*head*/) {}
 
   // Eight lanes take two rows, as where there are codes.
   SALE_DEVICE void write(const QueryRows &rows, s32 position) const {

@@ -7,6 +7,7 @@
 #include "common/codes.cuh"
 #include "common/eighth_row.cuh"
 #include "common/project.cuh"
+#include "common/sequence.cuh"
 #include "common/swizzle.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
@@ -26,10 +27,10 @@ public:
   // Of a warp: as many as have room for their sums of the projection.
   static constexpr int rows_at_once = Config::projected && Row::per_lane == 1 ? 16 : 8;
 
-  SALE_DEVICE FloatQueries(const PrepareArgs &args, s64 batch, s64 head) {
+  SALE_DEVICE FloatQueries(const PrepareArgs &args, const Sequence<Config> &sequence, s32 head) {
+    const s64 batch = sequence.batch;
     const s64 kv_head = head / Config::gqa;
-    const s64 all_kv_heads = batch * (args.num_q_heads / Config::gqa) + kv_head;
-    mean_key_.load(args.kbar + all_kv_heads * Config::head_dim);
+    mean_key_.load(args.kbar + sequence.kbar_element(args, args.num_q_heads / Config::gqa, head / Config::gqa));
     if constexpr (Config::gathered) {
       channels_.load(args.channels + batch * args.channels_stride + kv_head * Config::estimate_dim);
     }
@@ -37,7 +38,7 @@ public:
       projection_ = args.projection + kv_head * 2 * Config::estimate_dim * Config::head_dim;
     }
     if constexpr (Config::pruned) {
-      weights_ = args.weights + all_kv_heads * Config::estimate_dim;
+      weights_ = args.weights + (batch * (args.num_q_heads / Config::gqa) + kv_head) * Config::estimate_dim;
     }
   }
 

@@ -7,6 +7,7 @@
 #include "common/codes.cuh"
 #include "common/eighth_row.cuh"
 #include "common/estimator.cuh"
+#include "common/sequence.cuh"
 #include "device/math.cuh"
 #include "device/memory.cuh"
 #include "device/special.cuh"
@@ -23,10 +24,14 @@ public:
   static constexpr int metadata_words = 0; // of a row
   static constexpr int rows_at_once = 8;   // of a warp
 
-  SALE_DEVICE IntegerQueries(const PrepareArgs &args, s64 batch, s64 head) {
-    mean_key_.load(args.kbar + (batch * args.num_q_heads + head) / Config::gqa * Config::head_dim);
+  SALE_DEVICE IntegerQueries(const PrepareArgs &args, const Sequence<Config> &sequence, s32 head) {
+    if constexpr (Config::ragged) {
+      mean_key_.load(args.kbar + sequence.kbar_element(args, args.num_q_heads / Config::gqa, head / Config::gqa));
+    } else {
+      mean_key_.load(args.kbar + (sequence.batch * args.num_q_heads + head) / Config::gqa * Config::head_dim);
+    }
     if constexpr (Config::estimator == Estimator::int4) {
-      mean_query_.load(args.qbar + (batch * args.num_q_heads + head) * Config::head_dim);
+      mean_query_.load(args.qbar + (sequence.batch * args.num_q_heads + head) * Config::head_dim);
     }
   }
 

@@ -12,7 +12,7 @@ SALE_KERNEL void SALE_LAUNCH_BOUNDS(Config::threads, 1)
     walk_keys(const AttendArgs args, u32 *granules, u32 *count, int room) {
   using Walk = MaskWalk<Config, 0>;
   constexpr int stages = Config::stages;
-  const AttendTile<Config> tile;
+  const AttendTile<Config> tile(args);
   const s64 cta = static_cast<s64>(tile.head) * grid_x() + tile.first_row / AttendTile<Config>::rows;
   Walk walk{MaskRows<Config>(args)};
   typename Walk::Step pending[stages];

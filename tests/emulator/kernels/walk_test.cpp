@@ -34,6 +34,7 @@ std::string source_of(const WalkCase &c) {
   return kernel_source("walk_kernel.cuh", {},
                        fmt::format("struct Config {{\n  static constexpr int block_q = {};\n"
                                    "  static constexpr int block_k = {};\n  static constexpr bool dense = false;\n"
+                                   "  static constexpr bool ragged = false;\n"
                                    "  static constexpr int rows_per_warp = 32;\n"
                                    "  static constexpr int keys_per_step = {};\n  static constexpr int stages = {};\n"
                                    "  static constexpr int warps = 4;\n  static constexpr int threads = 128;\n}};\n",
