@@ -6,8 +6,23 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 namespace sale {
+
+std::vector<KernelSpec> kernels_to_lint(const std::vector<Arch> &archs) {
+  std::vector<KernelSpec> kernels;
+  std::set<std::string> seen;
+  for (const Arch &arch : archs) {
+    for (const KernelSpec &spec : golden_kernels(arch)) {
+      const std::string source = generate(spec);
+      if (seen.insert(source.substr(source.find('\n'))).second) { // the first line says for which architecture
+        kernels.push_back(spec);
+      }
+    }
+  }
+  return kernels;
+}
 
 std::filesystem::path write_kernel(const KernelSpec &spec, const std::string &test) {
   const auto folder = std::filesystem::path(SALE_BINARY_DIR) / "linted-kernels" / test / spec.arch.name();

@@ -10,6 +10,9 @@
 
 namespace sale {
 
+/// Of the golden kernels of all these architectures, one of each source: many are the same for several architectures.
+std::vector<KernelSpec> kernels_to_lint(const std::vector<Arch> &archs);
+
 /// Where the kernel's source now lies, below the build folder; named after the kernel. Each test has a folder of its
 /// own, since tests run at the same time.
 std::filesystem::path write_kernel(const KernelSpec &spec, const std::string &test);
