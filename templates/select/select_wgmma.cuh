@@ -70,18 +70,18 @@ public:
   }
 
 private:
-  // The next item that has units, if any is left.
-  SALE_DEVICE SelectItem draw() {
-    SelectItem item = units_.item(draw_number());
+  // The number of the next item that has units, or of none.
+  SALE_DEVICE s32 draw() {
+    s32 number = draw_any();
     if constexpr (Config::ragged) {
-      while (item.number >= 0 && !units_.unit(item, 0).exists) {
-        item = units_.item(draw_number());
+      while (number < units_.items() && !units_.unit(units_.item(number), 0).exists) {
+        number = draw_any();
       }
     }
-    return item;
+    return number;
   }
 
-  SALE_DEVICE s32 draw_number() {
+  SALE_DEVICE s32 draw_any() {
     if (args_.next_item != nullptr) {
       return static_cast<s32>(add_global(args_.next_item, 1));
     }
@@ -90,10 +90,11 @@ private:
     return number;
   }
 
-  SALE_DEVICE ItemTiles tiles_of(const SelectItem &item) const {
-    if (item.number < 0) {
-      return {item, 0, 0};
+  SALE_DEVICE ItemTiles tiles_of(s32 number) const {
+    if (number >= units_.items()) {
+      return {{-1, 0}, 0, 0};
     }
+    const SelectItem item = units_.item(number);
     bool estimates = false; // some head of the group; all loads at once
     const s32 first_head = units_.kv_head(item) % (args_.num_q_heads / Config::gqa) * Config::gqa;
 #pragma unroll

@@ -57,11 +57,9 @@ public:
     }
   }
 
-  // The item of that number; such as there are come first. An item of a ragged batch may have no unit.
+  SALE_DEVICE s32 items() const { return items_; }
+  // Of a number below items(). An item of a ragged batch may have no unit.
   SALE_DEVICE SelectItem item(s32 number) const {
-    if (number >= items_) {
-      return {-1, 0};
-    }
     if constexpr (Config::ragged) {
       return {number, args_.ragged.row_units[number / items_per_entry / kv_heads_]};
     } else {
