@@ -3,9 +3,11 @@
 #pragma once
 
 #include "args/quantize_args.cuh"
+#include "common/coded_pages.cuh"
 #include "common/codes.cuh"
 #include "common/eighth_row.cuh"
 #include "common/key_rows.cuh"
+#include "common/load_keys.cuh"
 #include "common/load_tile.cuh"
 #include "common/project.cuh"
 #include "common/sequence.cuh"
@@ -17,6 +19,7 @@
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
+#include "quantize/code_row.cuh"
 
 // K' of two keys as the estimate sees it, zero where there is no key.
 template <class Config>
@@ -82,13 +85,7 @@ private:
   // Starts copying keys first_key, .. to shared memory.
   static SALE_DEVICE void stage(u32 tile, const KeyRows<Config> &k, s32 first_key, s32 kv_len) {
     if constexpr (Config::paged) {
-      constexpr s32 rows = Config::page_rows;
-#pragma unroll
-      for (s32 i = 0; i < 32; i += rows) {
-        const s32 key = first_key + i;
-        load_tile<rows, row_bytes, Config::threads>(tile + i * row_bytes, k.row(key < kv_len ? key : first_key),
-                                                    k.stride(), kv_len - key, ConsecutiveRows{0});
-      }
+      load_keys<32, row_bytes, Config::threads, Config::page_rows>(tile, k, first_key, kv_len);
     } else {
       load_tile<32, row_bytes, Config::threads>(tile, k.row(0), k.stride(), kv_len, ConsecutiveRows{first_key});
     }
@@ -135,11 +132,23 @@ SALE_DEVICE f32 largest_norm(const EighthRow<dim> (&rows)[2], u32 maxima) {
                  max_nan(bits_float(all.word[2]), bits_float(all.word[3])));
 }
 
+// Writes the scale of a group; with the last one go those that pad it.
+template <class Config>
+SALE_DEVICE void store_float_scale(const QuantizeArgs &args, const Sequence<Config> &sequence, s32 kv_head, s64 group,
+                                   u32 scale) {
+  const s64 groups = ceil_div(sequence.kv_len, 32);
+  const s64 padded_groups = s64{4} * ceil_div(static_cast<s32>(groups), 4);
+  const s64 words = group == groups - 1 ? padded_groups - group : 1;
+  if (thread_index() < words) {
+    store_global_4(args.scales + sequence.template key_group<4>(args, args.num_kv_heads, kv_head) + group +
+                       thread_index(),
+                   thread_index() == 0 ? scale : 0);
+  }
+}
+
 template <class Config>
 SALE_DEVICE void quantize_floats(const QuantizeArgs &args, const Sequence<Config> &sequence, s64 group) {
   const s32 kv_head = static_cast<s32>(block_y());
-  const s64 groups = ceil_div(sequence.kv_len, 32);
-  const s64 padded_groups = s64{4} * ceil_div(static_cast<s32>(groups), 4);
   FloatKeys<Config> keys;
   keys.load(args, sequence, group, kv_head);
   const f32 n2 = largest_norm(keys.rows, dynamic_shared_address() + FloatKeys<Config>::maxima);
@@ -148,16 +157,14 @@ SALE_DEVICE void quantize_floats(const QuantizeArgs &args, const Sequence<Config
   for (int pass = 0; pass < 2; ++pass) {
     const s64 key = FloatKeys<Config>::key(group, pass);
     if (key < sequence.kv_len) {
-      store_float_codes(args.codes +
-                            (sequence.key_row(args, args.num_kv_heads, kv_head) + key) * Config::code_row_bytes,
-                        keys.rows[pass], power);
+      store_float_codes(code_row(args, sequence, kv_head, key), keys.rows[pass], power);
     }
   }
-  // The last group's CTA also writes the words that pad the scales.
-  const s64 words = group == groups - 1 ? padded_groups - group : 1;
-  if (thread_index() < words) {
-    store_global_4(args.scales + sequence.template key_group<4>(args, args.num_kv_heads, kv_head) + group +
-                       thread_index(),
-                   thread_index() == 0 ? FloatScale::word_of_keys(n2) : 0);
+  store_float_scale(args, sequence, kv_head, group, FloatScale::word_of_keys(n2));
+  if constexpr (Config::coded_pages) {
+    if (thread_index() == 0) {
+      const CodedPages<Config> pages(args.paged, sequence.batch, args.num_kv_heads, kv_head);
+      store_global_4(pages.scale(group), FloatScale::word_of_keys(n2));
+    }
   }
 }

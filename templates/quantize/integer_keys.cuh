@@ -4,6 +4,7 @@
 #pragma once
 
 #include "args/quantize_args.cuh"
+#include "common/coded_pages.cuh"
 #include "common/codes.cuh"
 #include "common/eighth_row.cuh"
 #include "common/estimator.cuh"
@@ -15,6 +16,7 @@
 #include "device/special.cuh"
 #include "device/types.cuh"
 #include "device/warp.cuh"
+#include "quantize/code_row.cuh"
 
 // The amax of the scale group of this thread's keys, from the lane's own maximum over both of its keys.
 template <class Config>
@@ -70,14 +72,17 @@ SALE_DEVICE void quantize_integers(const QuantizeArgs &args, const Sequence<Conf
   for (int pass = 0; pass < 2; ++pass) {
     const s64 key = group * 32 + s64{16} * pass + thread / 8;
     if (key < sequence.kv_len) {
-      Code::store(args.codes + (sequence.key_row(args, args.num_kv_heads, kv_head) + key) * Config::code_row_bytes,
-                  keys[pass], amax);
+      Code::store(code_row(args, sequence, kv_head, key), keys[pass], amax);
     }
   }
   const s64 first_group = sequence.template key_group<1>(args, args.num_kv_heads, kv_head);
   if constexpr (Config::estimator == Estimator::int8) {
     if (thread == 0) {
       store_global_f32(args.scales + first_group + group, scale);
+      if constexpr (Config::coded_pages) {
+        const CodedPages<Config> pages(args.paged, sequence.batch, args.num_kv_heads, kv_head);
+        store_global_4(pages.scale(group), float_bits(scale));
+      }
     }
   } else {
     if (thread < 64 && thread % 16 == 0) {

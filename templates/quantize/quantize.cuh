@@ -4,8 +4,11 @@
 #pragma once
 
 #include "args/quantize_args.cuh"
+#include "common/coded_pages.cuh"
 #include "common/estimator.cuh"
 #include "common/sequence.cuh"
+#include "device/memory.cuh"
+#include "device/special.cuh"
 #include "device/types.cuh"
 #include "quantize/float_keys.cuh"
 #include "quantize/integer_keys.cuh"
@@ -25,6 +28,19 @@ struct QuantizeLayout {
   static constexpr int shared_bytes = QuantizeSharedMemory<Config, Config::estimator>::bytes;
 };
 
+// Of a group whose codes are in its page already.
+template <class Config>
+SALE_DEVICE void copy_scale(const QuantizeArgs &args, const Sequence<Config> &sequence, s64 group) {
+  const s32 kv_head = static_cast<s32>(block_y());
+  const CodedPages<Config> pages(args.paged, sequence.batch, args.num_kv_heads, kv_head);
+  const u32 scale = load_global_4(pages.scale(group));
+  if constexpr (Config::estimator == Estimator::fp8) {
+    store_float_scale(args, sequence, kv_head, group, scale);
+  } else if (thread_index() == 0) {
+    store_global_4(args.scales + sequence.template key_group<1>(args, args.num_kv_heads, kv_head) + group, scale);
+  }
+}
+
 // Grid: (ceil(kv_len / 32), num_kv_heads, batch); ragged: (kv_rows / 32, num_kv_heads, 1).
 template <class Config>
 SALE_DEVICE void quantize(const QuantizeArgs &args) {
@@ -40,6 +56,12 @@ SALE_DEVICE void quantize(const QuantizeArgs &args) {
   const Sequence<Config> sequence(args, batch);
   if (Config::ragged && group * 32 >= sequence.kv_len) {
     return;
+  }
+  if constexpr (Config::coded_pages) {
+    if ((group + 1) * 32 <= sequence.entry(args).coded_len) {
+      copy_scale(args, sequence, group);
+      return;
+    }
   }
   if constexpr (Config::estimator == Estimator::fp8) {
     quantize_floats<Config>(args, sequence, group);

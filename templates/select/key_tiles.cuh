@@ -4,8 +4,10 @@
 #pragma once
 
 #include "args/select_args.cuh"
+#include "common/coded_pages.cuh"
 #include "common/estimator.cuh"
 #include "common/key_rows.cuh"
+#include "common/load_keys.cuh"
 #include "common/load_tile.cuh"
 #include "common/sequence.cuh"
 #include "device/cp_async.cuh"
@@ -30,11 +32,14 @@ class KeyTiles {
   using Layout = SelectLayout<Config>;
 
 public:
-  SALE_DEVICE KeyTiles(const SelectArgs &args, const Sequence<Config> &sequence, s32 head) : kv_len_(sequence.kv_len) {
+  SALE_DEVICE KeyTiles(const SelectArgs &args, const Sequence<Config> &sequence, s32 head)
+      : args_(args), sequence_(sequence), kv_len_(sequence.kv_len), kv_head_(head / Config::gqa) {
     const s32 kv_head = head / Config::gqa;
     if constexpr (Config::estimator == Estimator::exact) {
-      keys_ = static_cast<const u8 *>(args.k.data) + 2 * sequence.key_element(args, args.k, kv_head);
-      row_stride_ = 2 * args.k.stride_token;
+      if constexpr (!Config::paged) {
+        keys_ = static_cast<const u8 *>(args.k.data) + 2 * sequence.key_element(args, args.k, kv_head);
+        row_stride_ = 2 * args.k.stride_token;
+      }
     } else {
       const s32 kv_heads = args.num_q_heads / Config::gqa;
       keys_ = args.k_codes + sequence.key_row(args, kv_heads, kv_head) * Layout::row_bytes;
@@ -51,8 +56,7 @@ public:
     if (key >= end) {
       return;
     }
-    load_tile<Config::keys_per_step, Layout::row_bytes, Config::threads>(stage, keys_, row_stride_, kv_len_,
-                                                                         ConsecutiveRows{key});
+    load_rows(stage, key);
     const s32 thread = static_cast<s32>(thread_index());
     const u32 scales = stage + Layout::tile_bytes;
     static_assert(Layout::sub_blocks <= 32 && Config::keys_per_step / 4 <= Config::threads, "one copy a thread");
@@ -78,9 +82,29 @@ public:
   }
 
 private:
-  const u8 *keys_;
+  SALE_DEVICE void load_rows(u32 stage, s32 key) const {
+    constexpr int keys = Config::keys_per_step;
+    if constexpr (Config::coded_pages) {
+      const CodedPages<Config> pages(args_.paged, sequence_.batch, args_.num_q_heads / Config::gqa, kv_head_);
+      load_keys<keys, Layout::row_bytes, Config::threads, 32>(stage, pages, key, kv_len_);
+    } else if constexpr (Config::estimator == Estimator::exact) {
+      if constexpr (Config::paged) {
+        const KeyRows<Config> pages(args_, args_.k, sequence_, kv_head_);
+        load_keys<keys, Layout::row_bytes, Config::threads, Config::page_rows>(stage, pages, key, kv_len_);
+      } else {
+        load_tile<keys, Layout::row_bytes, Config::threads>(stage, keys_, row_stride_, kv_len_, ConsecutiveRows{key});
+      }
+    } else {
+      load_tile<keys, Layout::row_bytes, Config::threads>(stage, keys_, row_stride_, kv_len_, ConsecutiveRows{key});
+    }
+  }
+
+  const SelectArgs &args_;
+  const Sequence<Config> sequence_;
+  const u8 *keys_; // unless in pages
   s64 row_stride_; // bytes
   const f32 *scales_;
   const f32 *bias_;
   s32 kv_len_;
+  s32 kv_head_;
 };

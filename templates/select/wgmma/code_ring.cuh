@@ -148,17 +148,7 @@ public:
                                 ? static_cast<u32>(imin(Layout::scale_bytes, (scales_per_head - first_scale) * 4))
                                 : 0;
     mbarrier_expect(ring_.full(), Layout::tile_bytes + scale_bytes);
-    const u32 codes = shared_ + ring_.slot() * Layout::tile_bytes;
-#pragma unroll
-    for (int at = 0; at < Layout::row_bytes; at += Layout::box_row_bytes) {
-      if constexpr (Config::ragged) { // behind the sequence's last key lie rows of nobody, or of the next one
-        tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at,
-                       keys.first_row + tile * Layout::keys, 0);
-      } else {
-        tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at,
-                       tile * Layout::keys, keys.kv_head);
-      }
-    }
+    load_codes(args, keys, tile, shared_ + ring_.slot() * Layout::tile_bytes);
     if (scale_bytes != 0) {
       const s64 of_head = Config::ragged ? s64{keys.first_row / 32} : static_cast<s64>(keys.kv_head) * scales_per_head;
       bulk_load(scales(), args.k_scales + of_head + first_scale, scale_bytes, ring_.full());
@@ -184,6 +174,42 @@ public:
   }
 
 private:
+  SALE_DEVICE void load_codes(const SelectWgmmaArgs &args, const SelectKeys<Config> &keys, s32 tile, u32 codes) const {
+    if constexpr (Config::coded_pages) {
+#pragma unroll 1
+      for (s32 i = 0; i < Layout::keys; i += args.paged.rows_per_box) {
+        load_box(args, keys, tile * Layout::keys + i, codes + static_cast<u32>(i * Layout::box_row_bytes));
+      }
+    } else {
+#pragma unroll
+      for (int at = 0; at < Layout::row_bytes; at += Layout::box_row_bytes) {
+        if constexpr (Config::ragged) { // behind the sequence's last key lie rows of nobody, or of the next one
+          tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at,
+                         keys.first_row + tile * Layout::keys, 0);
+        } else {
+          tensor_load_3d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at,
+                         tile * Layout::keys, keys.kv_head);
+        }
+      }
+    }
+  }
+
+  // Keys of one page, from `key` on; no page is read past the sequence's last key.
+  SALE_DEVICE void load_box(const SelectWgmmaArgs &args, const SelectKeys<Config> &keys, s32 key, u32 codes) const {
+    s32 page = args.paged.num_pages; // of no code: zeros
+    s32 row = 0;
+    if (key < keys.kv_len) {
+      const s32 nth = key / args.paged.page_size;
+      page = args.paged.table[static_cast<s64>(keys.sequence) * args.paged.table_stride + nth];
+      row = key - nth * args.paged.page_size;
+    }
+#pragma unroll
+    for (int at = 0; at < Layout::row_bytes; at += Layout::box_row_bytes) {
+      tensor_load_4d(codes + static_cast<u32>(at * Layout::keys), &args.k_codes, ring_.full(), at, row, keys.kv_head,
+                     page);
+    }
+  }
+
   u32 shared_;
   Ring<Config, Config::stages> ring_;
 };

@@ -35,6 +35,7 @@ struct SelectKeys {
   s32 kv_head;   // counted over all batch elements; ragged: in the sequence
   s32 first_row; // ragged: of the codes of all heads
   s32 kv_len;    // ragged
+  s32 sequence;  // ragged
 };
 
 template <class Config>
@@ -77,11 +78,12 @@ public:
   }
 
   SALE_DEVICE SelectKeys<Config> keys(const SelectItem &item) const {
-    SelectKeys<Config> keys{kv_head(item), 0, 0};
+    SelectKeys<Config> keys{kv_head(item), 0, 0, 0};
     if constexpr (Config::ragged) {
       const SequenceEntry &entry = args_.ragged.sequences[item.sequence()];
       keys.first_row = keys.kv_head * args_.ragged.kv_rows + entry.kv_row;
       keys.kv_len = entry.kv_len;
+      keys.sequence = item.sequence();
     }
     return keys;
   }

@@ -94,15 +94,16 @@ TensorMap Device::tensor_map(const DeviceBuffer &buffer, const TensorShape &shap
     throw Error(ErrorKind::not_found, fmt::format("{} has no cuTensorMapEncodeTiled", driver_->file().string()));
   }
   const auto wide = [](int value) { return static_cast<std::uint64_t>(value); };
-  const std::uint64_t dimensions[3] = {wide(shape.channels), wide(shape.rows), wide(shape.heads)};
+  const std::uint64_t dimensions[4] = {wide(shape.channels), wide(shape.rows), wide(shape.heads), wide(shape.pages)};
   const std::uint64_t row_bytes = wide(shape.channels) * wide(shape.element_bytes);
-  const std::uint64_t strides[2] = {row_bytes, row_bytes * dimensions[1]};
-  const std::uint32_t box[3] = {static_cast<std::uint32_t>(shape.box_channels),
-                                static_cast<std::uint32_t>(shape.box_rows), 1};
-  const std::uint32_t ones[3] = {1, 1, 1};
+  const std::uint64_t strides[3] = {row_bytes, row_bytes * dimensions[1], row_bytes * dimensions[1] * dimensions[2]};
+  const std::uint32_t box[4] = {static_cast<std::uint32_t>(shape.box_channels),
+                                static_cast<std::uint32_t>(shape.box_rows), 1, 1};
+  const std::uint32_t ones[4] = {1, 1, 1, 1};
   TensorMap map{};
-  driver_->check(encode(map.opaque.data(), shape.element_bytes == 2 ? type_bf16 : type_u8, 3, buffer.as<void>(),
-                        dimensions, strides, box, ones, 0, swizzle_of(shape.box_channels * shape.element_bytes), 0, 0),
+  driver_->check(encode(map.opaque.data(), shape.element_bytes == 2 ? type_bf16 : type_u8, shape.pages > 0 ? 4U : 3U,
+                        buffer.as<void>(), dimensions, strides, box, ones, 0,
+                        swizzle_of(shape.box_channels * shape.element_bytes), 0, 0),
                  "cuTensorMapEncodeTiled");
   return map;
 }

@@ -53,6 +53,7 @@ struct TensorShape {
   int element_bytes = 2; ///< 2: bf16; 1: bytes.
   int box_channels = 64;
   int box_rows = 64;
+  int pages = 0; ///< Above 0: [pages, heads, rows, channels].
 };
 
 struct alignas(64) TensorMap {

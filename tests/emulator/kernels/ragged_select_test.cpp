@@ -39,6 +39,7 @@ struct Case {
   int sliding_window = 0;
   int dense_below = 0;
   Placement placement{};
+  bool coded_pages = false; ///< Of the placement.
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -54,6 +55,7 @@ public:
     alone_.emplace_back(static_cast<std::size_t>(heads_) * rows * row_bytes_);
     fill(alone_.back());
   }
+  const Bytes &bytes(std::size_t b) const { return alone_[b]; }
   std::unique_ptr<DeviceBuffer> alone(std::size_t b) const {
     Bytes bytes = alone_[b];
     bytes.resize((bytes.size() + 19) / 4 * 4, 0xff);
@@ -92,6 +94,8 @@ protected:
   std::vector<std::uint32_t> mask_of(std::optional<std::size_t> b) const;
   template <class Args>
   void set_common(Args &args, std::optional<std::size_t> b) const;
+
+  std::unique_ptr<DeviceBuffer> code_pages() const;
 
   int row_bytes() const { return GetParam().estimator == Estimator::exact ? 2 * head_dim : head_dim; }
   int mask_words() const { return 4 * ((max_kv_len / GetParam().block_k + 128) / 128); }
@@ -203,8 +207,27 @@ KernelSpec RaggedSelect::spec_of(bool ragged) const {
   spec.sliding = c.sliding_window != 0;
   spec.ragged = ragged;
   spec.page_rows = ragged ? c.placement.page_rows() : 0;
+  spec.coded_pages = ragged && c.coded_pages;
   spec.tile = default_tile(spec);
   return spec;
+}
+
+// Poison where no key is.
+std::unique_ptr<DeviceBuffer> RaggedSelect::code_pages() const {
+  const ::PagedArg paged = k_->paged();
+  const auto size = static_cast<std::size_t>(paged.page_size);
+  const auto width = static_cast<std::size_t>(row_bytes());
+  Bytes pages(static_cast<std::size_t>(paged.num_pages) * heads * size * width, 0xff);
+  for (std::size_t b = 0; b < kv_lens_.size(); ++b) {
+    for (int key = 0; key < kv_lens_[b]; ++key) {
+      for (int head = 0; head < heads; ++head) {
+        const std::size_t to = (static_cast<std::size_t>(k_->page_of(b, key)) * heads + head) * size + key % size;
+        std::copy_n(k_codes_->bytes(b).begin() + (static_cast<std::ptrdiff_t>(head) * kv_lens_[b] + key) * row_bytes(),
+                    width, pages.begin() + static_cast<std::ptrdiff_t>(to * width));
+      }
+    }
+  }
+  return Device::get().upload(pages);
 }
 
 template <class Args>
@@ -234,7 +257,10 @@ std::vector<std::uint32_t> RaggedSelect::mask_of(std::optional<std::size_t> b) c
   const auto q_metadata = upload(*q_metadata_, ragged.q_rows / 64);
   const auto q_scale = upload(*q_scale_, ragged.q_rows);
   const auto theta = upload(*theta_, ragged.q_rows);
-  const auto k_codes = upload(*k_codes_, ragged.kv_rows);
+  const bool in_pages = !b && c.coded_pages;
+  const auto k_codes = in_pages ? code_pages() : upload(*k_codes_, ragged.kv_rows);
+  const ::PagedArg paged = k_->paged();
+  const int box_rows = paged.page_size % 128 == 0 ? 128 : paged.page_size % 64 == 0 ? 64 : 32;
   const auto k_scales = upload(*k_scales_, ragged.kv_rows / 32);
   const auto bias = upload(*bias_, ragged.kv_rows);
   const int q_blocks = b ? (q_lens_[*b] + c.block_q - 1) / c.block_q : 0;
@@ -242,12 +268,15 @@ std::vector<std::uint32_t> RaggedSelect::mask_of(std::optional<std::size_t> b) c
   const auto mask = device.allocate(static_cast<std::size_t>(rows) * mask_words() * 4);
   if (spec.family() == KernelFamily::wgmma) {
     const auto next = device.upload(std::vector<unsigned>(1, 0));
-    const TensorMap map = device.tensor_map(*k_codes, {.heads = b ? heads : 1,
-                                                       .rows = b ? kv_lens_[*b] : heads * ragged.kv_rows,
+    const TensorMap map = device.tensor_map(*k_codes, {.heads = b || in_pages ? heads : 1,
+                                                       .rows = b          ? kv_lens_[*b]
+                                                               : in_pages ? paged.page_size
+                                                                          : heads * ragged.kv_rows,
                                                        .channels = row_bytes(),
                                                        .element_bytes = 1,
                                                        .box_channels = row_bytes(),
-                                                       .box_rows = spec.tile.keys_per_step});
+                                                       .box_rows = in_pages ? box_rows : spec.tile.keys_per_step,
+                                                       .pages = in_pages ? paged.num_pages : 0});
     SelectWgmmaArgs args{};
     std::memcpy(&args.k_codes, &map, sizeof map);
     args.q_codes = q_codes->as<unsigned char>();
@@ -258,6 +287,7 @@ std::vector<std::uint32_t> RaggedSelect::mask_of(std::optional<std::size_t> b) c
     args.next_item = next->as<unsigned>();
     args.batch = b ? 1 : static_cast<int>(q_lens_.size());
     set_common(args, b);
+    args.paged.rows_per_box = box_rows;
     run(spec, {3}, &args);
   } else {
     SelectArgs args{};
@@ -271,6 +301,7 @@ std::vector<std::uint32_t> RaggedSelect::mask_of(std::optional<std::size_t> b) c
     args.theta = theta->as<float>();
     args.mask = mask->as<unsigned>();
     set_common(args, b);
+    args.paged.codes = in_pages ? k_codes->as<unsigned char>() : nullptr;
     const int tiles =
         b ? (q_lens_[*b] + spec.tile.rows() - 1) / spec.tile.rows() : ragged.slots * 512 / spec.tile.rows();
     run(spec, {static_cast<unsigned>(tiles), static_cast<unsigned>(heads * c.gqa)}, &args);
@@ -326,6 +357,29 @@ INSTANTIATE_TEST_SUITE_P(
     Cases, RaggedSelect,
     ::testing::Values(Case{.name = "mma_int8", .arch = ampere},
                       Case{.name = "mma_exact", .estimator = Estimator::exact},
+                      Case{.name = "mma_exact_pages_of_48",
+                           .estimator = Estimator::exact,
+                           .placement = {.kind = Placement::Kind::paged, .page_size = 48, .heads_inside = true}},
+                      Case{.name = "mma_exact_pages_of_64",
+                           .estimator = Estimator::exact,
+                           .gqa = 1,
+                           .placement = {.kind = Placement::Kind::paged, .page_size = 64}},
+                      Case{.name = "mma_int8_code_pages_of_96",
+                           .arch = ampere,
+                           .placement = {.kind = Placement::Kind::paged, .page_size = 96},
+                           .coded_pages = true},
+                      Case{.name = "wgmma_int8_code_pages_of_32",
+                           .placement = {.kind = Placement::Kind::paged, .page_size = 32},
+                           .coded_pages = true},
+                      Case{.name = "wgmma_fp8_code_pages_of_64",
+                           .estimator = Estimator::fp8,
+                           .placement = {.kind = Placement::Kind::paged, .page_size = 64},
+                           .coded_pages = true},
+                      Case{.name = "wgmma_fp8_code_pages_of_256",
+                           .estimator = Estimator::fp8,
+                           .gqa = 1,
+                           .placement = {.kind = Placement::Kind::paged, .page_size = 256},
+                           .coded_pages = true},
                       Case{.name = "mma_int4_padded",
                            .estimator = Estimator::int4,
                            .arch = Arch{9, 0},

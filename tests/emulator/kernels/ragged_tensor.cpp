@@ -84,6 +84,7 @@ void RaggedTensor::place(const Placement &placement, int max_len) {
   }
   data_ = Device::get().upload(data);
   table_ = Device::get().upload(table);
+  pages_ = table;
   arg_.data = data_->as<void>();
   if (placement.paged()) {
     paged_.table = table_->as<const int>();

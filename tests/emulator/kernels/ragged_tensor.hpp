@@ -30,6 +30,11 @@ public:
   ::TensorArg arg() const { return arg_; }
   /// Entries of the table past a sequence's last page are -1.
   ::PagedArg paged() const { return paged_; }
+  /// The page of a sequence's token.
+  int page_of(std::size_t sequence, int token) const {
+    return pages_[sequence * static_cast<std::size_t>(paged_.table_stride) +
+                  static_cast<std::size_t>(token / paged_.page_size)];
+  }
   /// A sequence alone: [1, heads, len, head_dim].
   ::TensorArg alone(std::size_t sequence) const;
 
@@ -41,6 +46,7 @@ private:
   int head_dim_;
   std::vector<std::vector<std::uint16_t>> rows_; ///< Of each sequence: [heads, len, head_dim].
   std::vector<std::unique_ptr<DeviceBuffer>> alone_;
+  std::vector<int> pages_;
   std::unique_ptr<DeviceBuffer> data_, table_;
   ::TensorArg arg_{};
   ::PagedArg paged_{};
