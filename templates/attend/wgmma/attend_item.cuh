@@ -21,8 +21,9 @@ struct AttendItem {
   s32 first_row;
   s32 head;
   s32 kv_head;
-  Sequence<Config> sequence;
-  s32 position; // key position of the first row
+  s32 batch;
+  s32 position;              // key position of the first row
+  Sequence<Config> sequence; // ragged: plain lengths are read where they are needed, rather than kept
 
   SALE_DEVICE AttendItem(const AttendWgmmaArgs &args, s32 item) : sequence(args, 0) {
     if constexpr (Config::ragged) { // of which nothing may be left
@@ -36,7 +37,8 @@ struct AttendItem {
       const s32 rest = item - first * Config::gqa * tiles;
       const ScheduledRows<rows> scheduled(args.ragged, rest / heads);
       first_row = scheduled.first_row;
-      sequence = Sequence<Config>(args, scheduled.batch);
+      batch = scheduled.batch;
+      sequence = Sequence<Config>(args, batch);
       head = first * Config::gqa + rest % heads;
       position = sequence.position + first_row;
     } else {
@@ -49,8 +51,8 @@ struct AttendItem {
       const s32 rest = item - first * Config::gqa * row_tiles;
       first_row = (row_tiles - 1 - rest / heads) * rows;
       const s32 any_head = first * Config::gqa + rest % heads; // of all batches
-      sequence.batch = any_head / args.num_q_heads;
-      head = any_head - sequence.batch * args.num_q_heads;
+      batch = any_head / args.num_q_heads;
+      head = any_head - batch * args.num_q_heads;
       position = args.kv_len - args.q_len + first_row;
     }
     kv_head = head / Config::gqa;
@@ -70,7 +72,7 @@ struct AttendItem {
   // Ragged: rows past the sequence's last, which the tile of queries has from another one or from nobody.
   SALE_DEVICE bool has_foreign_rows(int consumer) const { return first_row + consumer * 64 + 64 > sequence.q_len; }
 
-  // Of the sequence. Plain ones are read where they are needed, rather than kept.
+  // Of the sequence.
   SALE_DEVICE s32 q_len(const AttendWgmmaArgs &args) const { return Config::ragged ? sequence.q_len : args.q_len; }
   SALE_DEVICE s32 kv_len(const AttendWgmmaArgs &args) const { return Config::ragged ? sequence.kv_len : args.kv_len; }
 
@@ -79,7 +81,25 @@ struct AttendItem {
     if constexpr (Config::ragged) {
       return sequence.lse_row(args, args.num_q_heads, head);
     } else {
-      return (static_cast<s64>(sequence.batch) * args.num_q_heads + head) * args.q_len;
+      return (static_cast<s64>(batch) * args.num_q_heads + head) * args.q_len;
+    }
+  }
+
+  // First element of the head in out.
+  SALE_DEVICE s64 out_element(const AttendWgmmaArgs &args) const {
+    if constexpr (Config::ragged) {
+      return sequence.query_element(args, args.out, head);
+    } else {
+      return batch * args.out.stride_batch + head * args.out.stride_head;
+    }
+  }
+
+  // First row of the head in what the workspace has of queries.
+  SALE_DEVICE s64 query_row(const AttendWgmmaArgs &args) const {
+    if constexpr (Config::ragged) {
+      return sequence.query_row(args, args.num_q_heads, head);
+    } else {
+      return (static_cast<s64>(batch) * args.num_q_heads + head) * (ceil_div(args.q_len, 128) * 128);
     }
   }
 
@@ -88,7 +108,7 @@ struct AttendItem {
     if constexpr (Config::ragged) {
       return sequence.mask_row(args, args.num_q_heads, head);
     } else {
-      return (static_cast<s64>(sequence.batch) * args.num_q_heads + head) * q_blocks;
+      return (static_cast<s64>(batch) * args.num_q_heads + head) * q_blocks;
     }
   }
 
@@ -97,7 +117,7 @@ struct AttendItem {
     return Config::ragged ? sequence.entry(args).q_start + first_row : first_row;
   }
   SALE_DEVICE s32 query_batch(const AttendWgmmaArgs &args) const {
-    return Config::ragged ? sequence.batch * args.ragged.q_batch : sequence.batch;
+    return Config::ragged ? batch * args.ragged.q_batch : batch;
   }
 
   // Keys that some row of consumer `consumer` sees.

@@ -27,7 +27,7 @@ public:
 
   // row: the lane's first, of the item's.
   SALE_DEVICE void begin(const AttendWgmmaArgs &args, const AttendItem<Config> &item, s32 row) {
-    const s64 at = item.sequence.query_row(args, args.num_q_heads, item.head) + item.first_row + row;
+    const s64 at = item.query_row(args) + item.first_row + row;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       threshold_[r] = args.threshold == nullptr ? -infinity() : load_global_f32(args.threshold + at + r * 8);

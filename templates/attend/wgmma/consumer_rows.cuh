@@ -411,7 +411,7 @@ private:
         const s64 first = item.lse_row(args_);
         store_global_f32(args_.lse + first + token, sum == 0.0F ? -infinity() : (base + log2_approx(sum)) * ln_of_2());
       }
-      const s64 first = item.sequence.query_element(args_, args_.out, item.head);
+      const s64 first = item.out_element(args_);
       u8 *out = static_cast<u8 *>(args_.out.data) + 2 * (first + token * args_.out.stride_token);
       store_output_row<Element>(out, out_, r, inverse, token < item.q_len(args_));
     }

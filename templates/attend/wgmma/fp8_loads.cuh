@@ -66,7 +66,7 @@ private:
     if constexpr (Config::ragged) {
       return 0;
     } else {
-      return item.sequence.batch * (args.num_q_heads / Config::gqa) + item.kv_head;
+      return item.batch * (args.num_q_heads / Config::gqa) + item.kv_head;
     }
   }
   // What fills a tile up lies past the last block: any values will do.

@@ -125,14 +125,14 @@ private:
   }
   // Numbers of the KV heads of a batch count on from sequence to sequence.
   SALE_DEVICE s64 kv_head_of(const AttendItem<Config> &item) const {
-    return static_cast<s64>(item.sequence.batch) * (args_.num_q_heads / Config::gqa) + item.kv_head;
+    return static_cast<s64>(item.batch) * (args_.num_q_heads / Config::gqa) + item.kv_head;
   }
-  SALE_DEVICE const float *kbar(const AttendItem<Config> &item) const {
+  // First element of the head in kbar.
+  SALE_DEVICE s64 kbar_element(const AttendItem<Config> &item, s64 kv_head) const {
     if constexpr (Config::ragged) {
-      return args_.kbar + static_cast<s64>(item.sequence.batch) * args_.ragged.kbar_stride +
-             item.kv_head * Config::head_dim;
+      return static_cast<s64>(item.batch) * args_.ragged.kbar_stride + item.kv_head * Config::head_dim;
     } else {
-      return args_.kbar + kv_head_of(item) * Config::head_dim;
+      return kv_head * Config::head_dim;
     }
   }
   // Rows past the sequence's last count as zeros: what lies there in a batch of others has no part in the votes.
@@ -164,8 +164,9 @@ private:
     }
     if (Config::filtered || args_.lse != nullptr) {
       // What the codes of K lack waits in lse until the sum is known.
+      const s64 kv_head = kv_head_of(item);
       f32 along_mean[2];
-      tile.dots(along_mean, kbar(item));
+      tile.dots(along_mean, args_.kbar + kbar_element(item, kv_head));
       if constexpr (Config::ragged) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
@@ -384,7 +385,7 @@ private:
                                     ? -infinity()
                                     : fma_rn(log2_approx(sum) + probabilities_.log2_unit(r), ln_of_2(), along_mean));
       }
-      const s64 first = item.sequence.query_element(args_, args_.out, item.head);
+      const s64 first = item.out_element(args_);
       u8 *const out = static_cast<u8 *>(args_.out.data) + 2 * (first + token(item, r) * args_.out.stride_token);
       store_output_row<Element>(out, out_, r, sum > 0.0F ? rcp_approx(sum) * value_unit : sum,
                                 token(item, r) < item.q_len(args_));

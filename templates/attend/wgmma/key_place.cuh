@@ -31,10 +31,10 @@ struct KeyPlace {
       return nowhere();
     } else if constexpr (Config::paged) {
       const s32 page = key / args.paged.page_size;
-      const s64 at = static_cast<s64>(item.sequence.batch) * args.paged.table_stride + page;
+      const s64 at = static_cast<s64>(item.batch) * args.paged.table_stride + page;
       return {key - page * args.paged.page_size, args.paged.table[at]};
     } else {
-      return {item.sequence.entry(args).kv_start + key, item.sequence.batch * args.ragged.kv_batch};
+      return {item.sequence.entry(args).kv_start + key, item.batch * args.ragged.kv_batch};
     }
   }
 };
@@ -58,7 +58,7 @@ public:
     if (place.in_tails_) {
 #pragma unroll
       for (int i = 0; i < Boxes::per_granule; ++i) {
-        place.boxes_[i] = {i * Boxes::keys, item.sequence.batch};
+        place.boxes_[i] = {i * Boxes::keys, item.batch};
       }
     }
     return place;

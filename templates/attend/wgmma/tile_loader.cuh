@@ -57,8 +57,7 @@ private:
 #pragma unroll
     for (int panel = 0; panel < panels; ++panel) {
       tensor_load_4d(tiles.data(place) + panel * Layout::panel_bytes + lane * Granule<Config>::keys * 128, map,
-                     tiles.full(place), panel * 64, Granule<Config>::first_key(entry), item.kv_head,
-                     item.sequence.batch);
+                     tiles.full(place), panel * 64, Granule<Config>::first_key(entry), item.kv_head, item.batch);
     }
   }
   template <int panels, class Tiles>

@@ -36,6 +36,7 @@ KernelSpec spec_of(const AttendRaggedCase &c) {
   spec.stage = Stage::attend;
   spec.arch = {9, 0, true};
   spec.head_dim = c.head_dim;
+  spec.v_head_dim = c.v_head_dim;
   spec.gqa = heads / c.kv_heads;
   spec.block_q = c.block_q;
   spec.dense = c.dense;
@@ -52,7 +53,7 @@ KernelSpec spec_of(const AttendRaggedCase &c) {
 // What one sequence has; of codes there are whole groups of 128 keys, as of their scales.
 struct Data {
   SequenceLengths lengths;
-  Elements q, k, v;                   // [heads, length, head_dim]
+  Elements q, k, v;                   // [heads, length, head_dim or v_width()]
   std::vector<std::uint8_t> k_codes;  // [kv_heads, kv_len, head_dim]
   std::vector<std::uint8_t> v_codes;  // [kv_heads, blocks, head_dim, 32]
   std::vector<std::uint32_t> scales;  // [kv_heads, blocks, 4]
@@ -69,8 +70,8 @@ struct Data {
 Data random_data(const AttendRaggedCase &c, const SequenceLengths &lengths, int mask_words, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal;
-  const auto elements = [&](int rows) {
-    Elements result(static_cast<std::size_t>(rows * c.head_dim));
+  const auto elements = [&](int rows, int channels) {
+    Elements result(static_cast<std::size_t>(rows * channels));
     std::generate(result.begin(), result.end(), [&] { return to_bf16(normal(random)); });
     return result;
   };
@@ -82,9 +83,9 @@ Data random_data(const AttendRaggedCase &c, const SequenceLengths &lengths, int 
   };
   Data data;
   data.lengths = lengths;
-  data.q = elements(heads * lengths.q_len);
-  data.k = elements(c.kv_heads * lengths.kv_len);
-  data.v = elements(c.kv_heads * lengths.kv_len);
+  data.q = elements(heads * lengths.q_len, c.head_dim);
+  data.k = elements(c.kv_heads * lengths.kv_len, c.head_dim);
+  data.v = elements(c.kv_heads * lengths.kv_len, c.v_width());
   data.k_codes = codes(c.kv_heads * lengths.kv_len);
   data.v_codes = codes(c.kv_heads * data.kv_padded());
   data.scales.assign(static_cast<std::size_t>(c.kv_heads * data.kv_padded() / 32 * 4), 0);
@@ -132,12 +133,12 @@ Place rows_place(bool packed, int batch, int rows, int heads_of, int head_dim) {
   return {heads_of * stride_head, stride_head, head_dim, packed ? 1 : batch, rows};
 }
 
-Place pages_place(const AttendRaggedCase &c, int pages) {
+Place pages_place(const AttendRaggedCase &c, int pages, int channels) {
+  const long long stride_batch = 1LL * c.kv_heads * c.page_size * channels;
   if (c.heads_first) {
-    return {1LL * c.kv_heads * c.page_size * c.head_dim, 1LL * c.page_size * c.head_dim, c.head_dim, pages,
-            c.page_size};
+    return {stride_batch, 1LL * c.page_size * channels, channels, pages, c.page_size};
   }
-  return {1LL * c.kv_heads * c.page_size * c.head_dim, c.head_dim, 1LL * c.kv_heads * c.head_dim, pages, c.page_size};
+  return {stride_batch, channels, 1LL * c.kv_heads * channels, pages, c.page_size};
 }
 
 // Output and lse of a sequence.
@@ -190,22 +191,22 @@ Result plain_call(const AttendRaggedCase &c, const Data &data, int mask_words, i
   const auto kbar = device.upload(data.kbar);
   const auto largest = device.upload(data.largest);
   const auto sinks = device.upload(std::vector<float>{0.5F, 3});
-  const auto out = device.allocate(static_cast<std::size_t>(heads * q_len * c.head_dim) * 2);
+  const auto out = device.allocate(static_cast<std::size_t>(heads * q_len * c.v_width()) * 2);
   const auto lse = device.allocate(static_cast<std::size_t>(heads * q_len) * 4);
   AttendWgmmaArgs args = common_args(c, mask_words, *sinks);
-  const auto map = [&](const DeviceBuffer &buffer, int heads_of, int tokens, int box_rows) {
-    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads_of, tokens, c.head_dim), DType::bf16, 1,
-                      heads_of, tokens, c.head_dim, box_rows);
+  const auto map = [&](const DeviceBuffer &buffer, int heads_of, int tokens, int channels, int box_rows) {
+    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads_of, tokens, channels), DType::bf16, 1,
+                      heads_of, tokens, channels, box_rows);
   };
-  args.q = map(*q, heads, q_len, 64);
+  args.q = map(*q, heads, q_len, c.head_dim, 64);
   args.k = c.fp8 ? map_codes(device.driver(), k_codes->as<void>(), c.kv_heads, kv_len, c.head_dim, spec.keys_per_copy())
-                 : map(*k, c.kv_heads, kv_len, spec.keys_per_copy());
-  args.v = map(*v, c.kv_heads, kv_len, spec.keys_per_copy());
+                 : map(*k, c.kv_heads, kv_len, c.head_dim, spec.keys_per_copy());
+  args.v = map(*v, c.kv_heads, kv_len, c.v_width(), spec.keys_per_copy());
   args.v_codes = v_codes->as<unsigned char>();
   args.scales = scales->as<unsigned>();
   args.v_amax = largest->as<unsigned>();
   args.kbar = kbar->as<float>();
-  args.out = {out->as<void>(), 0, static_cast<long long>(q_len) * c.head_dim, c.head_dim};
+  args.out = {out->as<void>(), 0, static_cast<long long>(q_len) * c.v_width(), c.v_width()};
   args.lse = lse->as<float>();
   args.mask = mask->as<unsigned>();
   args.threshold = thresholds->as<float>();
@@ -219,9 +220,16 @@ Result plain_call(const AttendRaggedCase &c, const Data &data, int mask_words, i
 // Rows before all keys are zero, the others those of a plain call.
 Result expected(const AttendRaggedCase &c, const Data &data, int mask_words) {
   const auto [q_len, kv_len] = std::pair(data.lengths.q_len, data.lengths.kv_len);
-  const int seeing = c.causal ? std::min(q_len, kv_len) : (kv_len == 0 ? 0 : q_len);
+  const int position = data.lengths.position.value_or(kv_len - q_len);
+  if (position >= kv_len && kv_len > 0 && q_len > 0) {
+    AttendRaggedCase two_sided = c;
+    two_sided.causal = false;
+    return plain_call(two_sided, data, mask_words, q_len);
+  }
+  const int seeing = c.causal ? std::clamp(position + q_len, 0, q_len) : (kv_len == 0 ? 0 : q_len);
   EXPECT_TRUE(seeing == 0 || (q_len - seeing) % 128 == 0);
-  Result result{Elements(data.q.size(), 0), std::vector<float>(static_cast<std::size_t>(heads * q_len))};
+  Result result{Elements(static_cast<std::size_t>(heads * q_len * c.v_width()), 0),
+                std::vector<float>(static_cast<std::size_t>(heads * q_len))};
   for (int row = 0; row < heads * q_len; ++row) {
     result.lse[static_cast<std::size_t>(row)] =
         c.sinks ? (row < q_len ? 0.5F : 3.0F) : -std::numeric_limits<float>::infinity();
@@ -233,7 +241,7 @@ Result expected(const AttendRaggedCase &c, const Data &data, int mask_words) {
   for (int h = 0; h < heads; ++h) {
     const std::ptrdiff_t from = std::ptrdiff_t{seeing} * h;
     const std::ptrdiff_t to = std::ptrdiff_t{q_len} * h + q_len - seeing;
-    std::copy_n(plain.out.begin() + from * c.head_dim, seeing * c.head_dim, result.out.begin() + to * c.head_dim);
+    std::copy_n(plain.out.begin() + from * c.v_width(), seeing * c.v_width(), result.out.begin() + to * c.v_width());
     std::copy_n(plain.lse.begin() + from, seeing, result.lse.begin() + to);
   }
   return result;
@@ -253,19 +261,25 @@ public:
     place_pages();
     const int count = static_cast<int>(all.size());
     q_place_ = rows_place(c.packed, count, batch_.total_q, heads, c.head_dim);
-    kv_place_ = paged_ ? pages_place(c, static_cast<int>(pages_))
-                       : rows_place(c.packed, count, batch_.total_kv, c.kv_heads, c.head_dim);
+    out_place_ = rows_place(c.packed, count, batch_.total_q, heads, c.v_width());
+    const auto keys_place = [&](int channels) {
+      return paged_ ? pages_place(c, static_cast<int>(pages_), channels)
+                    : rows_place(c.packed, count, batch_.total_kv, c.kv_heads, channels);
+    };
+    k_place_ = keys_place(c.head_dim);
+    v_place_ = keys_place(c.v_width());
   }
 
   void run() {
     Device &device = Device::get();
     KernelSpec spec = spec_of(c_);
     spec.ragged = true;
+    spec.parts = c_.parts;
     spec.page_rows = !paged_ ? 0 : c_.page_size % 32 == 0 ? 32 : 16;
     const int box = spec.keys_per_box();
     const auto q = device.upload(gather_queries());
-    const auto k = device.upload(gather_keys(&Data::k));
-    const auto v = device.upload(gather_keys(&Data::v));
+    const auto k = device.upload(gather_keys(&Data::k, k_place_, c_.head_dim));
+    const auto v = device.upload(gather_keys(&Data::v, v_place_, c_.v_width()));
     const auto table = device.upload(table_);
     const auto k_codes = device.upload(workspace_keys<std::uint8_t>(&Data::k_codes, c_.head_dim, false, 0x7f));
     const auto v_codes = device.upload(workspace_keys<std::uint8_t>(&Data::v_codes, c_.head_dim, true, 0x7f));
@@ -276,10 +290,10 @@ public:
     const auto largest = device.upload(joined(&Data::largest));
     const auto sinks = device.upload(std::vector<float>{0.5F, 3});
     const auto counter = device.upload(std::vector<std::uint32_t>{0});
-    const auto tails = device.allocate(all_.size() * c_.kv_heads * 32 * static_cast<std::size_t>(c_.head_dim) * 2);
-    const auto map = [&](const DeviceBuffer &buffer, const Place &place, int heads_of, int box_rows) {
+    const auto tails = device.allocate(all_.size() * c_.kv_heads * 32 * static_cast<std::size_t>(c_.v_width()) * 2);
+    const auto map = [&](const DeviceBuffer &buffer, const Place &place, int heads_of, int channels, int box_rows) {
       return map_tensor(device.driver(), place.view(buffer.as<void>()), DType::bf16, place.batches, heads_of,
-                        place.tokens, c_.head_dim, box_rows);
+                        place.tokens, channels, box_rows);
     };
     ::PagedArg paged{};
     paged.table = table->as<const int>();
@@ -288,21 +302,21 @@ public:
     paged.num_pages = static_cast<int>(pages_);
     run_tails(spec, *v, *tails, paged);
 
-    out_ = device.allocate(q_place_.elements(heads) * 2);
+    out_ = device.allocate(out_place_.elements(heads) * 2);
     lse_ = device.allocate(static_cast<std::size_t>(batch_.lse_rows) * 4);
     AttendWgmmaArgs args = common_args(c_, mask_words_, *sinks);
-    args.q = map(*q, q_place_, heads, 64);
+    args.q = map(*q, q_place_, heads, c_.head_dim, 64);
     args.k = c_.fp8 ? map_codes(device.driver(), k_codes->as<void>(), 1, c_.kv_heads * batch_.arg().kv_rows,
                                 c_.head_dim, spec.keys_per_copy())
-                    : map(*k, kv_place_, c_.kv_heads, box);
-    args.v = map(*v, kv_place_, c_.kv_heads, box);
-    args.v_tail =
-        map(*tails, rows_place(false, static_cast<int>(all_.size()), 32, c_.kv_heads, c_.head_dim), c_.kv_heads, box);
+                    : map(*k, k_place_, c_.kv_heads, c_.head_dim, box);
+    args.v = map(*v, v_place_, c_.kv_heads, c_.v_width(), box);
+    args.v_tail = map(*tails, rows_place(false, static_cast<int>(all_.size()), 32, c_.kv_heads, c_.v_width()),
+                      c_.kv_heads, c_.v_width(), box);
     args.v_codes = v_codes->as<unsigned char>();
     args.scales = scales->as<unsigned>();
     args.v_amax = largest->as<unsigned>();
     args.kbar = kbar->as<float>();
-    args.out = q_place_.arg(out_->as<void>());
+    args.out = out_place_.arg(out_->as<void>());
     args.lse = lse_->as<float>();
     args.mask = mask->as<unsigned>();
     args.threshold = thresholds->as<float>();
@@ -323,10 +337,10 @@ public:
       const int q_len = all_[b].lengths.q_len;
       for (int row = 0; row < heads * q_len; ++row) {
         const std::string where = fmt::format("sequence {} head {} row {}", b, row / q_len, row % q_len);
-        const std::size_t at = query_element(b, row / q_len, row % q_len);
-        for (int d = 0; d < c_.head_dim; ++d) {
+        const std::size_t at = query_element(out_place_, b, row / q_len, row % q_len);
+        for (int d = 0; d < c_.v_width(); ++d) {
           ASSERT_EQ(out[at + static_cast<std::size_t>(d)],
-                    results[b].out[static_cast<std::size_t>(row * c_.head_dim + d)])
+                    results[b].out[static_cast<std::size_t>(row * c_.v_width() + d)])
               << where << " channel " << d;
           out[at + static_cast<std::size_t>(d)] = not_a_number;
         }
@@ -366,21 +380,19 @@ private:
     }
   }
 
-  std::size_t query_element(std::size_t b, int head, int row) const {
-    return static_cast<std::size_t>(static_cast<long long>(b) * batch_.arg().q_batch * q_place_.stride_batch +
-                                    head * q_place_.stride_head +
-                                    (batch_.entries[b].q_start + row) * q_place_.stride_token);
+  std::size_t query_element(const Place &place, std::size_t b, int head, int row) const {
+    return static_cast<std::size_t>(static_cast<long long>(b) * batch_.arg().q_batch * place.stride_batch +
+                                    head * place.stride_head + (batch_.entries[b].q_start + row) * place.stride_token);
   }
-  std::size_t key_element(std::size_t b, int head, int key) const {
+  std::size_t key_element(const Place &place, std::size_t b, int head, int key) const {
     if (paged_) {
       const int page =
           table_[b * static_cast<std::size_t>(table_stride_) + static_cast<std::size_t>(key / c_.page_size)];
-      return static_cast<std::size_t>(page * kv_place_.stride_batch + head * kv_place_.stride_head +
-                                      key % c_.page_size * kv_place_.stride_token);
+      return static_cast<std::size_t>(page * place.stride_batch + head * place.stride_head +
+                                      key % c_.page_size * place.stride_token);
     }
-    return static_cast<std::size_t>(static_cast<long long>(b) * batch_.arg().kv_batch * kv_place_.stride_batch +
-                                    head * kv_place_.stride_head +
-                                    (batch_.entries[b].kv_start + key) * kv_place_.stride_token);
+    return static_cast<std::size_t>(static_cast<long long>(b) * batch_.arg().kv_batch * place.stride_batch +
+                                    head * place.stride_head + (batch_.entries[b].kv_start + key) * place.stride_token);
   }
 
   Elements gather_queries() const {
@@ -389,18 +401,18 @@ private:
       const int q_len = all_[b].lengths.q_len;
       for (int row = 0; row < heads * q_len; ++row) {
         std::copy_n(all_[b].q.begin() + static_cast<std::ptrdiff_t>(row) * c_.head_dim, c_.head_dim,
-                    result.begin() + static_cast<std::ptrdiff_t>(query_element(b, row / q_len, row % q_len)));
+                    result.begin() + static_cast<std::ptrdiff_t>(query_element(q_place_, b, row / q_len, row % q_len)));
       }
     }
     return result;
   }
-  Elements gather_keys(Elements Data::*rows) const {
-    Elements result(kv_place_.elements(c_.kv_heads), not_a_number);
+  Elements gather_keys(Elements Data::*rows, const Place &place, int channels) const {
+    Elements result(place.elements(c_.kv_heads), not_a_number);
     for (std::size_t b = 0; b < all_.size(); ++b) {
       const int kv_len = all_[b].lengths.kv_len;
       for (int row = 0; row < c_.kv_heads * kv_len; ++row) {
-        std::copy_n((all_[b].*rows).begin() + static_cast<std::ptrdiff_t>(row) * c_.head_dim, c_.head_dim,
-                    result.begin() + static_cast<std::ptrdiff_t>(key_element(b, row / kv_len, row % kv_len)));
+        std::copy_n((all_[b].*rows).begin() + static_cast<std::ptrdiff_t>(row) * channels, channels,
+                    result.begin() + static_cast<std::ptrdiff_t>(key_element(place, b, row / kv_len, row % kv_len)));
       }
     }
     return result;
@@ -466,9 +478,11 @@ private:
 
   void run_tails(KernelSpec spec, const DeviceBuffer &v, const DeviceBuffer &tails, const ::PagedArg &paged) const {
     spec.stage = Stage::tails;
+    spec.head_dim = c_.v_width();
+    spec.v_head_dim = 0;
     spec.tile = default_tile(spec);
     TailsArgs args{};
-    args.v = kv_place_.arg(v.as<void>());
+    args.v = v_place_.arg(v.as<void>());
     args.tails = tails.as<void>();
     args.num_kv_heads = c_.kv_heads;
     args.ragged = batch_.arg();
@@ -487,7 +501,9 @@ private:
   int table_stride_ = 1;
   std::size_t pages_ = 1;
   Place q_place_;
-  Place kv_place_;
+  Place k_place_;
+  Place v_place_;
+  Place out_place_;
   std::unique_ptr<DeviceBuffer> out_;
   std::unique_ptr<DeviceBuffer> lse_;
 };

@@ -17,6 +17,7 @@ struct AttendRaggedCase {
   double kept = 0.5;
   int kv_heads = 2; ///< Of 2 query heads.
   int head_dim = 64;
+  int v_head_dim = 0; ///< 0 = head_dim.
   int block_q = 64;
   int keys_per_step = 64;
   int stages = 3;
@@ -29,7 +30,10 @@ struct AttendRaggedCase {
   bool sinks = false;
   int page_size = 0;        ///< 0 = not paged.
   bool heads_first = false; ///< Pages are [heads, keys, channels], else [keys, heads, channels].
+  bool parts = false;       ///< Sequences may have positions at which all their keys are seen.
   unsigned ctas = 2;
+
+  int v_width() const { return v_head_dim == 0 ? head_dim : v_head_dim; }
 };
 
 std::ostream &operator<<(std::ostream &out, const AttendRaggedCase &c);

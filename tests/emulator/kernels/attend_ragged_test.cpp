@@ -34,6 +34,11 @@ const auto ragged_cases = ::testing::Values(
                      .kept = 0.9,
                      .filtered = true,
                      .sliding_window = 270},
+    AttendRaggedCase{
+        .name = "packed_narrow_values", .sequences = even, .head_dim = 192, .v_head_dim = 128, .stages = 2},
+    AttendRaggedCase{.name = "parts",
+                     .sequences = {{70, 96, 200}, {70, 300}, {30, 64, 64}, {0, 96}, {128, 96, -200}},
+                     .parts = true},
     AttendRaggedCase{.name = "packed_two_sided", .sequences = uneven, .causal = false},
     AttendRaggedCase{.name = "packed_sinks_and_cap", .sequences = uneven, .softcap = 5, .sinks = true},
     AttendRaggedCase{.name = "padded", .sequences = uneven, .packed = false, .dense = true},
