@@ -203,6 +203,19 @@ SALE_DEVICE void load_queries(const PrepareArgs &args, const PrepareWork<Config>
   }
 }
 
+template <class Config>
+SALE_DEVICE PartThresholds part_thresholds(const PrepareArgs &args, const PrepareWork<Config> &work,
+                                           const Sequence<Config> &sequence) {
+  if constexpr (Config::parts) {
+    const s32 first = work.first_row + work.row;
+    const s64 row = sequence.lse_row(args, args.num_q_heads, work.query_head()) + first;
+    return {args.threshold_in == nullptr ? nullptr : args.threshold_in + row,
+            args.threshold_out == nullptr ? nullptr : args.threshold_out + row, sequence.q_len - first};
+  } else {
+    return {};
+  }
+}
+
 // Leaves Q's rows in shared memory, zero past q_len, and of each warp's rows T.
 template <class Config>
 SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Config> &work, u32 thresholds) {
@@ -230,8 +243,12 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
   const SeenKeys<Config, Config::rows_per_warp> seen(again.position + work.first_row + work.row, again.kv_len,
                                                      args.sliding_window);
   ReferenceSum<Config> sum(q_shared + static_cast<u32>(warp_row * Layout::row_bytes), args.softmax_scale, args.softcap);
+  s32 count = keys.count;
+  if constexpr (Config::parts) {
+    count = args.threshold_in != nullptr ? 0 : count;
+  }
   s32 stage = 0;
-  for (s32 first = 0; first < keys.count; first += Config::keys_per_step) {
+  for (s32 first = 0; first < count; first += Config::keys_per_step) {
     cp_async_wait<stages - 2>();
     sync_threads(); // this stage has landed for every thread, and every warp has left the previous one
     load_step(stage == 0 ? stages - 1 : stage - 1, first + (stages - 1) * Config::keys_per_step);
@@ -249,7 +266,7 @@ SALE_DEVICE void find_thresholds(const PrepareArgs &args, const PrepareWork<Conf
   }
   if (work.has_head()) {
     sum.finish(thresholds + static_cast<u32>(warp_row * 4), load_global_f32(args.tau + work.query_head()),
-               args.sink_logits + work.query_head(), args.softmax_scale);
+               args.sink_logits + work.query_head(), args.softmax_scale, part_thresholds(args, work, again));
   }
   sync_warp();
 }

@@ -16,6 +16,26 @@
 #include "device/types.cuh"
 #include "device/warp.cuh"
 
+// Of a part of a context: ln(tau * sum of exp) of a warp's rows, in nats, as given for the whole and as found. Both may
+// be null.
+struct PartThresholds {
+  const f32 *in;
+  f32 *out;
+  s32 existing; // rows
+
+  // What counts for row `row`; `own`: what was found.
+  SALE_DEVICE f32 exchange(f32 own, u32 row, bool valid) const {
+    if (!valid || static_cast<s32>(row) >= existing) {
+      return own;
+    }
+    const f32 nats = in != nullptr ? load_global_f32(in + row) : own;
+    if (out != nullptr) {
+      store_global_f32(out + row, nats);
+    }
+    return nats;
+  }
+};
+
 template <class Config>
 class ReferenceSum {
   using Element = typename Config::Element;
@@ -73,8 +93,9 @@ public:
     }
   }
 
-  // Writes T of the warp's rows to shared memory. sink_logit: of the rows' head.
-  SALE_DEVICE void finish(u32 thresholds, f32 tau, const f32 *sink_logit, f32 softmax_scale) {
+  // Writes T of the warp's rows to shared memory. sink_logit: of the rows' head; part: see there.
+  SALE_DEVICE void finish(u32 thresholds, f32 tau, const f32 *sink_logit, f32 softmax_scale,
+                          const PartThresholds &part) {
     const u32 lane = lane_index();
     f32 own_max = 0.0F;
     f32 own_sum = 0.0F;
@@ -100,6 +121,10 @@ public:
     }
     const f32 nats = log2_approx(tau * own_sum) * ln_of_2();
     f32 threshold = tau == 0.0F ? -infinity() : own_max + div_rn(nats, scale_);
+    if constexpr (Config::parts) {
+      const f32 own = tau == 0.0F ? -infinity() : mul_rn(own_max, scale_) + nats;
+      threshold = div_rn(part.exchange(own, lane % 4 * 8 + lane / 4, lane % 4 < 2 * m_tiles), scale_);
+    }
     if constexpr (Config::softcap) {
       threshold = uncapped(2.0F * threshold, 0.5F * softcap_limit(scale_, softmax_scale));
     }
