@@ -6,7 +6,7 @@
 #include "common/tensor.cuh"
 
 // Rows of one CTA: the grid is (ceil(q_len / merge_rows), num_q_heads, batch).
-constexpr int merge_rows = 32;
+inline constexpr int merge_rows = 32;
 
 struct MergeRowsArgs {
   TensorArg out_a; // [batch, num_q_heads, q_len, head_dim]
