@@ -53,15 +53,22 @@ public:
   SALE_DEVICE Granules apply(const AttendWgmmaArgs &args, const TicketRing<Config> &tickets, u32 consumer, s32 position,
                              u32 exchange, const Highest &highest) const {
     const s32 block_position = position - (Config::block_q == 64 ? 0 : static_cast<s32>(consumer) * 64);
-    Candidates where;
+    s32 first_key = ceil_div(args.sink, Config::block_k) * Config::block_k;
+    s32 end_key = imax(0, block_position - args.window) / Config::block_k * Config::block_k;
+    s32 near_begin = 0;
+    s32 near_end = 0;
     if constexpr (Config::ragged) {
-      where = candidates_;
+      first_key = candidates_.first_key;
+      end_key = candidates_.end_key;
+      near_begin = candidates_.near_begin;
+      near_end = candidates_.near_end;
     } else if constexpr (Config::sliding || !Config::causal) {
-      const Sequence<Config> sequence(args, 0);
-      where = Candidates(Region<Config>((block_position - sequence.position) / Config::block_q, sequence, args));
-    } else {
-      where.first_key = ceil_div(args.sink, Config::block_k) * Config::block_k;
-      where.end_key = imax(0, block_position - args.window) / Config::block_k * Config::block_k;
+      const Region<Config> region((block_position - (args.kv_len - args.q_len)) / Config::block_q, args.q_len,
+                                  args.kv_len, args.sink, args.window, args.sliding_window);
+      first_key = region.first_estimated * Config::block_k;
+      end_key = region.end_estimated * Config::block_k;
+      near_begin = region.near_begin * Config::block_k;
+      near_end = region.near_end * Config::block_k;
     }
     u32 kept = 0;
     u32 candidates = 0;
@@ -71,9 +78,9 @@ public:
       const s32 key = Granule<Config>::first_key(entry);
       const bool is_kept = (Granule<Config>::keep(entry) >> consumer & 1U) != 0;
       kept |= static_cast<u32>(is_kept) << g;
-      candidates |= static_cast<u32>(is_kept && key >= where.first_key && key < where.end_key) << g;
+      candidates |= static_cast<u32>(is_kept && key >= first_key && key < end_key) << g;
       if constexpr (!Config::causal) {
-        candidates &= ~(static_cast<u32>(key >= where.near_begin && key < where.near_end) << g);
+        candidates &= ~(static_cast<u32>(key >= near_begin && key < near_end) << g);
       }
     }
     if (candidates == 0) {

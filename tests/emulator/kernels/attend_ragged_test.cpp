@@ -63,23 +63,20 @@ const auto paged_cases = ::testing::Values(
     AttendRaggedCase{.name = "paged_codes", .sequences = even, .fp8 = true, .page_size = 32});
 INSTANTIATE_TEST_SUITE_P(Paged, AttendRagged, paged_cases, name_of);
 
-class AttendRaggedCode : public ::testing::TestWithParam<std::tuple<int, bool, AttendKind, int>> {};
+class AttendRaggedCode : public ::testing::TestWithParam<std::tuple<int, bool>> {};
 
 TEST_P(AttendRaggedCode, OfDefaultTilesIsGoodOnHopper) {
-  const auto [head_dim, fp8, kind, page_rows] = GetParam();
-  KernelSpec spec = attend_wgmma_spec(head_dim, DType::bf16, kind);
+  const auto [head_dim, fp8] = GetParam();
+  KernelSpec spec = attend_wgmma_spec(head_dim, DType::bf16, AttendKind::sparse);
   spec.fp8_attend = fp8;
   spec.ragged = true;
-  spec.page_rows = page_rows;
+  spec.page_rows = 16; // takes most registers
   spec.tile = default_tile(spec);
   expect_good_hopper_code(generate(spec));
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, AttendRaggedCode,
-                         ::testing::Combine(::testing::Values(64, 128, 256), ::testing::Bool(),
-                                            ::testing::Values(AttendKind::sparse, AttendKind::dense,
-                                                              AttendKind::filtered),
-                                            ::testing::Values(0, 32, 16)));
+                         ::testing::Combine(::testing::Values(64, 128, 256), ::testing::Bool()));
 
 } // namespace
 } // namespace sale::test
