@@ -277,6 +277,90 @@ std::vector<CheckCase> deciding_variant_cases() {
   return cases;
 }
 
+struct Batch {
+  Batching batching;
+  int page_size;
+  bool pages_by_head;
+};
+constexpr std::array batches = {Batch{Batching::packed, 0, false}, Batch{Batching::padded, 0, false},
+                                Batch{Batching::packed, 64, false}, Batch{Batching::padded, 16, true}};
+
+void set_batch(CheckCase &c, const Batch &value) {
+  c.batching = value.batching;
+  c.page_size = value.page_size;
+  c.pages_by_head = value.pages_by_head;
+}
+
+// Lengths: empty ones in front, between and at the end, one row, chunks, edges of blocks, more queries than keys.
+const std::vector<std::vector<SequenceLengths>> all_sequences = {{{0, 0}, {70, 333}, {1, 200}, {0, 65}, {33, 33}},
+                                                                 {{64, 128}, {0, 0}, {129, 300}, {150, 20}, {1, 1}},
+                                                                 {{1, 415}, {127, 127}, {5, 0}, {31, 65}, {0, 0}},
+                                                                 {}}; // all alike
+
+// What a ragged batch may meet in each family.
+struct ServingKind {
+  const char *arch;
+  Estimator estimator;
+  int fp8_estimate; ///< Of fp8_estimates, where the estimator is fp8.
+  Attend attend;
+};
+constexpr std::array serving_kinds = {ServingKind{"sm_80", Estimator::int4, 0, Attend::plain},
+                                      ServingKind{"sm_120", Estimator::int8, 0, Attend::plain},
+                                      ServingKind{"sm_90a", Estimator::int8, 0, Attend::plain},
+                                      ServingKind{"sm_90a", Estimator::exact, 0, Attend::filtered},
+                                      ServingKind{"sm_90a", Estimator::int4, 0, Attend::fp8},
+                                      ServingKind{"sm_90a", Estimator::fp8, 0, Attend::fp8},
+                                      ServingKind{"sm_90a", Estimator::fp8, 1, Attend::plain},
+                                      ServingKind{"sm_90a", Estimator::fp8, 5, Attend::filtered}};
+
+void set_serving_kind(CheckCase &c, const ServingKind &kind) {
+  c.arch = kind.arch;
+  c.policy.estimator = kind.estimator;
+  if (kind.estimator == Estimator::fp8) {
+    set_estimate(c, fp8_estimates[static_cast<std::size_t>(kind.fp8_estimate)]);
+  }
+  set_attend(c, kind.attend);
+}
+
+// Every way to hand sequences over with every kind of call in both families, and with all that changes the source.
+std::vector<CheckCase> serving_cases() {
+  const std::vector<FactorIndex> varied = {head_dim, dtype, gqa, block_q, block_k, layout, kbar};
+  const std::vector<int> all_sizes = sizes_of_factors();
+  std::vector<int> sizes = {all_sizes[mode], static_cast<int>(batches.size()), static_cast<int>(serving_kinds.size()),
+                            static_cast<int>(all_sequences.size())};
+  const std::size_t fixed = sizes.size();
+  for (const FactorIndex index : varied) {
+    sizes.push_back(all_sizes[index]);
+  }
+  const auto holds = [](const Choice &choice, int f, int g) {
+    return modes[choice[0]] == Mode::sparse || (f == 0 && g == 1);
+  };
+  std::vector<CheckCase> cases;
+  for (const Choice &choice : pairwise(sizes, holds)) {
+    Choice base(factor_count, 0);
+    base[mode] = choice[0];
+    base[threshold] = static_cast<int>(cases.size()) % all_sizes[threshold];
+    base[region] = 1 + static_cast<int>(cases.size()) % 2; // narrow ones: short sequences have few keys to estimate
+    for (std::size_t i = 0; i < varied.size(); ++i) {
+      base[varied[i]] = choice[i + fixed];
+    }
+    CheckCase c = make_case(base, 3000 + 10 * cases.size());
+    set_serving_kind(c, serving_kinds[static_cast<std::size_t>(choice[2])]);
+    set_batch(c, batches[static_cast<std::size_t>(choice[1])]);
+    const auto &sequences = all_sequences[static_cast<std::size_t>(choice[3])];
+    c.shape = {2, 129, 300};
+    if (!sequences.empty()) {
+      set_sequences(c, sequences);
+      c.shape.kv_len += c.strided ? 40 : 0; // room that nobody uses
+    }
+    if (!c.policy.fp8_attend && cases.size() % 2 == 1) {
+      set_variant(c, variants[cases.size() / 2 % variants.size()]);
+    }
+    cases.push_back(std::move(c));
+  }
+  return cases;
+}
+
 } // namespace
 
 std::vector<CheckCase> covering_set() {
@@ -289,7 +373,7 @@ std::vector<CheckCase> covering_set() {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
   for (const auto &more : {deciding_cases(), long_cases(), fp8_cases(), attend_cases(), variant_cases(),
-                           deciding_variant_cases(), head_dim_192_cases()}) {
+                           deciding_variant_cases(), head_dim_192_cases(), serving_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;
@@ -328,8 +412,8 @@ std::vector<CheckCase> full_product() {
       cases.push_back(make_case(drawn, cases.size() + 1));
     }
   } while (next());
-  for (const auto &more :
-       {fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases(), head_dim_192_cases()}) {
+  for (const auto &more : {fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases(), head_dim_192_cases(),
+                           serving_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;

@@ -31,6 +31,7 @@ struct CheckOptions {
   bool list = false;
   std::string device = "emulator";
   std::string arch;
+  std::string only;
   std::uint64_t seed = 0;
   int jobs = 0;
   EngineOptions engine;
@@ -85,6 +86,7 @@ std::vector<CheckCase> cases_of(const CheckOptions &options) {
     }
     std::erase_if(cases, [&](const CheckCase &c) { return c.arch != options.arch; });
   }
+  std::erase_if(cases, [&](const CheckCase &c) { return c.describe().find(options.only) == std::string::npos; });
   return cases;
 }
 
@@ -123,7 +125,7 @@ void require_some(const std::vector<CheckCase> &cases, const char *advice) {
 
 int run_check(const CheckOptions &options) {
   std::vector<CheckCase> cases = cases_of(options);
-  require_some(cases, "--arch leaves only cases of that architecture: name another, or none");
+  require_some(cases, "--arch and --only leave those that --list shows: name others, or none");
   if (options.list) {
     for (const CheckCase &c : cases) {
       fmt::print("{}\n", c.describe());
@@ -175,6 +177,7 @@ void add_check(CLI::App &app, Command &command) {
   sub->add_flag("--list", options->list, "Only print the cases");
   sub->add_option("--device", options->device, "emulator or the number of a GPU")->capture_default_str();
   sub->add_option("--arch", options->arch, "Only the cases of this architecture");
+  sub->add_option("--only", options->only, "Only the cases whose line, as --list prints it, has this text");
   sub->add_option("--seed", options->seed, "Emulator: run threads and copies in a random order drawn from this");
   sub->add_option("--jobs", options->jobs, "Cases at once; 0 = one per core")->check(CLI::Range(0, 1024));
   options->engine.add_cache_dir_to(*sub);

@@ -46,6 +46,36 @@ TEST(CheckCase, HasTheVariantsOfAttention) {
             std::string::npos);
 }
 
+TEST(CheckCase, HasSequencesThatArePackedPaddedOrInPages) {
+  const auto cases =
+      parse_cases("- {serving: packed, sequences: [[1, 333], [0, 40]]}\n"
+                  "- {serving: packed, sequences: [[7, 9]], layout: strided, page_size: 64, pages: hnd}\n"
+                  "- {serving: padded, sequences: [[1, 2], [3, 4]], q_len: 5, kv_len: 6}\n"
+                  "- {serving: padded, batch: 2, q_len: 5, kv_len: 6}\n",
+                  "case.yaml");
+  EXPECT_EQ(cases[0].call_shape().batch, 2);
+  EXPECT_EQ(cases[0].call_shape().kv_len, 333);
+  EXPECT_EQ(cases[0].call_shape().total_q, 1);
+  EXPECT_EQ(cases[0].call_shape().total_kv, 373);
+  EXPECT_NE(cases[0].describe().find("2x1/333"), std::string::npos);
+  EXPECT_NE(cases[0].describe().find("packed 1/333 0/40"), std::string::npos);
+  EXPECT_EQ(cases[1].call_shape().total_q, 7 + cases[1].rows_between());
+  EXPECT_GT(cases[1].rows_between(), 0);
+  EXPECT_EQ(cases[1].call_shape().total_kv, 0);
+  EXPECT_EQ(cases[1].serving().page_size, 64);
+  EXPECT_NE(cases[1].describe().find("pages of 64 hnd"), std::string::npos);
+  EXPECT_EQ(cases[2].shape.q_len, 5);
+  EXPECT_EQ(cases[2].shape.kv_len, 6);
+  EXPECT_EQ(cases[3].lengths().size(), 2U);
+  EXPECT_EQ(cases[3].lengths()[1].kv_len, 6);
+  EXPECT_NE(refusal_of("{serving: padded, sequences: [[3, 4]], kv_len: 2}").find("must be from 0/0 to"),
+            std::string::npos);
+  EXPECT_NE(refusal_of("{serving: padded, sequences: [[3, 4, 5]]}").find("must be [q_len, kv_len]"), std::string::npos);
+  EXPECT_NE(refusal_of("{sequences: [[3, 4]]}").find("need serving to be packed or padded"), std::string::npos);
+  EXPECT_NE(refusal_of("{serving: loose, sequences: [[3, 4]]}").find("must be plain, packed or padded"),
+            std::string::npos);
+}
+
 TEST(CheckCase, SaysWhatIsWrongInOneSentence) {
   EXPECT_NE(refusal_of("{q_len: 5, kv_len: 3}").find("q_len 5 is greater than kv_len 3"), std::string::npos);
   EXPECT_NE(refusal_of("{q_len: 5}").find("\"kv_len\" is missing"), std::string::npos);

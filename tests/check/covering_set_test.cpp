@@ -36,6 +36,8 @@ const std::vector<Property> properties = {
 bool is_fp8(const CheckCase &c) { return c.policy.estimator == Estimator::fp8; }
 
 // Not of the pairs: the variants of attention, and the head_dim that has cases of its own.
+bool is_ragged(const CheckCase &c) { return c.batching != Batching::plain; }
+
 bool is_variant(const CheckCase &c) {
   const Problem &p = c.problem;
   return p.head_dim == 192 || !p.causal || p.sliding_window != 0 || p.softcap != 0.0F || p.sink_logits;
@@ -59,13 +61,14 @@ void expect_every_pair(const std::vector<CheckCase> &cases) {
 
 TEST(CoveringSet, HoldsEveryPairAmongSelectingCalls) {
   std::vector<CheckCase> cases = covering_set();
-  std::erase_if(cases, [](const CheckCase &c) { return c.mode != Mode::sparse || is_fp8(c) || is_variant(c); });
+  std::erase_if(
+      cases, [](const CheckCase &c) { return c.mode != Mode::sparse || is_fp8(c) || is_variant(c) || is_ragged(c); });
   expect_every_pair(cases);
 }
 
 TEST(CoveringSet, HoldsEveryPairAmongFp8Estimates) {
   std::vector<CheckCase> cases = covering_set();
-  std::erase_if(cases, [](const CheckCase &c) { return !is_fp8(c) || is_variant(c); });
+  std::erase_if(cases, [](const CheckCase &c) { return !is_fp8(c) || is_variant(c) || is_ragged(c); });
   expect_every_pair(cases);
   std::set<std::string> kinds;
   for (const CheckCase &c : cases) {
@@ -126,7 +129,7 @@ TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryEstimator) {
   std::size_t deciding = 0;
   const std::vector<CheckCase> cases = covering_set();
   for (const CheckCase &c : cases) {
-    if (c.mode == Mode::sparse && decides(c)) {
+    if (c.mode == Mode::sparse && !is_ragged(c) && decides(c)) {
       const std::string estimator = to_string(c.policy.estimator);
       archs.insert(estimator + c.arch);
       head_dims.insert(estimator + std::to_string(c.problem.head_dim));
@@ -150,7 +153,7 @@ TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryVariantInBothFa
                           : p.softcap != 0.0F                      ? "softcap"
                           : p.sink_logits                          ? "sinks"
                                                                    : "";
-    if (c.mode == Mode::sparse && *variant != '\0' && decides(c)) {
+    if (c.mode == Mode::sparse && !is_ragged(c) && *variant != '\0' && decides(c)) {
       variants.insert(std::string(variant) + (c.arch == "sm_90a" ? " wgmma" : " mma.sync"));
     }
   }
@@ -188,6 +191,35 @@ TEST(CoveringSet, HasMasksThatAttendWalksInSeveralBatchesOnEveryArchitecture) {
   EXPECT_EQ(archs.size(), 7U);
 }
 
+TEST(CoveringSet, HasEveryWayToHandSequencesOverWithEveryEstimatorInBothFamilies) {
+  std::set<std::string> all;
+  std::set<std::string> ways;
+  std::set<std::string> kinds;
+  std::set<std::string> modes;
+  bool some_are_empty = false;
+  for (const CheckCase &c : covering_set()) {
+    if (is_ragged(c)) {
+      const std::string way = std::string(to_string(c.batching)) + " " + std::to_string(c.page_size);
+      ways.insert(way);
+      modes.insert(way + " " + to_string(c.mode));
+      for (const SequenceLengths &sequence : c.sequences) {
+        some_are_empty = some_are_empty || (sequence.q_len == 0 && sequence.kv_len == 0);
+      }
+      if (c.mode == Mode::sparse) {
+        const std::string kind =
+            std::string(c.arch == "sm_90a" ? "wgmma " : "mma.sync ") + to_string(c.policy.estimator);
+        kinds.insert(kind);
+        all.insert(kind + " " + way);
+      }
+    }
+  }
+  EXPECT_EQ(ways, (std::set<std::string>{"packed 0", "padded 0", "packed 64", "padded 16"}));
+  EXPECT_EQ(kinds.size(), 2U + 4U);
+  EXPECT_EQ(all.size(), ways.size() * kinds.size());
+  EXPECT_EQ(modes.size(), ways.size() * 3);
+  EXPECT_TRUE(some_are_empty);
+}
+
 TEST(CoveringSet, IsMadeOfCasesThatHaveKernels) {
   for (const CheckCase &c : covering_set()) {
     EXPECT_NO_THROW(validate(c)) << c.yaml();
@@ -198,7 +230,7 @@ TEST(FullProduct, HoldsEveryKernelOfTheCoveringSetAndMore) {
   const auto sources_of = [](const std::vector<CheckCase> &cases) {
     std::set<std::string> names;
     for (const CheckCase &c : cases) {
-      for (const KernelSpec &spec : plan_kernels(c.problem, c.policy, parse_arch(c.arch))) {
+      for (const KernelSpec &spec : plan_kernels(c.problem, c.policy, parse_arch(c.arch), c.serving())) {
         names.insert(spec.describe());
       }
     }
