@@ -101,12 +101,6 @@ void validate(const Serving &serving, const Problem & /*problem*/, const Policy 
   if (serving.code_cache) {
     validate_code_cache(serving, policy);
   }
-  if (serving.code_cache) {
-    refuse("serving.code_cache is not supported yet; set it to false, and every call makes the codes of all keys");
-  }
-  if (serving.parts) {
-    refuse("parts of a context are not supported yet; set serving.parts to false and give all keys to one call");
-  }
 }
 
 } // namespace sale
