@@ -160,14 +160,14 @@ public:
     while (tiles.item.number >= 0) {
 #pragma unroll
       for (int u = ahead; u < units; ++u) {
-        rows[u].load_codes(args_, readable_unit(tiles.item, u));
+        rows[u].load_codes(args_, readable_unit(tiles.item, u), tiles.item.sequence());
       }
       Target targets[units];
       u32 below[units]; // of the current mask word, this thread's rows and keys: the newest tile uppermost
 #pragma unroll
       for (int u = 0; u < units; ++u) {
         rows[u].settle();
-        targets[u] = start(unit(tiles.item, u));
+        targets[u] = start(unit(tiles.item, u), tiles.item.sequence());
         below[u] = ~0U;
       }
       // The words written so far come before the bits below.
@@ -203,13 +203,13 @@ private:
   SALE_DEVICE SelectUnit<Config> unit(const SelectItem &item, int u) const {
     return all_.unit(item, consumer_ * units + u);
   }
-  SALE_DEVICE bool has_rows(const SelectUnit<Config> &of) const {
-    return of.exists && of.first_row < Sequence<Config>(args_, of.sequence).q_len;
+  SALE_DEVICE bool has_rows(const SelectUnit<Config> &of, s32 sequence) const {
+    return of.exists && of.first_row < Sequence<Config>(args_, sequence).q_len;
   }
   // Or one that exists: what is multiplied has to be codes and metadata, even where the bits go nowhere.
   SALE_DEVICE SelectUnit<Config> readable_unit(const SelectItem &item, int u) const {
     const SelectUnit<Config> of = unit(item, u);
-    return has_rows(of) ? of : all_.unit(item, 0);
+    return has_rows(of, item.sequence()) ? of : all_.unit(item, 0);
   }
 
   SALE_DEVICE void load_ahead(Rows (&rows)[units], const SelectItem &item) const {
@@ -217,11 +217,11 @@ private:
 #pragma unroll
       for (int u = 0; u < units; ++u) {
         const SelectUnit<Config> of = readable_unit(item, u);
-        rows[u].load_thresholds(args_, of);
+        rows[u].load_thresholds(args_, of, item.sequence());
         if (u < ahead) {
-          rows[u].load_codes(args_, of);
+          rows[u].load_codes(args_, of, item.sequence());
         } else {
-          rows[u].touch_codes(args_, of);
+          rows[u].touch_codes(args_, of, item.sequence());
         }
       }
     }
@@ -256,11 +256,11 @@ private:
   }
 
   // Writes what does not depend on estimates.
-  SALE_DEVICE Target start(const SelectUnit<Config> &of) const {
+  SALE_DEVICE Target start(const SelectUnit<Config> &of, s32 of_sequence) const {
     if (!of.exists) {
       return {0, 0, 0};
     }
-    const Sequence<Config> sequence(args_, of.sequence);
+    const Sequence<Config> sequence(args_, of_sequence);
     const Region<Config> region(of.block, sequence, args_);
     s32 row = of.block;
     f32 tau = 0.0F;
@@ -276,7 +276,7 @@ private:
       write_reference_bits<sharing_threads>(args_.mask + static_cast<s64>(row) * args_.mask_words, args_.mask_words,
                                             region, dense, thread_index() % sharing_threads);
     }
-    return {row, dense || !has_rows(of) ? 0 : region.end_estimated, region.first_estimated};
+    return {row, dense || !has_rows(of, of_sequence) ? 0 : region.end_estimated, region.first_estimated};
   }
 
   // Takes the next tile of the ring, which is `tile` of the KV head.

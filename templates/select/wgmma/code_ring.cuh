@@ -148,7 +148,8 @@ public:
                                 ? static_cast<u32>(imin(Layout::scale_bytes, (scales_per_head - first_scale) * 4))
                                 : 0;
     mbarrier_expect(ring_.full(), Layout::tile_bytes + scale_bytes);
-    load_codes(args, keys, tile, shared_ + ring_.slot() * Layout::tile_bytes);
+    const u32 codes = shared_ + ring_.slot() * Layout::tile_bytes;
+    load_codes(args, keys, tile, codes);
     if (scale_bytes != 0) {
       const s64 of_head = Config::ragged ? s64{keys.first_row / 32} : static_cast<s64>(keys.kv_head) * scales_per_head;
       bulk_load(scales(), args.k_scales + of_head + first_scale, scale_bytes, ring_.full());

@@ -40,12 +40,13 @@ public:
   // Registers that load_codes() fills.
   static constexpr int code_registers = k_steps * (Config::pruned ? 5 : 4);
 
-  // Both start loading; who uses the values waits for them.
-  SALE_DEVICE void load_thresholds(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
-    decision_.load(args.theta + first_row(args, unit) + lane_row());
+  // Of a sequence's unit; `sequence` is read where the batch is ragged. Both start loading; who uses the values waits
+  // for them.
+  SALE_DEVICE void load_thresholds(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit, s32 sequence) {
+    decision_.load(args.theta + first_row(args, unit, sequence) + lane_row());
   }
-  SALE_DEVICE void load_codes(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
-    const s64 first = first_row(args, unit);
+  SALE_DEVICE void load_codes(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit, s32 sequence) {
+    const s64 first = first_row(args, unit, sequence);
     const u8 *q = args.q_codes + (first + lane_row()) * q_row_bytes + lane_index() % 4 * 4;
 #pragma unroll
     for (int k = 0; k < k_steps; ++k) {
@@ -61,8 +62,8 @@ public:
   }
 
   // Brings near what load_codes() will load.
-  SALE_DEVICE void touch_codes(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) const {
-    const u8 *q = args.q_codes + (first_row(args, unit) + lane_row()) * q_row_bytes;
+  SALE_DEVICE void touch_codes(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit, s32 sequence) const {
+    const u8 *q = args.q_codes + (first_row(args, unit, sequence) + lane_row()) * q_row_bytes;
 #pragma unroll
     for (u32 at = lane_index() % 4 * 32; at < q_row_bytes; at += 128) {
       load_global_4(q + at);
@@ -96,9 +97,9 @@ private:
   using Mma = Wgmma<typename Config::Operand, typename Decision::Result, Layout::keys, WgmmaSource::registers,
                     WgmmaMajor::k, Config::pruned ? WgmmaDensity::sparse : WgmmaDensity::dense>;
 
-  static SALE_DEVICE s64 first_row(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit) {
+  static SALE_DEVICE s64 first_row(const SelectWgmmaArgs &args, const SelectUnit<Config> &unit, s32 sequence) {
     if constexpr (Config::ragged) {
-      return Sequence<Config>(args, unit.sequence).query_row(args, args.num_q_heads, unit.query_head) + unit.first_row;
+      return Sequence<Config>(args, sequence).query_row(args, args.num_q_heads, unit.query_head) + unit.first_row;
     } else {
       return unit.query_head * (ceil_div(args.q_len, 128) * s64{128}) + unit.first_row;
     }

@@ -26,7 +26,6 @@ struct SelectUnit {
   s32 query_head; // counted over all batch elements; ragged: in the sequence
   s32 block;      // query block
   s32 first_row;  // half a 128-row block in, for its second half; then perhaps past the last row
-  s32 sequence;   // ragged
 };
 
 // The keys of an item.
@@ -98,13 +97,13 @@ public:
       const s32 all_blocks = ceil_div(args_.ragged.sequences[item.sequence()].q_len, Config::block_q);
       const s32 block = imin(first_block + blocks_per_entry, all_blocks) - 1 - index / per_block;
       return {block >= first_block, kv * Config::gqa + in_block / halves, block,
-              block * Config::block_q + in_block % halves * 64, item.sequence()};
+              block * Config::block_q + in_block % halves * 64};
     } else {
       const s32 index = (item.number - kv * items_per_kv_head_) * per_item + which;
       const s32 in_block = index % per_block;
       const s32 block = q_blocks_ - 1 - index / per_block;
-      return {block >= 0, kv * Config::gqa + in_block / halves, block, block * Config::block_q + in_block % halves * 64,
-              0};
+      return {block >= 0, kv * Config::gqa + in_block / halves, block,
+              block * Config::block_q + in_block % halves * 64};
     }
   }
 
