@@ -159,8 +159,26 @@ std::vector<CheckCase> fp8_cases() {
   return cases;
 }
 
-// 192 channels of Q and K with as many of V, and with 128: on every architecture, and in both families every estimator
-// and dense calls.
+struct Variant {
+  bool causal;
+  int sliding_window;
+  float softcap;
+  bool sink_logits;
+};
+// The narrower of the windows leaves nothing to estimate.
+constexpr std::array variants = {Variant{true, 100, 0.0F, false}, Variant{true, 400, 0.0F, false},
+                                 Variant{true, 0, 5.0F, false},   Variant{false, 0, 0.0F, false},
+                                 Variant{true, 0, 0.0F, true},    Variant{true, 400, 30.0F, true}};
+
+void set_variant(CheckCase &c, const Variant &variant) {
+  c.problem.causal = variant.causal;
+  c.problem.sliding_window = variant.sliding_window;
+  c.problem.softcap = variant.softcap;
+  c.problem.sink_logits = variant.sink_logits;
+}
+
+// 192 channels of Q and K with as many of V, and with 128: on every architecture, and in both families every estimator,
+// dense calls and all variants at once.
 std::vector<CheckCase> head_dim_192_cases() {
   std::vector<CheckCase> cases;
   const auto add = [&](const char *arch_name, Mode mode_of_call, int v_head_dim) -> CheckCase & {
@@ -191,6 +209,9 @@ std::vector<CheckCase> head_dim_192_cases() {
       add(of_family, Mode::dense, v_head_dim).shape = {2, 129, 333};
     }
   }
+  for (const char *of_family : {"sm_80", "sm_90a"}) {
+    set_variant(add(of_family, Mode::sparse, 128), variants.back());
+  }
   int v_head_dim = 128;
   for (const Fp8Estimate &estimate : {Fp8Estimate{0, false, false, false}, Fp8Estimate{0, false, true, false},
                                       Fp8Estimate{160, true, false, false}, Fp8Estimate{32, false, false, true}}) {
@@ -200,24 +221,6 @@ std::vector<CheckCase> head_dim_192_cases() {
     v_head_dim = v_head_dim == 128 ? 192 : 128;
   }
   return cases;
-}
-
-struct Variant {
-  bool causal;
-  int sliding_window;
-  float softcap;
-  bool sink_logits;
-};
-// The narrower of the windows leaves nothing to estimate.
-constexpr std::array variants = {Variant{true, 100, 0.0F, false}, Variant{true, 400, 0.0F, false},
-                                 Variant{true, 0, 5.0F, false},   Variant{false, 0, 0.0F, false},
-                                 Variant{true, 0, 0.0F, true},    Variant{true, 400, 30.0F, true}};
-
-void set_variant(CheckCase &c, const Variant &variant) {
-  c.problem.causal = variant.causal;
-  c.problem.sliding_window = variant.sliding_window;
-  c.problem.softcap = variant.softcap;
-  c.problem.sink_logits = variant.sink_logits;
 }
 
 // Every variant of attention with every value of each factor, with and without selection, and with fp8.

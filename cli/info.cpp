@@ -134,6 +134,7 @@ Json describe_support() {
   return {{"archs", archs},
           {"dtypes", names_of(supported_dtypes)},
           {"head_dims", supported_head_dims},
+          {"unequal_head_dims", supported_unequal_head_dims}, // of Q and K, and of V
           {"estimators", names_of(supported_estimators)},
           {"block_q", supported_block_q},
           {"block_k", supported_block_k},
@@ -205,7 +206,11 @@ void print_text(const Json &info) {
   const Json &support = info["supported"];
   print_archs(support["archs"]);
   line("dtypes", joined(support["dtypes"]));
-  line("head_dims", joined(support["head_dims"]));
+  std::string head_dims = joined(support["head_dims"]);
+  for (const Json &pair : support["unequal_head_dims"]) {
+    head_dims += fmt::format("; {} with V of {}", pair[0].get<int>(), pair[1].get<int>());
+  }
+  line("head_dims", head_dims);
   line("estimators", joined(support["estimators"]));
   line("blocks", fmt::format("block_q {}; block_k {}", joined(support["block_q"]), joined(support["block_k"])));
   line("models", joined(support["models"]));

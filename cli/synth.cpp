@@ -38,17 +38,18 @@ int run_synth(const SynthOptions &options) {
 
   const char *dtype = problem.dtype == DType::bf16 ? "BF16" : "F16";
   const auto q_shape = extents({shape.batch, problem.num_q_heads, shape.q_len, problem.head_dim});
-  const auto kv_shape = extents({shape.batch, problem.num_kv_heads, shape.kv_len, problem.head_dim});
+  const auto k_shape = extents({shape.batch, problem.num_kv_heads, shape.kv_len, problem.head_dim});
+  const auto v_shape = extents({shape.batch, problem.num_kv_heads, shape.kv_len, effective_v_head_dim(problem)});
   write_whole(options.output, [&](const std::filesystem::path &path) {
     io::write_safetensors(path,
                           {{"q", dtype, q_shape, std::as_bytes(std::span(qkv.q))},
-                           {"k", dtype, kv_shape, std::as_bytes(std::span(qkv.k))},
-                           {"v", dtype, kv_shape, std::as_bytes(std::span(qkv.v))}},
+                           {"k", dtype, k_shape, std::as_bytes(std::span(qkv.k))},
+                           {"v", dtype, v_shape, std::as_bytes(std::span(qkv.v))}},
                           {{"source", fmt::format("sale synth --length {} --density {} --seed {}", options.length,
                                                   options.density, options.seed)}});
   });
-  write_text("", fmt::format("{}: {} q {}, k and v {}\n", options.output, dtype, io::shape_text(q_shape),
-                             io::shape_text(kv_shape)));
+  write_text("", fmt::format("{}: {} q {}, k {}, v {}\n", options.output, dtype, io::shape_text(q_shape),
+                             io::shape_text(k_shape), io::shape_text(v_shape)));
   return exit_ok;
 }
 
@@ -66,7 +67,8 @@ void add_synth(CLI::App &app, Command &command) {
   sub->add_option("--batch", options->batch, "Sequences")->check(CLI::Range(1, 65535))->capture_default_str();
   sub->add_option("--heads", options->problem.num_q_heads, "Query heads")->capture_default_str();
   sub->add_option("--kv-heads", options->problem.num_kv_heads, "KV heads")->capture_default_str();
-  sub->add_option("--head-dim", options->problem.head_dim, "64, 96, 128 or 256")->capture_default_str();
+  sub->add_option("--head-dim", options->problem.head_dim, "64, 96, 128, 192 or 256")->capture_default_str();
+  sub->add_option("--v-head-dim", options->problem.v_head_dim, "Of v: 128 with head_dim 192 (default head_dim)");
   sub->add_option("--dtype", options->dtype, "bf16 or f16")->capture_default_str();
   sub->add_option("--jobs", options->jobs, "Threads (default: one per core)")->check(CLI::NonNegativeNumber);
   sub->add_option("-o,--output", options->output, "Safetensors to write")->required();

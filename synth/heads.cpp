@@ -168,7 +168,8 @@ KvHead::KvHead(const Problem &problem, const Structure &structure, Random stream
     : random(stream) {
   const Vector all(problem.head_dim, 1.0F);
   key_mean = scaled(unit_vector(random.child(Stream::key_mean), all), structure.key_mean);
-  value_mean = unit_vector(random.child(Stream::value_mean), all);
+  const Vector all_of_values(effective_v_head_dim(problem), 1.0F);
+  value_mean = unit_vector(random.child(Stream::value_mean), all_of_values);
   const Vector content = assign_channels(problem, structure);
 
   sink = unit_vector(random.child(sink_direction), content);
@@ -179,7 +180,7 @@ KvHead::KvHead(const Problem &problem, const Structure &structure, Random stream
   }
   topics = unit_vectors(random.child(topic_directions), structure.topics, content, constant);
   needle_directions = unit_vectors(random.child(Stream::needle_directions), structure.needles, content, constant);
-  value_topics = unit_vectors(random.child(Stream::value_topics), structure.topics, all);
+  value_topics = unit_vectors(random.child(Stream::value_topics), structure.topics, all_of_values);
 
   needles = draw_needles(structure, random.child(needle_places), kv_len);
   const int group = problem.num_q_heads / problem.num_kv_heads;

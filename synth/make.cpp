@@ -46,10 +46,11 @@ public:
 
   Qkv run(int jobs) const {
     const std::size_t dim = problem_.head_dim;
+    const std::size_t v_dim = effective_v_head_dim(problem_);
     Qkv qkv;
     qkv.q.resize(q_heads_.size() * shape_.q_len * dim);
     qkv.k.resize(kv_heads_.size() * shape_.kv_len * dim);
-    qkv.v.resize(qkv.k.size());
+    qkv.v.resize(kv_heads_.size() * shape_.kv_len * v_dim);
     for (const KvHead &head : kv_heads_) {
       qkv.needles.insert(qkv.needles.end(), head.needles.begin(), head.needles.end());
     }
@@ -58,14 +59,15 @@ public:
     };
     const std::int64_t q_pieces = pieces(q_heads_.size(), shape_.q_len);
     const std::int64_t kv_pieces = pieces(kv_heads_.size(), shape_.kv_len);
-    const auto fill = [&](std::vector<std::uint16_t> &bits, std::int64_t piece, int rows, const auto &write_row) {
+    const auto fill = [&](std::vector<std::uint16_t> &bits, std::size_t channels, std::int64_t piece, int rows,
+                          const auto &write_row) {
       const std::int64_t per_head = (rows + rows_per_piece - 1) / rows_per_piece;
       const auto head = static_cast<std::size_t>(piece / per_head);
       const int first = static_cast<int>(piece % per_head) * rows_per_piece;
-      Vector row(dim);
+      Vector row(channels);
       for (int i = first; i < std::min(first + rows_per_piece, rows); ++i) {
         write_row(head, i, row);
-        std::transform(row.begin(), row.end(), bits.data() + (head * rows + i) * dim,
+        std::transform(row.begin(), row.end(), bits.data() + (head * rows + i) * channels,
                        [&](float x) { return reference::float_to_element(x, problem_.dtype); });
       }
     };
@@ -73,11 +75,12 @@ public:
         q_pieces + 2 * kv_pieces,
         [&](std::int64_t piece) {
           if (piece < q_pieces) {
-            fill(qkv.q, piece, shape_.q_len, [&](auto head, int i, Vector &row) { query(head, i, row); });
+            fill(qkv.q, dim, piece, shape_.q_len, [&](auto head, int i, Vector &row) { query(head, i, row); });
           } else if (piece < q_pieces + kv_pieces) {
-            fill(qkv.k, piece - q_pieces, shape_.kv_len, [&](auto head, int j, Vector &row) { key(head, j, row); });
+            fill(qkv.k, dim, piece - q_pieces, shape_.kv_len,
+                 [&](auto head, int j, Vector &row) { key(head, j, row); });
           } else {
-            fill(qkv.v, piece - q_pieces - kv_pieces, shape_.kv_len,
+            fill(qkv.v, v_dim, piece - q_pieces - kv_pieces, shape_.kv_len,
                  [&](auto head, int j, Vector &row) { value(head, j, row); });
           }
         },
@@ -162,7 +165,7 @@ private:
     const KvHead &kv = kv_heads_[index];
     const Random random = kv.random.child(values);
     const float size = j < structure_.sink_keys ? 0.05F : 1.0F;
-    const float topic_size = value_noise * std::sqrt(static_cast<float>(problem_.head_dim));
+    const float topic_size = value_noise * std::sqrt(static_cast<float>(row.size()));
     const Vector &topic = kv.value_topics[topics_[batch_of_kv(index)][j]];
     const auto first = static_cast<std::uint64_t>(j) * row.size();
     for (std::size_t c = 0; c < row.size(); ++c) {

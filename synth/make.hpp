@@ -25,7 +25,7 @@ struct Needle {
 struct Qkv {
   std::vector<std::uint16_t> q; ///< [batch, num_q_heads, q_len, head_dim]
   std::vector<std::uint16_t> k; ///< [batch, num_kv_heads, kv_len, head_dim]
-  std::vector<std::uint16_t> v; ///< as k
+  std::vector<std::uint16_t> v; ///< [batch, num_kv_heads, kv_len, v_head_dim]
   std::vector<Needle> needles;
 };
 

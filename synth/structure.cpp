@@ -44,8 +44,10 @@ double sink_factor(int head_dim) {
   case 64: return 1.22;
   case 96: return 1.05;
   case 128: return 1.0;
+  case 192: return 0.9; // between its neighbours
   case 256: return 0.82;
-  default: throw Error(ErrorKind::invalid_argument, fmt::format("head_dim {} must be 64, 96, 128 or 256", head_dim));
+  default:
+    throw Error(ErrorKind::invalid_argument, fmt::format("head_dim {} must be 64, 96, 128, 192 or 256", head_dim));
   }
 }
 

@@ -63,10 +63,10 @@ struct Policy {
   bool prune_queries = false;    ///< Keep 2 of every 4 channels of a row of Q: 0.6 of the time of select.
 
   // How attend computes.
-  bool fp8_attend = false; ///< Q·K and P·V in e4m3. sm_90a, head_dim 64, 128 and 256.
-  bool second_filter =
-      false; ///< Skip exp and P·V of 32-key blocks in which no exact score exceeds its T. sm_90a, not head_dim 96.
-  int dense_below = 0; ///< Calls with kv_len below this run dense.
+  bool fp8_attend = false;    ///< Q·K and P·V in e4m3. sm_90a, head_dim 64, 128 and 256.
+  bool second_filter = false; ///< Skip exp and P·V of 32-key blocks in which no exact score exceeds its T. sm_90a,
+                              ///< not head_dim 96.
+  int dense_below = 0;        ///< Calls with kv_len below this run dense.
 };
 
 /// How calls hand sequences over; fixed when a Plan is prepared. By default they are [batch, heads, tokens, head_dim],

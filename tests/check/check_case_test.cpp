@@ -76,6 +76,12 @@ TEST(CheckCase, HasSequencesThatArePackedPaddedOrInPages) {
             std::string::npos);
 }
 
+TEST(CheckCase, MayHaveValuesOfFewerChannelsThanKeys) {
+  const auto cases = parse_cases("{q_len: 3, kv_len: 5, head_dim: 192, v_head_dim: 128}", "case.yaml");
+  EXPECT_EQ(cases[0].problem.v_head_dim, 128);
+  EXPECT_NE(cases[0].describe().find("d192 v128"), std::string::npos);
+}
+
 TEST(CheckCase, SaysWhatIsWrongInOneSentence) {
   EXPECT_NE(refusal_of("{q_len: 5, kv_len: 3}").find("q_len 5 is greater than kv_len 3"), std::string::npos);
   EXPECT_NE(refusal_of("{q_len: 5}").find("\"kv_len\" is missing"), std::string::npos);

@@ -34,7 +34,7 @@ TEST(Info, says_what_is_there_and_what_is_supported) {
   const Json json = Json::parse(run_sale({"info", "--json"}).out);
   EXPECT_TRUE(json["supported"]["archs"].contains("sm_80"));
   EXPECT_EQ(json["supported"]["dtypes"], (Json{"bf16", "f16"}));
-  EXPECT_EQ(json["supported"]["head_dims"], (Json{64, 96, 128, 256}));
+  EXPECT_EQ(json["supported"]["head_dims"], (Json{64, 96, 128, 192, 256}));
   EXPECT_EQ(json["supported"]["estimators"], (Json{"exact", "int8", "int4", "fp8"}));
   EXPECT_EQ(json["supported"]["block_k"], (Json{32, 64, 128}));
   EXPECT_TRUE(json["driver"]["devices"].is_array());

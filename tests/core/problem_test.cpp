@@ -96,6 +96,31 @@ TEST(Problem, OfFp8AttendHasNeitherSoftcapNorSinkLogits) {
             "fp8_attend and sink_logits exclude each other; set fp8_attend to false");
 }
 
+TEST(Problem, HasValuesOfAsManyChannelsAsKeysOr128BesideThe192OfKeys) {
+  const auto said = [](int head_dim, int v_head_dim) {
+    return refusal([&](Problem &p) {
+      p.head_dim = head_dim;
+      p.v_head_dim = v_head_dim;
+    });
+  };
+  for (const int dim : {64, 96, 128, 192, 256}) {
+    EXPECT_EQ(said(dim, 0), "");
+    EXPECT_EQ(said(dim, dim), "");
+  }
+  EXPECT_EQ(said(192, 128), "");
+  EXPECT_EQ(said(192, 64),
+            "v_head_dim 64 with head_dim 192 is not supported; v_head_dim is head_dim (or 0, which means "
+            "so), or 128 with head_dim 192");
+  for (const auto &[head_dim, v_head_dim] : {std::pair(128, 192), std::pair(256, 128), std::pair(64, -64)}) {
+    EXPECT_NE(said(head_dim, v_head_dim).find("is not supported"), std::string::npos) << head_dim;
+  }
+  EXPECT_EQ(refusal_of_fp8_attend([](Problem &p) {
+              p.head_dim = 192;
+              p.v_head_dim = 128;
+            }),
+            "fp8_attend needs a v_head_dim equal to head_dim 192, not 128; set fp8_attend to false");
+}
+
 TEST(Problem, NamesWhatNoKernelHas) {
   EXPECT_EQ(refusal([](Problem &p) { p.alibi = true; }),
             "alibi is not supported; no kernel adds a bias to scores, so set it to false");

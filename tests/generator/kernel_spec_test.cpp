@@ -114,6 +114,16 @@ TEST(KernelSpecTest, DescriptionsNameTheVariantsThatTheStageReads) {
   EXPECT_EQ(spec.variants(), "");
 }
 
+TEST(KernelSpecTest, OnlyAttendTellsTheChannelsOfVApart) {
+  Problem problem;
+  problem.head_dim = 192;
+  problem.v_head_dim = 128;
+  for (const KernelSpec &spec : plan_kernels(problem, Policy(), Arch{9, 0, true})) {
+    EXPECT_EQ(spec.describe().find(" d192 v128 ") != std::string::npos, spec.stage == Stage::attend) << spec.describe();
+    EXPECT_NO_THROW(validate(spec));
+  }
+}
+
 TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
   const auto refused = [](auto change) {
     KernelSpec spec;
@@ -158,6 +168,12 @@ TEST(KernelSpecTest, WhatNoKernelCanDoIsRefusedInASentence) {
               s.softcap = true;
             }),
             "fp8_attend has no kernels with softcap or sink_logits");
+  EXPECT_EQ(refused([](KernelSpec &s) {
+              s.arch = {9, 0, true};
+              s.head_dim = 192;
+              s.fp8_attend = true;
+            }),
+            "fp8_attend has kernels for sm_90a and head_dim 64, 128 and 256 only, not for sm_90a and 192");
   EXPECT_NE(refused([](KernelSpec &s) {
               s.stage = Stage::quantize;
               s.estimator = Estimator::exact;

@@ -31,9 +31,15 @@ TEST(Model, llama_3_1_8b_has_32_heads_over_8) {
   EXPECT_EQ(model.layers, 32);
 }
 
+TEST(Model, deepseek_v3_has_values_of_fewer_channels_than_keys) {
+  const Problem problem = load_model("deepseek-v3").problem;
+  EXPECT_EQ(problem.head_dim, 192);
+  EXPECT_EQ(problem.v_head_dim, 128);
+}
+
 TEST(Model, an_unknown_name_lists_the_known_ones) {
   const std::string message = message_of([] { load_model("llama-9"); });
-  expect_contains(message, R"(unknown model "llama-9"; known are gemma-3-4b)");
+  expect_contains(message, R"(unknown model "llama-9"; known are deepseek-v3, gemma-3-4b)");
   expect_contains(message, "tinyllama-1.1b");
 }
 

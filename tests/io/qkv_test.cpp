@@ -54,6 +54,17 @@ TEST(Qkv, problem_and_shape_follow_from_the_tensors) {
   EXPECT_EQ(qkv.k[7], 7);
 }
 
+TEST(Qkv, values_may_have_other_channels_than_keys) {
+  const TemporaryFolder folder;
+  const Given k{"BF16", {1, 2, 8, 192}};
+  const auto path = write_qkv(folder, {{"q", k}, {"k", k}, {"v", {"BF16", {1, 2, 8, 128}}}});
+  const Qkv qkv = load_qkv(path);
+  EXPECT_EQ(qkv.problem.head_dim, 192);
+  EXPECT_EQ(effective_v_head_dim(qkv.problem), 128);
+  EXPECT_EQ(to_tensors(qkv).v.size(), 2U * 8 * 128);
+  expect_contains(refusal(k, k, {"BF16", {1, 2, 8, 64}}), "v_head_dim 64 with head_dim 192 is not supported");
+}
+
 TEST(Qkv, tensors_that_do_not_fit_together_are_refused) {
   const Given k{"BF16", {1, 2, 8, 64}};
   expect_contains(refusal({"F32", {1, 2, 8, 64}}, k, k), R"(tensor "q" is F32; supported are BF16 and F16)");

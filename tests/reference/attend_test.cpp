@@ -42,6 +42,30 @@ Attention naive(const Tensors &t, float scale, const Mask *mask, const Policy &p
   return result;
 }
 
+TEST(Attend, OfFewerChannelsOfVGivesThoseOfTheOutput) {
+  Problem problem;
+  problem.head_dim = 192;
+  problem.num_q_heads = 4;
+  problem.num_kv_heads = 2;
+  const Tensors all = structured(problem, {2, 33, 70}, 5);
+  Tensors fewer = all;
+  fewer.v_head_dim = 128;
+  fewer.v.clear();
+  for (std::size_t i = 0; i < all.v.size(); ++i) {
+    if (i % 192 < 128) {
+      fewer.v.push_back(all.v[i]);
+    }
+  }
+  const Attention expected = run_dense(problem, all);
+  problem.v_head_dim = 128;
+  const Attention actual = run_dense(problem, fewer);
+  EXPECT_EQ(actual.lse, expected.lse);
+  ASSERT_EQ(actual.out.size(), all.q_rows() * 128);
+  for (std::size_t i = 0; i < actual.out.size(); ++i) {
+    ASSERT_EQ(actual.out[i], expected.out[i / 128 * 192 + i % 128]) << "element " << i;
+  }
+}
+
 class AttendCases : public ::testing::TestWithParam<Case> {};
 INSTANTIATE_TEST_SUITE_P(Lengths, AttendCases, ::testing::ValuesIn(testing::short_cases()),
                          [](const auto &test) { return testing::name_of(test.param); });

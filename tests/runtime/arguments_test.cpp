@@ -168,6 +168,19 @@ TEST(Arguments, OfAMergeAreTwoPartsAndTheirWhole) {
             "total_q -1 and total_kv 0 must be between 0 and 1048576; more sequences need more calls");
 }
 
+TEST(Arguments, OfNarrowValuesMayHaveRowsThatKeysWouldOverlap) {
+  Problem problem;
+  problem.head_dim = 192;
+  problem.v_head_dim = 128;
+  RunArgs args = good_args();
+  args.q = packed_view(args.q.data, 32, 100, 192);
+  args.k = packed_view(args.k.data, 8, 200, 192);
+  EXPECT_NO_THROW(validate(args, problem, Policy(), needed, RunMode::sparse));
+  problem.v_head_dim = 0;
+  const Error error = error_of([&] { validate(args, problem, Policy(), needed, RunMode::sparse); });
+  EXPECT_NE(std::string(error.what()).find("rows of out overlap"), std::string::npos) << error.what();
+}
+
 TEST(Arguments, MayBeViewsIntoOnePackedTensor) {
   RunArgs args = good_args();
   auto *data = address<char>(0x1000000);

@@ -123,14 +123,16 @@ TEST(Make, a_chunk_is_rows_of_the_whole) {
 }
 
 TEST(Make, works_for_every_shape_that_attention_takes) {
-  for (const int head_dim : {64, 96, 128, 256}) {
+  for (const int head_dim : {64, 96, 128, 192, 256}) {
     for (const auto &[q_heads, kv_heads] : {std::pair{1, 1}, {3, 1}, {5, 5}, {6, 3}, {71, 1}}) {
       for (const int length : {1, 63, 1024, 1025}) {
         Problem problem = small_problem(q_heads, kv_heads, head_dim);
         problem.dtype = length == 63 ? DType::f16 : DType::bf16;
+        problem.v_head_dim = head_dim == 192 ? 128 : head_dim;
         const Qkv qkv = make(problem, {1, length, length}, structure_for(length, 0.12, head_dim));
         ASSERT_EQ(qkv.q.size(), static_cast<std::size_t>(q_heads) * length * head_dim);
         ASSERT_EQ(qkv.k.size(), static_cast<std::size_t>(kv_heads) * length * head_dim);
+        ASSERT_EQ(qkv.v.size(), static_cast<std::size_t>(kv_heads) * length * problem.v_head_dim);
         const auto finite = [&](std::uint16_t x) {
           return std::fabs(reference::element_to_float(x, problem.dtype)) < 100.0F;
         };

@@ -158,7 +158,7 @@ TEST_P(TileConflicts, ReadingFragmentsMeetsNone) {
   EXPECT_EQ(device.bank_conflicts("ldmatrix"), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(HeadDims, TileConflicts, ::testing::Values(64, 96, 128, 256));
+INSTANTIATE_TEST_SUITE_P(HeadDims, TileConflicts, ::testing::Values(64, 96, 128, 192, 256));
 
 } // namespace
 } // namespace sale::test

@@ -26,6 +26,7 @@ KernelSpec spec_of(const AttendWgmmaCase &c) {
   spec.arch = {9, 0, true};
   spec.dtype = c.dtype;
   spec.head_dim = c.head_dim;
+  spec.v_head_dim = c.v_head_dim;
   spec.gqa = c.gqa;
   spec.block_q = c.block_q;
   spec.block_k = c.block_k;
@@ -140,7 +141,8 @@ void expect_plain_loops(const AttendWgmmaCase &c) {
   const int kv_heads = c.heads / c.gqa;
   std::vector<std::uint16_t> q = random_values(random, c.batch * c.heads * c.q_len, c.head_dim);
   std::vector<std::uint16_t> k = random_values(random, c.batch * kv_heads * c.kv_len, c.head_dim);
-  const std::vector<std::uint16_t> v = random_values(random, c.batch * kv_heads * c.kv_len, c.head_dim);
+  const int v_head_dim = c.v_head_dim == 0 ? c.head_dim : c.v_head_dim;
+  const std::vector<std::uint16_t> v = random_values(random, c.batch * kv_heads * c.kv_len, v_head_dim);
   if (c.level != 0) { // carried by channel 0
     for (std::size_t row = 0; row < q.size(); row += static_cast<std::size_t>(c.head_dim)) {
       q[row] = to_bf16(1);
@@ -167,18 +169,19 @@ void expect_plain_loops(const AttendWgmmaCase &c) {
   const auto v_data = device.upload(as(c.dtype, v));
   const auto mask = device.upload(bits);
   const auto next_item = device.upload(std::vector<std::uint32_t>{0});
-  const auto out = device.allocate(q.size() * 2);
+  const auto out =
+      device.allocate(static_cast<std::size_t>(c.batch * c.heads * c.q_len) * static_cast<std::size_t>(v_head_dim) * 2);
   const auto lse = device.allocate(static_cast<std::size_t>(c.batch * c.heads * c.q_len) * 4);
-  const auto map = [&](const DeviceBuffer &buffer, int heads, int tokens, int box_rows) {
-    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads, tokens, c.head_dim), c.dtype, c.batch,
-                      heads, tokens, c.head_dim, box_rows);
+  const auto map = [&](const DeviceBuffer &buffer, int heads, int tokens, int head_dim, int box_rows) {
+    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads, tokens, head_dim), c.dtype, c.batch, heads,
+                      tokens, head_dim, box_rows);
   };
   AttendWgmmaArgs args{};
-  args.q = map(*q_data, c.heads, c.q_len, 64);
-  args.k = map(*k_data, kv_heads, c.kv_len, spec.keys_per_copy());
-  args.v = map(*v_data, kv_heads, c.kv_len, spec.keys_per_copy());
-  args.out = {out->as<void>(), static_cast<long long>(c.heads) * c.q_len * c.head_dim,
-              static_cast<long long>(c.q_len) * c.head_dim, c.head_dim};
+  args.q = map(*q_data, c.heads, c.q_len, c.head_dim, 64);
+  args.k = map(*k_data, kv_heads, c.kv_len, c.head_dim, spec.keys_per_copy());
+  args.v = map(*v_data, kv_heads, c.kv_len, v_head_dim, spec.keys_per_copy());
+  args.out = {out->as<void>(), static_cast<long long>(c.heads) * c.q_len * v_head_dim,
+              static_cast<long long>(c.q_len) * v_head_dim, v_head_dim};
   args.lse = lse->as<float>();
   args.mask = mask->as<unsigned>();
   const int q_padded = (c.q_len + 127) / 128 * 128;
@@ -220,8 +223,8 @@ void expect_plain_loops(const AttendWgmmaCase &c) {
     const std::vector<std::uint16_t> q_slice = slice(q, b, c.batch);
     const std::vector<std::uint16_t> k_slice = slice(k, b, c.batch);
     const std::vector<std::uint16_t> v_slice = slice(v, b, c.batch);
-    const PlainAttention plain{q_slice, k_slice,  v_slice,  c.head_dim, c.gqa,
-                               c.q_len, c.kv_len, c.causal, scale,      c.softcap};
+    const PlainAttention plain{q_slice,  k_slice,  v_slice, c.head_dim, c.gqa,     c.q_len,
+                               c.kv_len, c.causal, scale,   c.softcap,  v_head_dim};
     for (int row = 0; row < c.heads * c.q_len; ++row) {
       const int head = row / c.q_len;
       const int token = row % c.q_len;
@@ -253,9 +256,9 @@ void expect_plain_loops(const AttendWgmmaCase &c) {
       } else {
         ASSERT_NEAR(got_lse[at], expected.lse, 1e-3 + 1e-6 * std::abs(expected.lse)) << where;
       }
-      for (int d = 0; d < c.head_dim; ++d) {
+      for (int d = 0; d < v_head_dim; ++d) {
         // Probabilities and outputs are rounded to 8 bits.
-        ASSERT_NEAR(to_float(c.dtype, got[at * static_cast<std::size_t>(c.head_dim) + static_cast<std::size_t>(d)]),
+        ASSERT_NEAR(to_float(c.dtype, got[at * static_cast<std::size_t>(v_head_dim) + static_cast<std::size_t>(d)]),
                     expected.out[static_cast<std::size_t>(d)], 0.02)
             << where << " channel " << d;
       }

@@ -33,6 +33,7 @@ struct AttendWgmmaCase {
   float softcap = 0;
   std::vector<float> sink_logits = {}; ///< Of heads, in turn.
   bool causal = true;
+  int v_head_dim = 0; ///< 0 = head_dim.
 };
 
 std::ostream &operator<<(std::ostream &out, const AttendWgmmaCase &c);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libsale's prepare and mma.sync attend with sliding windows, softcap, learned sinks and without causality, against the
-// oracle.
+// libsale's prepare and mma.sync attend with sliding windows, softcap, learned sinks, values of fewer channels than
+// keys and without causality, against the oracle.
 #include "tests/emulator/kernels/kernel_test.hpp"
 #include "tests/emulator/kernels/plain_attention.hpp"
 
@@ -35,6 +35,7 @@ struct Case {
   int batch = 1;
   float size = 1; ///< Of Q's values.
   float tau = 0.02F;
+  int v_head_dim = 0; ///< 0 = head_dim.
 };
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
@@ -47,6 +48,7 @@ KernelSpec spec_of(const Case &c, Stage stage) {
   spec.stage = stage;
   spec.arch = {8, 0};
   spec.head_dim = c.head_dim;
+  spec.v_head_dim = c.v_head_dim;
   spec.gqa = q_heads;
   spec.estimator = Estimator::exact;
   spec.block_q = c.block_q;
@@ -81,6 +83,7 @@ protected:
     const Case &c = GetParam();
     Problem problem;
     problem.head_dim = c.head_dim;
+    problem.v_head_dim = c.v_head_dim;
     problem.num_q_heads = q_heads;
     problem.num_kv_heads = 1;
     problem.causal = c.causal;
@@ -97,10 +100,9 @@ protected:
     sinks = device.upload(c.sink_logits.empty() ? std::vector<float>(1) : c.sink_logits);
   }
 
-  // Of queries or of keys.
-  TensorArg arg(const DeviceBuffer &buffer, int heads, int len) const {
-    const long long head = static_cast<long long>(len) * GetParam().head_dim;
-    return {buffer.as<void>(), heads * head, head, GetParam().head_dim};
+  static TensorArg arg(const DeviceBuffer &buffer, int heads, int len, int channels) {
+    const long long head = static_cast<long long>(len) * channels;
+    return {buffer.as<void>(), heads * head, head, channels};
   }
 
   template <class Args>
@@ -131,14 +133,15 @@ protected:
     spec.tile = default_tile(spec);
     Device &device = Device::get();
     const auto bits = device.upload(mask == nullptr ? std::vector<std::uint32_t>(1) : mask->words());
-    const auto out = device.allocate(tensors.q.size() * 2);
+    const int v_width = tensors.v_width();
+    const auto out = device.allocate(tensors.q_rows() * static_cast<std::size_t>(v_width) * 2);
     const auto lse = device.allocate(tensors.q_rows() * 4);
     AttendArgs args{};
     set_variants(args);
-    args.q = arg(*q, q_heads, c.q_len);
-    args.k = arg(*k, 1, c.kv_len);
-    args.v = arg(*v, 1, c.kv_len);
-    args.out = arg(*out, q_heads, c.q_len);
+    args.q = arg(*q, q_heads, c.q_len, c.head_dim);
+    args.k = arg(*k, 1, c.kv_len, c.head_dim);
+    args.v = arg(*v, 1, c.kv_len, v_width);
+    args.out = arg(*out, q_heads, c.q_len, v_width);
     args.lse = lse->as<float>();
     args.mask = bits->as<unsigned>();
     args.mask_words = mask == nullptr ? 0 : mask->words_per_row();
@@ -213,8 +216,8 @@ TEST_P(MmaVariants, PrepareTheOraclesThresholds) {
   const auto theta = device.allocate(rows * 4);
   PrepareArgs args{};
   set_variants(args);
-  args.q = arg(*q, q_heads, c.q_len);
-  args.k = arg(*k, 1, c.kv_len);
+  args.q = arg(*q, q_heads, c.q_len, c.head_dim);
+  args.k = arg(*k, 1, c.kv_len, c.head_dim);
   args.tau = tau->as<float>();
   args.threshold = threshold->as<float>();
   args.theta = theta->as<float>();
@@ -278,7 +281,16 @@ const auto cases = ::testing::Values(
          .head_dim = 128,
          .block_q = 128,
          .block_k = 64,
-         .batch = 2});
+         .batch = 2},
+    Case{.name = "head_dim_192", .q_len = 129, .kv_len = 333, .head_dim = 192, .block_q = 128},
+    Case{.name = "fewer_values",
+         .q_len = 70,
+         .kv_len = 301,
+         .sliding_window = 100,
+         .head_dim = 192,
+         .block_k = 64,
+         .batch = 2,
+         .v_head_dim = 128});
 std::string name_of(const ::testing::TestParamInfo<Case> &info) { return info.param.name; }
 INSTANTIATE_TEST_SUITE_P(Cases, MmaVariants, cases, name_of);
 

@@ -11,7 +11,7 @@ namespace sale::test {
 std::uint16_t to_bf16(float value);
 float from_bf16(std::uint16_t value);
 
-/// bf16 tensors [heads, len, head_dim] without gaps; q has gqa times the heads of k and v.
+/// bf16 tensors [heads, len, channels] without gaps; q has gqa times the heads of k and v.
 struct PlainAttention {
   const std::vector<std::uint16_t> &q, &k, &v;
   int head_dim = 0;
@@ -21,6 +21,7 @@ struct PlainAttention {
   bool causal = true;
   double scale = 1;
   double softcap = 0; ///< Of scaled scores; 0 = none.
+  int v_head_dim = 0; ///< Of v and the output; 0 = head_dim.
 
   struct Row {
     std::vector<double> out;
