@@ -35,6 +35,9 @@ public:
     if constexpr (Config::ragged) { // whose lengths are far away
       const s32 query_block = (item.first_row + row / 64 * 64) / Config::block_q;
       candidates_ = Candidates(Region<Config>(query_block, item.sequence, args));
+      if (item.sequence.kv_len < args.ragged.dense_below) {
+        candidates_.end_key = 0; // select has kept all, and so must this
+      }
     }
   }
 
