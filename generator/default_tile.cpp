@@ -115,8 +115,9 @@ Tile prepare_tile(const KernelSpec &spec) {
   // Small shared memories have no room for more than two CTAs; from sm_100 on ptxas needs more registers, and so do
   // rows of 96 channels, which eight lanes do not share evenly.
   const bool many = spec.arch.max_shared_memory() >= 160 * 1024 && spec.arch.major < 10 && spec.head_dim != 96;
-  // Pruning what was gathered spills with a quarter of the registers.
-  const int most = spec.prune_queries && spec.basis == EstimateBasis::channels ? 3 : 4;
+  // With a quarter of the registers, pruning what was gathered spills, and so does finding a sequence's rows.
+  const bool more = (spec.prune_queries && spec.basis == EstimateBasis::channels) || spec.ragged;
+  const int most = more ? 3 : 4;
   return {.rows_per_warp = rows_per_warp,
           .warps = heads * spec.block_q / rows_per_warp,
           .keys_per_step = 32,

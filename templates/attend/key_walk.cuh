@@ -71,6 +71,7 @@ class MaskWalk {
   static constexpr int buffers = Config::stages;
   static constexpr int classes = query_blocks == 1 ? 1 : 3;
   static constexpr int count_bits_each = 10; // per-class counts, at most batch_granules, travel packed in one word
+  static constexpr bool fetches_ahead = !Config::ragged; // which leave no registers for it
   static constexpr u32 count_mask = (1U << count_bits_each) - 1;
 
 public:
@@ -93,7 +94,9 @@ public:
     if (thread_index() < nothing_bytes / 4) {
       store_shared_4(nothing().entries + thread_index() * 4, 0);
     }
-    fetch_words();
+    if constexpr (fetches_ahead) {
+      fetch_words();
+    }
   }
 
   // A step that no query block keeps.
@@ -111,7 +114,8 @@ public:
   }
 
 private:
-  // Lane i takes word i of the coming batch of each row: the loads are in flight while the current batch is worked on.
+  // Lane i takes word i of the coming batch of each row; fetched ahead, the loads are in flight while the current batch
+  // is worked on.
   SALE_DEVICE void fetch_words() {
     const s32 lane = static_cast<s32>(lane_index());
 #pragma unroll
@@ -121,6 +125,9 @@ private:
   }
 
   SALE_DEVICE void build_batch() {
+    if constexpr (!fetches_ahead) {
+      fetch_words();
+    }
     const u32 lane = lane_index();
     u32 member[classes]; // blocks of this lane's word, by who keeps them
     u32 keep[classes];
@@ -147,7 +154,9 @@ private:
     }
     const u32 totals = shuffle(through, batch_words - 1);
     next_word_ += batch_words;
-    fetch_words();
+    if constexpr (fetches_ahead) {
+      fetch_words();
+    }
     if (totals == 0) {
       return; // and the buffer stays free for the next batch
     }

@@ -423,33 +423,34 @@ TEST_P(MmaRagged, PrepareEachSequenceAsItsPlainCall) { compare_prepare(); }
 
 const std::vector<SequenceLengths> usual = {{0, 70}, {65, 65}, {1, 130}, {40, 200}, {0, 0}, {128, 129}, {0, 3}};
 
-const auto cases = ::testing::Values(
-    Case{.name = "packed", .sequences = usual},
-    Case{
-        .name = "padded", .sequences = {{0, 0}, {64, 64}, {33, 161}, {5, 5}, {0, 40}}, .packed = false, .block_q = 128},
-    Case{.name = "packed_large_blocks_more_than_a_unit",
-         .sequences = {{20, 90}, {530, 530}},
-         .kv_heads = 2,
-         .block_q = 128,
-         .block_k = 128,
-         .estimator = Estimator::exact},
-    Case{.name = "pages_of_64", .sequences = usual, .page_size = 64},
-    Case{.name = "pages_of_48_heads_side_by_side",
-         .sequences = {{70, 200}, {1, 47}, {3, 48}, {0, 0}, {2, 49}},
-         .packed = false,
-         .page_size = 48,
-         .kv_heads = 2,
-         .head_dim = 128,
-         .block_k = 64},
-    Case{.name = "pages_of_32_in_large_blocks",
-         .sequences = {{130, 300}, {9, 31}},
-         .page_size = 32,
-         .head_dim = 96,
-         .block_q = 128,
-         .block_k = 128},
-    Case{.name = "no_keys", .sequences = {{64, 64}, {70, 0}, {3, 3}}, .causal = false},
-    Case{.name = "sliding_padded", .sequences = {{70, 300}, {1, 1}}, .packed = false, .sliding_window = 50},
-    Case{.name = "both_sides", .sequences = {{30, 90}, {90, 30}}, .causal = false, .estimator = Estimator::exact});
+const auto cases =
+    ::testing::Values(Case{.name = "packed", .sequences = usual},
+                      Case{.name = "padded_sliding",
+                           .sequences = {{0, 0}, {64, 64}, {33, 161}, {5, 5}, {0, 40}},
+                           .packed = false,
+                           .block_q = 128,
+                           .sliding_window = 50},
+                      Case{.name = "packed_large_blocks_more_than_a_unit",
+                           .sequences = {{20, 90}, {530, 530}},
+                           .kv_heads = 2,
+                           .block_q = 128,
+                           .block_k = 128,
+                           .estimator = Estimator::exact},
+                      Case{.name = "pages_of_64", .sequences = usual, .page_size = 64},
+                      Case{.name = "pages_of_48_heads_side_by_side",
+                           .sequences = {{70, 200}, {1, 47}, {3, 48}, {0, 0}, {2, 49}},
+                           .packed = false,
+                           .page_size = 48,
+                           .kv_heads = 2,
+                           .head_dim = 128,
+                           .block_k = 64},
+                      Case{.name = "pages_of_32_in_large_blocks",
+                           .sequences = {{130, 300}, {9, 31}},
+                           .page_size = 32,
+                           .head_dim = 96,
+                           .block_q = 128,
+                           .block_k = 128},
+                      Case{.name = "both_sides_no_keys", .sequences = {{64, 64}, {70, 0}, {90, 30}}, .causal = false});
 std::string name_of(const ::testing::TestParamInfo<Case> &info) { return info.param.name; }
 INSTANTIATE_TEST_SUITE_P(Cases, MmaRagged, cases, name_of);
 
