@@ -32,7 +32,7 @@ public:
     for (int r = 0; r < 2; ++r) {
       threshold_[r] = args.threshold == nullptr ? -infinity() : load_global_f32(args.threshold + at + r * 8);
     }
-    if constexpr (Config::ragged) { // whose lengths are far away
+    if constexpr (keeps_candidates) {
       const s32 query_block = (item.first_row + row / 64 * 64) / Config::block_q;
       candidates_ = Candidates(Region<Config>(query_block, item.sequence, args));
       if (item.sequence.kv_len < args.ragged.dense_below) {
@@ -60,7 +60,7 @@ public:
     s32 end_key = imax(0, block_position - args.window) / Config::block_k * Config::block_k;
     s32 near_begin = 0;
     s32 near_end = 0;
-    if constexpr (Config::ragged) {
+    if constexpr (keeps_candidates) {
       first_key = candidates_.first_key;
       end_key = candidates_.end_key;
       near_begin = candidates_.near_begin;
@@ -104,6 +104,9 @@ public:
   }
 
 private:
+  // Where more than the position tells them: lengths of ragged batches are far away.
+  static constexpr bool keeps_candidates = Config::ragged && (Config::sliding || !Config::causal || Config::parts);
+
   // Keys that may be left out: [first_key, end_key) but for [near_begin, near_end).
   struct Candidates {
     s32 first_key;
@@ -118,5 +121,5 @@ private:
   };
 
   f32 threshold_[2];
-  Candidates candidates_; // ragged
+  Candidates candidates_; // keeps_candidates
 };

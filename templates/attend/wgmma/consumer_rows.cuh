@@ -240,13 +240,15 @@ private:
   SALE_DEVICE void mask(f32 (&scores)[4 * key_tiles], const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int tiles_per_granule = Granule<Config>::keys / 8;
     constexpr s32 never = 0x7fff0000;
-    const SeenKeys<Config, 64> seen(position_, Config::ragged ? kv_len_ : args_.kv_len, args_.sliding_window);
+    const s32 lane_row = Config::parts ? static_cast<s32>(lane_index() / 4) : 0; // whose limits are the warp's
+    const SeenKeys<Config, 64> seen(position_ - lane_row, Config::ragged ? kv_len_ : args_.kv_len,
+                                    args_.sliding_window);
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
       const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
       const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
-      const s32 ahead = kept ? seen.ahead(column) : never;
+      const s32 ahead = kept ? seen.ahead(column) - seen.further(lane_row) : never;
 #pragma unroll
       for (int i = 0; i < 4 * tiles_per_granule; ++i) {
         if (seen.hides(ahead, 0, i / 4, i % 4)) {

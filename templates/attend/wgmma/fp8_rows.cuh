@@ -39,6 +39,8 @@ class Fp8Rows {
   static constexpr int blocks = Config::keys_per_step / 32;
   // Whether P·V stays in its accumulators from tile to tile and runs beside the next tile's softmax.
   static constexpr bool overlaps = parts == 1;
+  // Of ragged batches they lie far away, but beside wide rows registers are too short.
+  static constexpr bool keeps_lengths = Config::ragged && Config::head_dim <= 128;
   static constexpr int tiles_taken_up = 512 / Config::keys_per_step; // at once
 
 public:
@@ -49,10 +51,10 @@ public:
   SALE_DEVICE void begin(s32 number) {
     const AttendItem<Config> item(args_, number);
     number_ = number;
-    if constexpr (Config::ragged) {
+    if constexpr (keeps_lengths) {
       position_ = item.position + static_cast<s32>(consumer_) * 64;
       kv_len_ = item.kv_len(args_);
-      rows_left_ = item.q_len(args_) - token(item, 0);
+      end_position_ = item.position - item.first_row + item.q_len(args_);
     }
     shared_.q.wait_full(q_place_);
     take_queries(item, shared_.q.data(q_place_) + consumer_ * Layout::q_block_bytes);
@@ -106,12 +108,32 @@ public:
 private:
   // Within the 64.
   static SALE_DEVICE s32 row() { return static_cast<s32>(thread_index() % 128 / 32 * 16 + lane_index() / 4); }
-  // Of the first row. Kept only where lengths are far away: registers are short.
+  // Of the first row.
   SALE_DEVICE s32 first_position() const {
-    if constexpr (Config::ragged) {
+    if constexpr (keeps_lengths) {
       return position_;
     } else {
       return AttendItem<Config>(args_, number_).position + static_cast<s32>(consumer_) * 64;
+    }
+  }
+  SALE_DEVICE s32 kv_len() const {
+    if constexpr (keeps_lengths) {
+      return kv_len_;
+    } else if constexpr (Config::ragged) {
+      return AttendItem<Config>(args_, number_).sequence.kv_len;
+    } else {
+      return args_.kv_len;
+    }
+  }
+  // Ragged: one past the last row of the sequence. That of its last key, unless another is given.
+  SALE_DEVICE s32 end_position() const {
+    if constexpr (!Config::parts) {
+      return kv_len();
+    } else if constexpr (keeps_lengths) {
+      return end_position_;
+    } else {
+      const AttendItem<Config> item(args_, number_);
+      return item.sequence.position + item.sequence.q_len;
     }
   }
   SALE_DEVICE s32 token(const AttendItem<Config> &item, int r) const {
@@ -136,7 +158,7 @@ private:
     }
   }
   // Rows past the sequence's last count as zeros: what lies there in a batch of others has no part in the votes.
-  SALE_DEVICE bool is_foreign(int r) const { return rows_left_ <= r * 8; }
+  SALE_DEVICE bool is_foreign(int r) const { return first_position() + row() + r * 8 >= end_position(); }
 
   SALE_DEVICE void take_queries(const AttendItem<Config> &item, u32 q_block) {
     const QueryTile<Config> tile(q_block);
@@ -304,9 +326,10 @@ private:
   }
 
   SALE_DEVICE void clear_foreign_rows(Scores &scores) const {
+    const bool foreign[2] = {is_foreign(0), is_foreign(1)};
 #pragma unroll
     for (int i = 0; i < Probabilities<Config>::words; ++i) {
-      scores[i] = is_foreign(i % 2) ? 0 : scores[i];
+      scores[i] = foreign[i % 2] ? 0 : scores[i];
     }
   }
 
@@ -314,14 +337,14 @@ private:
   SALE_DEVICE void mask(Scores &scores, const TicketRing<Config> &tickets, u32 dropped) const {
     constexpr int granule_words = Granule<Config>::keys / 4;
     constexpr s32 never = 0x7fff0000;
-    const SeenKeys<Config, 64> seen(first_position() + row(), Config::ragged ? kv_len_ : args_.kv_len,
-                                    args_.sliding_window);
+    const s32 lane_row = Config::parts ? static_cast<s32>(lane_index() / 4) : 0; // whose limits are the warp's
+    const SeenKeys<Config, 64> seen(first_position() + row() - lane_row, kv_len(), args_.sliding_window);
 #pragma unroll
     for (int g = 0; g < Granule<Config>::per_tile; ++g) {
       const u32 entry = tickets.entry(g);
       const bool kept = (Granule<Config>::keep(entry) >> consumer_ & ~dropped >> g & 1U) != 0;
       const s32 column = Granule<Config>::first_key(entry) + static_cast<s32>(lane_index() % 4 * 2);
-      const s32 ahead = kept ? seen.ahead(column) : never;
+      const s32 ahead = kept ? seen.ahead(column) - seen.further(lane_row) : never;
 #pragma unroll
       for (int i = 0; i < granule_words; ++i) {
         u32 &pair = scores[g * granule_words + i];
@@ -395,10 +418,10 @@ private:
   const AttendWgmmaArgs &args_;
   const AttendShared<Config> shared_;
   u32 consumer_;
-  s32 number_ = -1; // the item; negative for none
-  s32 position_;    // ragged: of the first row
-  s32 kv_len_;      // ragged
-  s32 rows_left_;   // ragged: from row() to the sequence's last
+  s32 number_ = -1;  // the item; negative for none
+  s32 position_;     // keeps_lengths: of the first row
+  s32 kv_len_;       // the same
+  s32 end_position_; // the same, parts
   RingPlace q_place_;
   BlockFilter<Config> filter_;
   Probabilities<Config> probabilities_;

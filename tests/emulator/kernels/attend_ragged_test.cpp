@@ -39,11 +39,13 @@ const auto ragged_cases = ::testing::Values(
     AttendRaggedCase{.name = "parts",
                      .sequences = {{70, 96, 200}, {70, 300}, {30, 64, 64}, {0, 96}, {128, 96, -200}},
                      .parts = true},
+    AttendRaggedCase{.name = "parts_codes", .sequences = {{70, 96, 200}, {70, 300}}, .fp8 = true, .parts = true},
     AttendRaggedCase{.name = "packed_two_sided", .sequences = uneven, .causal = false},
     AttendRaggedCase{.name = "packed_sinks_and_cap", .sequences = uneven, .softcap = 5, .sinks = true},
     AttendRaggedCase{.name = "padded", .sequences = uneven, .packed = false, .dense = true},
     AttendRaggedCase{.name = "padded_window", .sequences = even, .packed = false, .block_q = 128, .sliding_window = 40},
     AttendRaggedCase{.name = "packed_codes", .sequences = uneven, .fp8 = true},
+    AttendRaggedCase{.name = "packed_codes_wide_rows", .sequences = {{30, 95}, {70, 70}}, .head_dim = 256, .fp8 = true},
     AttendRaggedCase{
         .name = "padded_codes", .sequences = even, .packed = false, .kv_heads = 1, .fp8 = true, .dense = true},
     AttendRaggedCase{.name = "packed_codes_filtered",
