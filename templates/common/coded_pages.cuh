@@ -15,7 +15,7 @@ public:
   // Codes of a key below kv_len. Those of the same 32 keys follow each other.
   SALE_DEVICE u8 *row(s64 key) const {
     const s32 page = static_cast<s32>(key) / paged_.page_size;
-    return paged_.codes + (first_row(page) + (key - page * paged_.page_size)) * Config::code_row_bytes;
+    return paged_.codes + (first_row(page) + (key - s64{page} * paged_.page_size)) * Config::code_row_bytes;
   }
   // Bytes from a row to the next.
   SALE_DEVICE s64 stride() const { return Config::code_row_bytes; }
@@ -23,7 +23,7 @@ public:
   // The scale of 32 keys.
   SALE_DEVICE u32 *scale(s64 group) const {
     const s32 page = static_cast<s32>(group) * 32 / paged_.page_size;
-    return paged_.scales + first_row(page) / 32 + (group - page * (paged_.page_size / 32));
+    return paged_.scales + first_row(page) / 32 + (group - s64{page} * (paged_.page_size / 32));
   }
 
 private:

@@ -16,7 +16,7 @@ public:
   SALE_DEVICE KeyRows(const Args &args, const TensorArg &tensor, const Sequence<Config> &sequence, s32 head)
       : stride_(2 * tensor.stride_token) {
     if constexpr (Config::paged) {
-      base_ = static_cast<const u8 *>(tensor.data) + 2 * head * tensor.stride_head;
+      base_ = static_cast<const u8 *>(tensor.data) + s64{2} * head * tensor.stride_head;
       page_stride_ = 2 * tensor.stride_batch;
       page_size_ = args.paged.page_size;
       table_ = args.paged.table + sequence.batch * args.paged.table_stride;
@@ -29,7 +29,7 @@ public:
   SALE_DEVICE const u8 *row(s64 key) const {
     if constexpr (Config::paged) {
       const s32 page = static_cast<s32>(key) / page_size_;
-      return base_ + table_[page] * page_stride_ + (key - page * page_size_) * stride_;
+      return base_ + table_[page] * page_stride_ + (key - s64{page} * page_size_) * stride_;
     } else {
       return base_ + key * stride_;
     }

@@ -37,7 +37,8 @@ struct Sequence {
     if constexpr (Config::ragged) {
       return static_cast<s64>(head) * args.ragged.q_rows + entry(args).q_row;
     } else {
-      return (batch * heads + head) * (ceil_div(q_len, 128) * 128);
+      const s32 rows = ceil_div(q_len, 128) * 128;
+      return (batch * heads + head) * rows;
     }
   }
 
@@ -58,7 +59,8 @@ struct Sequence {
     if constexpr (Config::ragged) {
       return key_row(args, heads, head) / 32;
     } else {
-      return (batch * heads + head) * (ceil_div(kv_len, 32 * round) * round);
+      const s32 groups = ceil_div(kv_len, 32 * round) * round;
+      return (batch * heads + head) * groups;
     }
   }
 
