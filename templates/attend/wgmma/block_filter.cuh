@@ -32,12 +32,15 @@ public:
     for (int r = 0; r < 2; ++r) {
       threshold_[r] = args.threshold == nullptr ? -infinity() : load_global_f32(args.threshold + at + r * 8);
     }
+    if constexpr (Config::ragged) {
+      if (item.sequence.kv_len < args.ragged.dense_below) { // select has kept all, and so must this
+        threshold_[0] = -infinity();
+        threshold_[1] = -infinity();
+      }
+    }
     if constexpr (keeps_candidates) {
       const s32 query_block = (item.first_row + row / 64 * 64) / Config::block_q;
       candidates_ = Candidates(Region<Config>(query_block, item.sequence, args));
-      if (item.sequence.kv_len < args.ragged.dense_below) {
-        candidates_.end_key = 0; // select has kept all, and so must this
-      }
     }
   }
 

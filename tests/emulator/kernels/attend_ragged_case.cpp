@@ -209,7 +209,7 @@ Result plain_call(const AttendRaggedCase &c, const Data &data, int mask_words, i
   args.out = {out->as<void>(), 0, static_cast<long long>(q_len) * c.v_width(), c.v_width()};
   args.lse = lse->as<float>();
   args.mask = mask->as<unsigned>();
-  args.threshold = thresholds->as<float>();
+  args.threshold = kv_len < c.dense_below ? nullptr : thresholds->as<float>();
   args.batch = 1;
   args.q_len = q_len;
   args.kv_len = kv_len;
@@ -257,7 +257,8 @@ public:
                              .packed_q = c.packed,
                              .packed_kv = c.packed && !paged_,
                              .causal = c.causal,
-                             .kbar_stride = c.kv_heads * c.head_dim}) {
+                             .kbar_stride = c.kv_heads * c.head_dim,
+                             .dense_below = c.dense_below}) {
     place_pages();
     const int count = static_cast<int>(all.size());
     q_place_ = rows_place(c.packed, count, batch_.total_q, heads, c.head_dim);

@@ -24,6 +24,7 @@ struct AttendRaggedCase {
   bool fp8 = false;
   bool dense = false;
   bool filtered = false;
+  int dense_below = 0; ///< Filtered: not sequences of fewer keys.
   bool causal = true;
   int sliding_window = 0;
   float softcap = 0;

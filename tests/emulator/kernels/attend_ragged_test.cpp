@@ -52,7 +52,8 @@ const auto ragged_cases = ::testing::Values(
                      .sequences = {{130, 500}, {70, 300}},
                      .kept = 0.9,
                      .fp8 = true,
-                     .filtered = true});
+                     .filtered = true,
+                     .dense_below = 400});
 INSTANTIATE_TEST_SUITE_P(Ragged, AttendRagged, ragged_cases, name_of);
 
 const auto paged_cases = ::testing::Values(
