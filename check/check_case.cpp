@@ -330,6 +330,7 @@ std::string CheckCase::yaml() const {
   line("pages", pages_by_head ? "hnd" : "nhd");
   if (!sequences.empty()) {
     std::vector<std::string> all;
+    all.reserve(sequences.size());
     for (const SequenceLengths &sequence : sequences) {
       all.push_back(fmt::format("[{}, {}]", sequence.q_len, sequence.kv_len));
     }
