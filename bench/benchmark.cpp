@@ -3,6 +3,7 @@
 
 #include "bench/device_call.hpp"
 #include "bench/random_mask.hpp"
+#include "bench/serving.hpp"
 #include "bench/stopwatch.hpp"
 #include "reference/metrics.hpp"
 
@@ -12,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace sale::bench {
@@ -102,7 +104,7 @@ public:
       : driver_(device->driver()), settings_(settings), plans_(plans), call_(call), args_(call.args()),
         section_(section), watch_(device), flush_(device, settings.flush_bytes) {}
 
-  void run() {
+  void run(ServingCalls *serving) {
     dense_out_ = out_of(plans_.dense.front().plan, args_, true);
     if (settings_.dense) {
       for (const Candidate &candidate : plans_.dense) {
@@ -116,6 +118,9 @@ public:
     }
     if (settings_.attend) {
       add_masks();
+    }
+    if (serving != nullptr) {
+      add_serving(*serving);
     }
     GpuMonitor monitor(driver_);
     for (int round = -settings_.warmups; round < settings_.rounds; ++round) {
@@ -151,10 +156,7 @@ private:
   // Once per round, into the latest row.
   void time(const std::function<void()> &enqueue) {
     items_.emplace_back([this, enqueue, row = section_.rows.size() - 1](bool counts) {
-      flush_();
-      watch_.start();
-      enqueue();
-      const double ms = watch_.stop();
+      const double ms = time_of(enqueue);
       if (counts) {
         section_.rows[row].ms.add(ms);
       }
@@ -211,6 +213,43 @@ private:
         time([args, &plan = candidate.plan] { plan.run(args, nullptr); });
       }
     }
+  }
+
+  void add_serving(const ServingCalls &serving) {
+    for (const ServingPair &pair : serving.pairs()) {
+      const std::vector<float> plain = sample_of(pair.plain);
+      const std::vector<float> out = sample_of(pair.serving);
+      ServingRow &row = section_.serving.emplace_back();
+      row.name = pair.name;
+      row.plain = pair.plain_name;
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        row.different_outputs += out[i] == plain[i] ? 0 : 1;
+      }
+      if (pair.different_mask_bits) {
+        row.different_mask_bits = pair.different_mask_bits();
+      }
+      items_.emplace_back([this, &pair, index = section_.serving.size() - 1](bool counts) {
+        const double plain_ms = time_of(pair.plain);
+        const double ms = time_of(pair.serving);
+        if (counts) {
+          section_.serving[index].plain_ms.add(plain_ms);
+          section_.serving[index].ms.add(ms);
+        }
+      });
+    }
+  }
+
+  std::vector<float> sample_of(const std::function<void()> &enqueue) const {
+    call_.poison_out();
+    enqueue();
+    return call_.sample_out();
+  }
+
+  double time_of(const std::function<void()> &enqueue) {
+    flush_();
+    watch_.start();
+    enqueue();
+    return watch_.stop();
   }
 
   void fill_mask(const MaskRequest &mask, int index) {
@@ -291,7 +330,11 @@ Section measure(const std::shared_ptr<const Device> &device, const Engine &engin
   section.device_bytes = DeviceCall::bytes(qkv, workspace, words, masks) + settings.flush_bytes;
   try {
     DeviceCall call(device, qkv, workspace, words, masks);
-    Measurement(device, settings, plans, call, section).run();
+    std::optional<ServingCalls> serving;
+    if (!settings.serving.empty()) {
+      serving.emplace(device, engine, policies.front(), settings.serving, qkv, call);
+    }
+    Measurement(device, settings, plans, call, section).run(serving ? &*serving : nullptr);
   } catch (const Error &error) {
     if (!is_out_of_memory(error)) {
       throw;
@@ -299,6 +342,7 @@ Section measure(const std::shared_ptr<const Device> &device, const Engine &engin
     section.left_out = fmt::format("needs {:.1f} GiB, more than the device has free",
                                    static_cast<double>(section.device_bytes) / (1U << 30U));
     section.rows.clear();
+    section.serving.clear();
   }
   return section;
 }

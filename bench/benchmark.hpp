@@ -22,6 +22,7 @@ struct Settings {
   bool stages = true; ///< Its stages, in further calls.
   bool attend = true; ///< With the masks below.
   std::vector<MaskRequest> masks;
+  std::vector<ServingRequest> serving; ///< With the first policy.
 
   int rounds = 20;
   int warmups = 3;             ///< Rounds before those, not counted.

@@ -7,6 +7,7 @@
 #include "sale/types.hpp"
 
 #include <array>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,14 +24,16 @@ enum class Work {
 const char *to_string(Work work);
 
 /// The stages of a call, in order.
-inline constexpr std::array<std::pair<const char *, double StageTimes::*>, 8> stages = {
-    {{"mean", &StageTimes::mean},
+inline constexpr std::array<std::pair<const char *, double StageTimes::*>, 10> stages = {
+    {{"sequences", &StageTimes::sequences},
+     {"mean", &StageTimes::mean},
      {"channels", &StageTimes::channels},
      {"quantize", &StageTimes::quantize},
      {"amax", &StageTimes::amax},
      {"values", &StageTimes::values},
      {"prepare", &StageTimes::prepare},
      {"select", &StageTimes::select},
+     {"tails", &StageTimes::tails},
      {"attend", &StageTimes::attend}}};
 
 /// One thing that was measured.
@@ -49,6 +52,16 @@ struct Row {
   std::string name() const;
 };
 
+/// A way of serving beside plain calls that do the same work.
+struct ServingRow {
+  std::string name;  ///< "paged:64"
+  std::string plain; ///< "one call"
+  Samples ms;
+  Samples plain_ms;
+  std::size_t different_outputs = 0; ///< Elements, of a few heads.
+  std::optional<std::size_t> different_mask_bits;
+};
+
 /// Calls after one another.
 struct CallCost {
   std::string what;
@@ -64,6 +77,7 @@ struct Section {
   std::size_t device_bytes = 0;
   std::string left_out; ///< Why nothing was measured, if so.
   std::vector<Row> rows;
+  std::vector<ServingRow> serving;
   int calls_in_a_row = 0;
   std::vector<CallCost> calls;
   GpuLog gpu; ///< While it was measured.

@@ -47,6 +47,7 @@ struct BenchOptions {
   std::vector<std::string> estimators;
   std::vector<std::string> attend = {"16bit"};
   std::vector<std::string> masks;
+  std::vector<std::string> serving;
   std::vector<std::string> only;
   PolicyOptions policy;
 
@@ -64,7 +65,10 @@ struct BenchOptions {
   EngineOptions engine;
 
   bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
-  bool wants(const char *what) const { return only.empty() || std::find(only.begin(), only.end(), what) != only.end(); }
+  // With --serving nothing else unless it is named.
+  bool wants(const char *what) const {
+    return only.empty() ? serving.empty() : std::find(only.begin(), only.end(), what) != only.end();
+  }
 };
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
@@ -141,6 +145,9 @@ bench::Settings settings_of(const BenchOptions &options) {
   const std::vector<std::string> usual = {"exact", "random:0.25", "random:0.1", "random:0.05"};
   for (const std::string &word : options.masks.empty() ? usual : options.masks) {
     settings.masks.push_back(bench::parse_mask(word));
+  }
+  for (const std::string &word : options.serving) {
+    settings.serving.push_back(bench::parse_serving(word));
   }
   settings.rounds = options.rounds;
   settings.warmups = options.warmups;
@@ -346,6 +353,8 @@ void add_bench(CLI::App &app, Command &command) {
       ->check(CLI::IsMember({"16bit", "fp8"}))
       ->capture_default_str();
   list("--masks", options->masks, "Masks given to attend alone (default exact,random:0.25,random:0.1,random:0.05)");
+  list("--serving", options->serving,
+       "Shapes of serving beside plain calls of the same work: packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS");
   list("--only", options->only, "Of dense, sale (whole calls), stages and attend (with given masks); default all")
       ->check(CLI::IsMember({"dense", "sale", "stages", "attend"}));
   sub->add_flag("--small", options->small,

@@ -57,18 +57,20 @@ std::string gpu_text(const GpuLog &log) {
 
 std::string rows_text(const std::vector<Section> &sections) {
   Table table({"tokens", "input", "what", "ms", "min", "max", "density", "TFLOP/s", "x dense", "rel-L1"});
+  bool any = false;
   for (const Section &section : sections) {
     for (const Row &row : section.rows) {
       if (row.ms.values().empty()) {
         continue;
       }
+      any = true;
       const bool dense = row.work == Work::dense;
       table.add({place(section), section.input, row.name(), milliseconds(row.ms.median()), milliseconds(row.ms.min()),
                  milliseconds(row.ms.max()), dense ? "" : number(row.density, 4), number(section.tflops(row), 1),
                  number(section.speedup(row), 2), number(row.rel_l1, 4)});
     }
   }
-  return table.text();
+  return any ? table.text() : "";
 }
 
 std::string stages_text(const std::vector<Section> &sections) {
@@ -95,6 +97,21 @@ std::string stages_text(const std::vector<Section> &sections) {
     }
   }
   return any ? "\n" + table.text() : "";
+}
+
+std::string serving_text(const std::vector<Section> &sections) {
+  Table table({"tokens", "serving", "ms", "beside", "ms", "ratio", "outputs that differ", "mask bits"});
+  bool any = false;
+  for (const Section &section : sections) {
+    for (const bench::ServingRow &row : section.serving) {
+      any = true;
+      table.add({place(section), row.name, milliseconds(row.ms.median()), row.plain,
+                 milliseconds(row.plain_ms.median()), number(row.ms.median() / row.plain_ms.median(), 3),
+                 std::to_string(row.different_outputs),
+                 row.different_mask_bits ? std::to_string(*row.different_mask_bits) : ""});
+    }
+  }
+  return any ? table.text() : "";
 }
 
 std::string calls_text(const Section &section) {
@@ -211,6 +228,16 @@ Json section_json(const Section &section) {
   for (const Row &row : section.rows) {
     json["rows"].push_back(row_json(section, row));
   }
+  for (const bench::ServingRow &row : section.serving) {
+    json["serving"].push_back({{"name", row.name},
+                               {"ms", samples_json(row.ms, true)},
+                               {"plain", row.plain},
+                               {"plain_ms", samples_json(row.plain_ms, true)},
+                               {"different_outputs", row.different_outputs}});
+    if (row.different_mask_bits) {
+      json["serving"].back()["different_mask_bits"] = *row.different_mask_bits;
+    }
+  }
   if (!section.calls.empty()) {
     json["calls_in_a_row"] = section.calls_in_a_row;
     json["calls"] = Json::array();
@@ -261,7 +288,7 @@ std::string bench_text(const BenchReport &report) {
       text += line(place(section).c_str(), "left out: " + section.left_out);
     }
   }
-  text += "\n" + rows_text(report.sections) + stages_text(report.sections);
+  text += "\n" + rows_text(report.sections) + stages_text(report.sections) + serving_text(report.sections);
   for (const Section &section : report.sections) {
     text += calls_text(section);
   }
