@@ -15,7 +15,8 @@ struct Device::Api {
   int (*init)(unsigned) = nullptr;
   int (*retain_context)(void **, int) = nullptr;
   int (*release_context)(int) = nullptr;
-  int (*set_context)(void *) = nullptr;
+  int (*push_context)(void *) = nullptr;
+  int (*pop_context)(void **) = nullptr;
   int (*allocate)(Address *, std::size_t) = nullptr;
   int (*free)(Address) = nullptr;
   int (*to_device)(Address, const void *, std::size_t) = nullptr;
@@ -48,17 +49,22 @@ Device::Device(const std::string &driver) : api_(std::make_unique<Api>()) {
   api_->find(api_->init, "cuInit");
   api_->find(api_->retain_context, "cuDevicePrimaryCtxRetain");
   api_->find(api_->release_context, "cuDevicePrimaryCtxRelease_v2");
-  api_->find(api_->set_context, "cuCtxSetCurrent");
+  api_->find(api_->push_context, "cuCtxPushCurrent_v2");
+  api_->find(api_->pop_context, "cuCtxPopCurrent_v2");
   api_->find(api_->allocate, "cuMemAlloc_v2");
   api_->find(api_->free, "cuMemFree_v2");
   api_->find(api_->to_device, "cuMemcpyHtoD_v2");
   api_->find(api_->to_host, "cuMemcpyDtoH_v2");
   check(api_->init(0), "cuInit");
   check(api_->retain_context(&api_->context, 0), "cuDevicePrimaryCtxRetain");
-  check(api_->set_context(api_->context), "cuCtxSetCurrent");
+  check(api_->push_context(api_->context), "cuCtxPushCurrent");
 }
 
-Device::~Device() { api_->release_context(0); }
+Device::~Device() {
+  void *popped = nullptr;
+  api_->pop_context(&popped);
+  api_->release_context(0);
+}
 
 Buffer::Buffer(const Device &device, std::size_t bytes) : api_(device.api()), bytes_(bytes) {
   Address address = 0;

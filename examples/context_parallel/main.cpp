@@ -4,7 +4,10 @@
 // threshold comes from its reference keys, wherever they are, so the ranks exchange one number per row before they
 // select (docs/serving.md).
 //
-//   context_parallel [DRIVER]    DRIVER: libcuda.so.1 (default), or libsale_emulator.so where there is no GPU
+//   context_parallel [DRIVER [ARCH]]
+//
+// DRIVER: libcuda.so.1 (default), or libsale_emulator.so where there is no GPU. ARCH: whose kernels, e.g. sm_80;
+// default the device's own.
 #include "device.hpp"
 
 #include <sale/sale.hpp>
@@ -26,8 +29,8 @@ namespace {
 using example::Buffer;
 using example::Device;
 
-constexpr int tokens = 1024;
-constexpr int split = 512; // a multiple of the policy's block_k, so that no block of keys is cut in two
+constexpr int tokens = 512;
+constexpr int split = 256; // a multiple of the policy's block_k, so that no block of keys is cut in two
 constexpr int q_heads = 4;
 constexpr int kv_heads = 2;
 constexpr int head_dim = 64;
@@ -148,10 +151,11 @@ int different_bits(const sale::Plan &plan, const Buffer &whole, const sale::Shap
   return different;
 }
 
-int run(const std::string &driver) {
+int run(const std::string &driver, const std::string &arch) {
   const Device device(driver);
   sale::Options options;
   options.cuda_driver = driver;
+  options.arch = arch;
   const sale::Engine engine(0, options);
 
   sale::Problem problem;
@@ -249,7 +253,7 @@ int run(const std::string &driver) {
 
 int main(int argc, char **argv) {
   try {
-    return run(argc > 1 ? argv[1] : "libcuda.so.1");
+    return run(argc > 1 ? argv[1] : "libcuda.so.1", argc > 2 ? argv[2] : "");
   } catch (const std::exception &error) {
     std::fprintf(stderr, "context_parallel: %s\n", error.what());
     return 2;
