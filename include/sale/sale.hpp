@@ -37,7 +37,8 @@ struct TensorView {
 /// A view of a densely packed [batch, heads, tokens, head_dim] tensor.
 TensorView packed_view(void *data, int heads, int tokens, int head_dim);
 
-/// Arguments of one call. Null pointers mean "absent". Everything is device memory.
+/// Arguments of one call. Null pointers mean "absent". Everything is device memory. Packed tensors have no batch:
+/// [heads, total, head_dim], and lse [num_q_heads, total_q].
 struct RunArgs {
   Shape shape;
   TensorView q;         ///< [batch, num_q_heads, q_len, head_dim]
@@ -46,7 +47,7 @@ struct RunArgs {
   TensorView out;       ///< [batch, num_q_heads, q_len, v_head_dim]; its rows overlap neither each other nor an input
   float *lse = nullptr; ///< [batch, num_q_heads, q_len] fp32, natural log, scale applied
   /// 256-byte aligned; contents need not be kept between calls. Calls that select nothing (mask_in, run_dense) need it
-  /// with policy.fp8_attend only.
+  /// of ragged Plans and with policy.fp8_attend only.
   void *workspace = nullptr;
   std::size_t workspace_bytes = 0; ///< at least Plan::workspace_bytes(shape)
 

@@ -4,6 +4,8 @@
 #include "args/attend_args.cuh"
 #include "args/attend_wgmma_args.cuh"
 #include "args/mean_args.cuh"
+#include "args/merge_args.cuh"
+#include "args/prepare_args.cuh"
 #include "args/quantize_args.cuh"
 #include "args/select_args.cuh"
 #include "args/select_wgmma_args.cuh"
@@ -247,6 +249,69 @@ TEST_F(PagedPlanTest, MakesOnlyCallsThatAStreamCaptureAllows) {
   for (const FakeCall &call : fake_cuda().calls) {
     EXPECT_TRUE(allowed.contains(call.name)) << call.name;
   }
+}
+
+TEST_F(PagedPlanTest, KeepsCodesBesideThePages) {
+  Serving serving = pages_of(96);
+  serving.code_cache = true;
+  const std::size_t codes = 40U * 8 * 96 * 128;
+  for (const char *arch : {"sm_90", "sm_90a"}) {
+    arch_ = arch;
+    const Plan plan = prepare(policy_with(Estimator::int8), {}, serving);
+    EXPECT_EQ(plan.code_cache_bytes(40), codes + 40U * 8 * 3 * 4);
+    RunArgs args = paged_args(plan);
+    args.kbar = reinterpret_cast<const float *>(0xb000);
+    args.code_cache = reinterpret_cast<void *>(0xc000);
+    args.coded_lens = integers(0xd000);
+    enqueued(plan, args);
+    EXPECT_EQ(arguments_of<SequencesArgs>(launch("sale_sequences")).coded_lens, args.coded_lens);
+    const auto quantize = arguments_of<QuantizeArgs>(launch("sale_quantize"));
+    EXPECT_EQ(quantize.paged.codes, args.code_cache);
+    EXPECT_EQ(reinterpret_cast<const unsigned char *>(quantize.paged.scales), quantize.paged.codes + codes);
+    EXPECT_EQ(quantize.paged.rows_per_box, 32);
+  }
+  const FakeTensorMap map = map_of(arguments_of<SelectWgmmaArgs>(launch("sale_select")).k_codes);
+  EXPECT_EQ(map.address, reinterpret_cast<void *>(0xc000));
+  EXPECT_EQ(map.dimensions[0], 128U);
+  EXPECT_EQ(map.dimensions[1], 96U);
+  EXPECT_EQ(map.dimensions[2], 8U);
+  EXPECT_EQ(map.dimensions[3], 40U);
+  EXPECT_EQ(map.strides[2], 8U * 96 * 128);
+  EXPECT_EQ(map.box[1], 32U);
+}
+
+TEST_F(RaggedPlanTest, OfPartsTakesThresholdsAndMerges) {
+  Serving serving;
+  serving.parts = true;
+  const Plan plan = prepare(policy_with(Estimator::int8), {}, serving);
+  EXPECT_EQ(plan.code_cache_bytes(40), 0U);
+  RunArgs args = args_for(plan, {3, 130, 1001});
+  args.key_offsets = integers(0x9000);
+  args.q_positions = integers(0xa000);
+  args.threshold_in = reinterpret_cast<const float *>(0xb000);
+  args.threshold_out = reinterpret_cast<float *>(0xc000);
+  enqueued(plan, args);
+  const auto sequences = arguments_of<SequencesArgs>(launch("sale_sequences"));
+  EXPECT_EQ(sequences.key_offsets, args.key_offsets);
+  EXPECT_EQ(sequences.q_positions, args.q_positions);
+  const auto prepared = arguments_of<PrepareArgs>(launch("sale_prepare"));
+  EXPECT_EQ(prepared.threshold_in, args.threshold_in);
+  EXPECT_EQ(prepared.threshold_out, args.threshold_out);
+
+  MergeArgs merge;
+  merge.shape = args.shape;
+  merge.out_a = merge.out = args.out;
+  merge.out_b = args.q;
+  merge.lse_a = merge.lse_b = args.threshold_in;
+  merge.lse = args.threshold_out;
+  fake_cuda().calls.clear();
+  plan.merge(merge, stream_);
+  EXPECT_EQ(enqueued(), Names{"sale_merge"});
+  EXPECT_EQ(grid("sale_merge"), (std::vector<unsigned>{5, 32, 3}));
+  const auto merged = arguments_of<MergeRowsArgs>(launch("sale_merge"));
+  EXPECT_EQ(merged.out_b.data, args.q.data);
+  EXPECT_EQ(merged.lse, merge.lse);
+  EXPECT_EQ(merged.q_len, 130);
 }
 
 } // namespace
