@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::string_view version_label = "# NVRTC ";
 constexpr std::string_view separator = "  ";
+constexpr std::string_view source_label = "  source ";
 
 std::string fields_of(const KernelCost &cost) {
   return fmt::format(
@@ -70,10 +71,11 @@ std::string write_goldens(const std::string &arch, const std::string &nvrtc, con
                   "budgeted for\n"
                   "# registers, spill and local memory (bytes) are per thread; shared memory: static + "
                   "dynamic bytes of a CTA\n"
-                  "# parameters: bytes; tensor: tensor-core instructions in the code\n",
+                  "# parameters: bytes; tensor: tensor-core instructions in the code; source: digest of what was "
+                  "compiled\n",
                   arch, version_label, nvrtc);
   for (const KernelCost &cost : costs) {
-    text += fmt::format("{:<40}  {}\n", cost.name, fields_of(cost));
+    text += fmt::format("{:<40}  {}{}{}\n", cost.name, fields_of(cost), source_label, cost.source);
   }
   return text;
 }
@@ -87,13 +89,17 @@ GoldenFile parse_goldens(const std::string &text) {
     if (line.substr(0, version_label.size()) == version_label) {
       golden.nvrtc = line.substr(version_label.size());
     } else if (line.substr(0, 1) != "#") {
+      const std::size_t source = std::min(line.find(source_label), line.size());
+      const std::string digest = line.substr(std::min(source + source_label.size(), line.size()));
+      line.resize(source);
       const std::size_t end = line.find(separator);
       const std::size_t fields = line.find_first_not_of(' ', std::min(end, line.size()));
-      if (end == 0 || fields == std::string::npos ||
+      if (end == 0 || fields == std::string::npos || digest.empty() ||
           !golden.kernels.emplace(line.substr(0, end), line.substr(fields)).second) {
         throw Error(ErrorKind::invalid_argument,
                     fmt::format("line {} is not one kernel's costs, or a kernel's second line: {}", number, line));
       }
+      golden.sources.emplace(line.substr(0, end), digest);
     }
   }
   if (golden.nvrtc.empty()) {

@@ -15,6 +15,8 @@ struct GoldenFile {
   std::string nvrtc; ///< The version that compiled: "13.0".
   /// By kernel name: "tile 64x4/128x2/2  registers 242  ...".
   std::map<std::string, std::string> kernels;
+  /// By kernel name: the digest of the source that was compiled.
+  std::map<std::string, std::string> sources;
 };
 
 /// Below the source tree: "tests/kernels/goldens/sm_90.txt".

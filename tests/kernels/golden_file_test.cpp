@@ -13,8 +13,8 @@ namespace sale {
 namespace {
 
 std::vector<KernelCost> two_kernels() {
-  return {{"attend bf16 d128 gqa4 dense", "32x4/64x2/2", 255, 0, 0, 0, 98304, 168, 256},
-          {"mean f16 d64", "16x8/32x2/1", 52, 0, 0, 0, 8208, 72, 0}};
+  return {{"attend bf16 d128 gqa4 dense", "32x4/64x2/2", 255, 0, 0, 0, 98304, 168, 256, "0123456789abcdef"},
+          {"mean f16 d64", "16x8/32x2/1", 52, 0, 0, 0, 8208, 72, 0, "00112233445566aa"}};
 }
 
 std::vector<std::string> compare_after(void (*change)(std::vector<KernelCost> &)) {
@@ -30,6 +30,7 @@ TEST(GoldenFileTest, WhatIsWrittenReadsBackAndIsEqual) {
   const GoldenFile golden = parse_goldens(write_goldens("sm_90", "13.0", two_kernels()));
   EXPECT_EQ(golden.nvrtc, "13.0");
   EXPECT_EQ(golden.kernels.size(), 2U);
+  EXPECT_EQ(golden.sources.at("mean f16 d64"), "00112233445566aa");
   EXPECT_EQ(compare_goldens(golden, two_kernels()), Lines{});
 }
 
@@ -42,6 +43,7 @@ TEST(GoldenFileTest, AChangeSaysWhatWasAndWhatIs) {
             Lines{"attend bf16 d128 gqa4 dense: tile 32x4/64x2/2 -> 16x4/64x2/2, registers 255 -> 128, spill 0 -> 16"});
   EXPECT_EQ(compare_after([](auto &costs) { costs[1].static_shared_bytes = 32; }),
             Lines{"mean f16 d64: shared 0+8208 -> 32+8208"});
+  EXPECT_EQ(compare_after([](auto &costs) { costs[1].source = "another"; }), Lines{}) << "of the same cost";
 }
 
 TEST(GoldenFileTest, NewAndGoneKernelsAreNamed) {
@@ -53,6 +55,7 @@ TEST(GoldenFileTest, ALineThatIsNoKernelIsRefused) {
   const std::string good = write_goldens("sm_90", "13.0", two_kernels());
   EXPECT_THROW(parse_goldens(good + "attend\n"), Error);
   EXPECT_THROW(parse_goldens(good + "\n"), Error);
+  EXPECT_THROW(parse_goldens(good + "attend  tile 1\n"), Error) << "of no source";
   EXPECT_THROW(parse_goldens(good + good.substr(good.rfind("mean"))), Error) << "a kernel twice";
   EXPECT_THROW(parse_goldens("attend  tile 1\n"), Error) << "no version";
 }

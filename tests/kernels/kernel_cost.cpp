@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_cost.hpp"
 
+#include "cache/sha256.hpp"
+#include "generator/generate.hpp"
 #include "golden_kernels.hpp"
 #include "inspect/cubin.hpp"
 #include "runtime/kernel_factory.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
+
+#include <sstream>
 
 namespace sale {
 
@@ -38,10 +42,26 @@ KernelCost cost_of(const BuiltKernel &built) {
   cost.dynamic_shared_bytes = built.entry->dynamic_shared_memory;
   cost.parameter_bytes = kernel.parameter_bytes;
   cost.tensor_core_instructions = tensor_core_instructions(kernel.instructions);
+  cost.source = source_digest(spec);
   return cost;
 }
 
 } // namespace
+
+std::string source_digest(const KernelSpec &spec) {
+  constexpr std::size_t digits = 16;
+  Sha256 hash;
+  const std::string options = compile_options_text(spec.arch, BinaryKind::cubin);
+  hash.update(options.data(), options.size());
+  std::istringstream source(generate(spec));
+  for (std::string line; std::getline(source, line);) {
+    if (!line.starts_with("//") && !line.starts_with("#line")) {
+      line += '\n';
+      hash.update(line.data(), line.size());
+    }
+  }
+  return to_hex(hash.finish()).substr(0, digits);
+}
 
 std::vector<KernelCost> measure_kernels(const std::vector<KernelSpec> &specs, const Options &options) {
   std::vector<KernelRequest> requests;

@@ -20,9 +20,13 @@ struct KernelCost {
   int dynamic_shared_bytes = 0;
   int parameter_bytes = 0;
   int tensor_core_instructions = 0;
+  std::string source; ///< source_digest
 
   friend bool operator==(const KernelCost &, const KernelCost &) = default;
 };
+
+/// Of what decides the binary but for NVRTC's version: the source without its comments, and the options. 16 digits.
+std::string source_digest(const KernelSpec &spec);
 
 /// Compiles what is not in the options' cache, in parallel. In the order of `specs`.
 std::vector<KernelCost> measure_kernels(const std::vector<KernelSpec> &specs, const Options &options);
