@@ -235,7 +235,21 @@ private:
           section_.serving[index].plain_ms.add(plain_ms);
           section_.serving[index].ms.add(ms);
         }
+        if (settings_.stages && pair.profile) {
+          ServingRow &of = section_.serving[index];
+          add_stages(pair.plain_profile, counts, of.plain_stage_ms);
+          add_stages(pair.profile, counts, of.stage_ms);
+        }
       });
+    }
+  }
+
+  void add_stages(const std::function<StageTimes()> &profile, bool counts,
+                  std::array<Samples, stages.size()> &samples) {
+    flush_();
+    const StageTimes times = profile();
+    for (std::size_t i = 0; counts && i < stages.size(); ++i) {
+      samples[i].add(times.*stages[i].second);
     }
   }
 

@@ -99,6 +99,17 @@ private:
     return a;
   }
 
+  static ServingPair pair_of_calls(const std::string &name, const std::string &plain_name, const Plan &serving,
+                                   const RunArgs &args, const Plan &plain, const RunArgs &plain_args) {
+    return {name,
+            plain_name,
+            [=, &serving] { serving.run(args, nullptr); },
+            [=, &plain] { plain.run(plain_args, nullptr); },
+            nullptr,
+            [=, &serving] { return serving.profile(args, nullptr); },
+            [=, &plain] { return plain.profile(plain_args, nullptr); }};
+  }
+
   ServingPair packed_equal(const ServingRequest &request) {
     if (tokens_ % request.number != 0) {
       refuse(fmt::format("{} does not cut {} tokens into equal sequences", request.name, tokens_));
@@ -111,8 +122,7 @@ private:
     }
     const Plan &ragged = plan({.ragged = true});
     const RunArgs packed = packed_args(ragged, std::vector<int>(static_cast<std::size_t>(request.number), length));
-    return {request.name, fmt::format("a batch of {}", request.number), [=, &ragged] { ragged.run(packed, nullptr); },
-            [=, &plain] { plain.run(batch, nullptr); }, nullptr};
+    return pair_of_calls(request.name, fmt::format("a batch of {}", request.number), ragged, packed, plain, batch);
   }
 
   ServingPair packed_halves(const ServingRequest &request) {
@@ -129,12 +139,16 @@ private:
     }
     const Plan &ragged = plan({.ragged = true});
     const RunArgs packed = packed_args(ragged, lengths);
-    return {request.name, fmt::format("{} calls", lengths.size()), [=, &ragged] { ragged.run(packed, nullptr); },
+    return {request.name,
+            fmt::format("{} calls", lengths.size()),
+            [=, &ragged] { ragged.run(packed, nullptr); },
             [=, &plain] {
               for (const RunArgs &call : calls) {
                 plain.run(call, nullptr);
               }
             },
+            nullptr,
+            nullptr,
             nullptr};
   }
 
@@ -169,8 +183,7 @@ private:
     pages.block_table = upload(table);
     pages.block_table_stride = static_cast<int>(table.size());
     pages.num_pages = pages.block_table_stride;
-    return {request.name, "one call", [=, &paged] { paged.run(pages, nullptr); },
-            [=, &plain] { plain.run(whole, nullptr); }, nullptr};
+    return pair_of_calls(request.name, "one call", paged, pages, plain, whole);
   }
 
   // What chunks and the whole smooth K by.
@@ -212,14 +225,17 @@ private:
       a.q = from_token(a.q, first);
       a.out = from_token(a.out, first);
     }
-    return {request.name, "one call",
+    return {request.name,
+            "one call",
             [=, &plain] {
               for (const RunArgs &call : calls) {
                 plain.run(call, nullptr);
               }
             },
             [=, &plain] { plain.run(whole, nullptr); },
-            [=, &plain, this] { return different_bits(mask_of(plain, whole), whole.shape, plain, calls); }};
+            [=, &plain, this] { return different_bits(mask_of(plain, whole), whole.shape, plain, calls); },
+            nullptr,
+            nullptr};
   }
 
   // Rows of the chunks' masks are as long as the keys that they have.

@@ -25,6 +25,9 @@ struct ServingPair {
   std::function<void()> plain;
   /// Bits of the masks that differ; empty where outputs alone are compared.
   std::function<std::size_t()> different_mask_bits;
+  /// Stages of both, each one call; empty where there are several.
+  std::function<StageTimes()> profile;
+  std::function<StageTimes()> plain_profile;
 };
 
 /// Owns the plans and the device memory of pairs, whose functions must not outlive it.

@@ -114,6 +114,32 @@ std::string serving_text(const std::vector<Section> &sections) {
   return any ? table.text() : "";
 }
 
+std::string serving_stages_text(const std::vector<Section> &sections) {
+  std::vector<std::string> header = {"tokens", "stages of"};
+  for (const auto &[name, member] : bench::stages) {
+    header.emplace_back(name);
+  }
+  Table table(header);
+  bool any = false;
+  for (const Section &section : sections) {
+    for (const bench::ServingRow &row : section.serving) {
+      for (const auto &[name, stage_ms] :
+           {std::pair(row.name, &row.stage_ms), std::pair(row.plain, &row.plain_stage_ms)}) {
+        if (stage_ms->back().values().empty()) {
+          continue;
+        }
+        any = true;
+        std::vector<std::string> cells = {place(section), name};
+        for (const Samples &samples : *stage_ms) {
+          cells.push_back(samples.median() > 0 ? milliseconds(samples.median()) : "");
+        }
+        table.add(std::move(cells));
+      }
+    }
+  }
+  return any ? "\n" + table.text() : "";
+}
+
 std::string calls_text(const Section &section) {
   if (section.calls.empty()) {
     return "";
@@ -288,7 +314,8 @@ std::string bench_text(const BenchReport &report) {
       text += line(place(section).c_str(), "left out: " + section.left_out);
     }
   }
-  text += "\n" + rows_text(report.sections) + stages_text(report.sections) + serving_text(report.sections);
+  text += "\n" + rows_text(report.sections) + stages_text(report.sections) + serving_text(report.sections) +
+          serving_stages_text(report.sections);
   for (const Section &section : report.sections) {
     text += calls_text(section);
   }
