@@ -20,6 +20,7 @@ namespace sale::bench {
 namespace {
 
 constexpr unsigned page_seed = 1;
+constexpr int coded_page = 64; // keys of a page beside which codes are kept
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
 
@@ -59,7 +60,8 @@ public:
     case ServingKind::packed: return packed_equal(request);
     case ServingKind::halves: return packed_halves(request);
     case ServingKind::paged: return paged(request);
-    case ServingKind::chunks: return chunks(request);
+    case ServingKind::chunks:
+    case ServingKind::coded: return chunks(request);
     }
     return {};
   }
@@ -169,21 +171,24 @@ private:
     return {upload(pages), stride * size, static_cast<std::int64_t>(dim), stride};
   }
 
-  ServingPair paged(const ServingRequest &request) {
-    const int size = request.number;
+  RunArgs paged_args(const Plan &plan, int size) {
     std::vector<std::int32_t> table(static_cast<std::size_t>((tokens_ + size - 1) / size));
     std::iota(table.begin(), table.end(), 0);
     std::shuffle(table.begin(), table.end(), std::mt19937(page_seed));
+    RunArgs a = args(plan, qkv_.shape);
+    a.k = upload_pages(qkv_.k, table, size);
+    a.v = upload_pages(qkv_.v, table, size);
+    a.block_table = upload(table);
+    a.block_table_stride = static_cast<int>(table.size());
+    a.num_pages = a.block_table_stride;
+    return a;
+  }
+
+  ServingPair paged(const ServingRequest &request) {
     const Plan &plain = plan({});
-    const RunArgs whole = args(plain, qkv_.shape);
-    const Plan &paged = plan({.page_size = size});
-    RunArgs pages = args(paged, qkv_.shape);
-    pages.k = upload_pages(qkv_.k, table, size);
-    pages.v = upload_pages(qkv_.v, table, size);
-    pages.block_table = upload(table);
-    pages.block_table_stride = static_cast<int>(table.size());
-    pages.num_pages = pages.block_table_stride;
-    return pair_of_calls(request.name, "one call", paged, pages, plain, whole);
+    const Plan &paged = plan({.page_size = request.number});
+    return pair_of_calls(request.name, "one call", paged, paged_args(paged, request.number), plain,
+                         args(plain, qkv_.shape));
   }
 
   // What chunks and the whole smooth K by.
@@ -217,9 +222,16 @@ private:
     const Plan &plain = plan({});
     RunArgs whole = args(plain, qkv_.shape);
     whole.kbar = upload(mean_of_keys());
+    const bool coded = request.kind == ServingKind::coded;
+    const Plan &chunked = coded ? plan({.page_size = coded_page, .code_cache = true}) : plain;
+    RunArgs chunk = coded ? paged_args(chunked, coded_page) : whole;
+    chunk.kbar = whole.kbar;
+    if (coded) {
+      chunk.code_cache = arrays_.emplace_back(device_, chunked.code_cache_bytes(chunk.num_pages)).data();
+    }
     std::vector<RunArgs> calls;
     for (int first = 0; first < tokens_; first += request.number) {
-      RunArgs &a = calls.emplace_back(whole);
+      RunArgs &a = calls.emplace_back(chunk);
       const int rows = std::min(request.number, tokens_ - first);
       a.shape = {.batch = 1, .q_len = rows, .kv_len = first + rows};
       a.q = from_token(a.q, first);
@@ -227,13 +239,13 @@ private:
     }
     return {request.name,
             "one call",
-            [=, &plain] {
+            [=, &chunked] {
               for (const RunArgs &call : calls) {
-                plain.run(call, nullptr);
+                chunked.run(call, nullptr);
               }
             },
             [=, &plain] { plain.run(whole, nullptr); },
-            [=, &plain, this] { return different_bits(mask_of(plain, whole), whole.shape, plain, calls); },
+            [=, &plain, &chunked, this] { return different_bits(mask_of(plain, whole), whole.shape, chunked, calls); },
             nullptr,
             nullptr};
   }

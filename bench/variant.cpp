@@ -83,13 +83,14 @@ ServingRequest parse_serving(const std::string &word) {
     return {word, ServingKind::halves, 0};
   }
   constexpr std::array kinds = {std::pair("packed:", ServingKind::packed), std::pair("paged:", ServingKind::paged),
-                                std::pair("chunks:", ServingKind::chunks)};
+                                std::pair("chunks:", ServingKind::chunks), std::pair("coded:", ServingKind::coded)};
   for (const auto &[prefix, kind] : kinds) {
     if (word.starts_with(prefix)) {
       return {word, kind, parse_length(word.substr(std::string_view(prefix).size()))};
     }
   }
-  refuse(fmt::format("unknown way of serving {:?}; give packed:SEQUENCES, halves, paged:KEYS or chunks:ROWS", word));
+  refuse(fmt::format(
+      "unknown way of serving {:?}; give packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS or coded:ROWS", word));
 }
 
 int parse_length(const std::string &word) {

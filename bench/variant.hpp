@@ -31,10 +31,11 @@ enum class ServingKind {
   packed, ///< Into `number` equal sequences of a packed batch.
   halves, ///< Into a packed batch of a half of it, a quarter and so on.
   paged,  ///< Keys and values in pages of `number` keys.
-  chunks  ///< Prefilled `number` rows after another.
+  chunks, ///< Prefilled `number` rows after another.
+  coded   ///< The same in pages of 64 keys, beside which the codes of K stay.
 };
 struct ServingRequest {
-  std::string name; ///< "packed:8", "halves", "paged:64", "chunks:8K"
+  std::string name; ///< "packed:8", "halves", "paged:64", "chunks:8K", "coded:8K"
   ServingKind kind = ServingKind::packed;
   int number = 0;
 };

@@ -353,8 +353,9 @@ void add_bench(CLI::App &app, Command &command) {
       ->check(CLI::IsMember({"16bit", "fp8"}))
       ->capture_default_str();
   list("--masks", options->masks, "Masks given to attend alone (default exact,random:0.25,random:0.1,random:0.05)");
-  list("--serving", options->serving,
-       "Shapes of serving beside plain calls of the same work: packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS");
+  list(
+      "--serving", options->serving,
+      "Shapes of serving beside plain calls of the same work: packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS, coded:ROWS");
   list("--only", options->only, "Of dense, sale (whole calls), stages and attend (with given masks); default all")
       ->check(CLI::IsMember({"dense", "sale", "stages", "attend"}));
   sub->add_flag("--small", options->small,

@@ -99,16 +99,18 @@ TEST_F(BenchCommand, measures_only_what_it_is_asked_for) {
 }
 
 TEST_F(BenchCommand, puts_shapes_of_serving_beside_plain_calls_of_the_same_work) {
-  const Json json = report({"--lengths", "256", "--rounds", "1", "--serving", "chunks:128,packed:2,paged:32"});
+  const Json json =
+      report({"--lengths", "256", "--rounds", "1", "--serving", "chunks:128,packed:2,paged:32,coded:128"});
   const Json &section = json["sections"][0];
   EXPECT_TRUE(section["rows"].empty());
-  ASSERT_EQ(section["serving"].size(), 3U);
+  ASSERT_EQ(section["serving"].size(), 4U);
   for (const Json &row : section["serving"]) {
     EXPECT_EQ(row["different_outputs"], 0) << row["name"];
     EXPECT_EQ(row["ms"]["rounds"].size(), 1U);
     EXPECT_EQ(row["plain_ms"]["rounds"].size(), 1U);
   }
   EXPECT_EQ(section["serving"][0]["different_mask_bits"], 0);
+  EXPECT_EQ(section["serving"][3]["different_mask_bits"], 0);
 }
 
 TEST_F(BenchCommand, takes_captured_input_and_prints_tables) {

@@ -4,7 +4,7 @@
 #include "reference/element.hpp"
 #include "tests/gpu/gpu_fixture.hpp"
 
-#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -129,13 +129,24 @@ std::vector<std::uint32_t> pattern_of(const std::vector<std::uint32_t> &words, s
   return {first, first + period_words};
 }
 
+// Patterns that keep all or nothing say little.
+void expect_some_kept(const std::vector<std::uint32_t> &words) {
+  std::size_t bits = 0;
+  for (const std::uint32_t word : words) {
+    bits += static_cast<std::size_t>(std::popcount(word));
+  }
+  const double density = static_cast<double>(bits) / (32.0 * static_cast<double>(words.size()));
+  EXPECT_GT(density, 0.05);
+  EXPECT_LT(density, 0.95);
+}
+
 TEST_F(LargeTest, AMillionKeysAreSelectedAndAttendedToLikeThirtyTwoThousand) {
   constexpr int head_dim = 128;
   constexpr int rows = 2 * period;
   constexpr int few = 8 * period;
   const Problem problem = two_sided(head_dim);
   Policy policy;
-  policy.tau = 0.02F;
+  policy.tau = 0.3F;
   const Repeated q(q_heads, rows, head_dim, 1.5F, 1);
   const Repeated k(kv_heads, most, head_dim, 1.0F, 2);
   const Repeated v(kv_heads, most, head_dim, 1.0F, 3);
@@ -153,20 +164,16 @@ TEST_F(LargeTest, AMillionKeysAreSelectedAndAttendedToLikeThirtyTwoThousand) {
     masks[call == &small] = download<std::uint32_t>(call->mask.data(), call->mask.bytes() / 4);
   }
   const std::size_t mask_rows = std::size_t{q_heads} * rows / block_q;
-  std::size_t bits = 0;
+  std::vector<std::uint32_t> patterns;
   for (std::size_t row = 0; row < mask_rows; ++row) {
     const auto expected = pattern_of(masks[1], row, row_words(few), 1);
-    for (const std::uint32_t word : expected) {
-      bits += static_cast<std::size_t>(__builtin_popcount(word));
-    }
+    patterns.insert(patterns.end(), expected.begin(), expected.end());
     // The last two periods are near some row, and so is the one before them.
     for (std::size_t at = 1; at + 3 < most / period; ++at) {
       ASSERT_EQ(pattern_of(masks[0], row, row_words(most), at), expected) << "mask row " << row << ", period " << at;
     }
   }
-  const double density = static_cast<double>(bits) / static_cast<double>(mask_rows * period / block_k);
-  EXPECT_GT(density, 0.01);
-  EXPECT_LT(density, 0.99);
+  expect_some_kept(patterns);
 
   // All keys, by the dense kernel and by the walk of a full mask: the softmax over 32 times as many of the same.
   const std::vector<std::uint32_t> all(large.mask.bytes() / 4, ~0U);
@@ -196,7 +203,7 @@ TEST_F(LargeTest, AMillionRowsGiveEqualOutputsForEqualRows) {
   constexpr int head_dim = 64;
   const Problem problem = two_sided(head_dim);
   Policy policy;
-  policy.tau = 0.02F;
+  policy.tau = 2.0F;
   const Repeated q(q_heads, most, head_dim, 1.5F, 1);
   const Repeated k(kv_heads, period, head_dim, 1.0F, 2);
   const Repeated v(kv_heads, period, head_dim, 1.0F, 3);
@@ -220,7 +227,7 @@ TEST_F(LargeTest, MasksOfAMillionRowsAndKeysRepeat) {
   constexpr int head_dim = 64;
   const Problem problem = two_sided(head_dim);
   Policy policy;
-  policy.tau = 0.02F;
+  policy.tau = 0.3F;
   const Repeated q(q_heads, most, head_dim, 1.5F, 1);
   const Repeated k(kv_heads, most, head_dim, 1.0F, 2);
   const DeviceArray kbar = mean_of(k, head_dim);
@@ -244,9 +251,11 @@ TEST_F(LargeTest, MasksOfAMillionRowsAndKeysRepeat) {
     const auto words =
         download<std::uint32_t>(static_cast<const std::uint32_t *>(mask.data()) + head * rows * width, rows * width);
     // Rows of the second period and beyond have the same reference keys, but those of the last.
+    std::vector<std::uint32_t> patterns;
     for (std::size_t row = period_rows; row < rows - period_rows; ++row) {
       const std::size_t own = row / period_rows;
       const auto expected = pattern_of(words, period_rows + row % period_rows, width, 3);
+      patterns.insert(patterns.end(), expected.begin(), expected.end());
       for (std::size_t at = 1; at + 1 < most / period; ++at) {
         if (at + 1 < own || at > own + 1) {
           ASSERT_EQ(pattern_of(words, row, width, at), expected)
@@ -254,6 +263,7 @@ TEST_F(LargeTest, MasksOfAMillionRowsAndKeysRepeat) {
         }
       }
     }
+    expect_some_kept(patterns);
   }
 }
 

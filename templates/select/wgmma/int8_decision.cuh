@@ -24,11 +24,10 @@ public:
   struct Scales {
     f32 values[scale_words];
 
-    SALE_DEVICE Scales(const CodeRing<Config> &, const SelectWgmmaArgs &args, const SelectKeys<Config> &keys,
-                       s32 tile) {
-      const s32 groups = ceil_div(Config::ragged ? keys.kv_len : args.kv_len, 32);
+    SALE_DEVICE Scales(const CodeRing<Config> &, const SelectWgmmaArgs &args, const SelectKeys<Config> &of, s32 tile) {
+      const s32 groups = ceil_div(Config::ragged ? of.kv_len : args.kv_len, 32);
       const u32 *of_head =
-          args.k_scales + (Config::ragged ? s64{keys.first_row / 32} : static_cast<s64>(keys.kv_head) * groups);
+          args.k_scales + (Config::ragged ? s64{of.first_row / 32} : static_cast<s64>(of.kv_head) * groups);
 #pragma unroll
       for (int i = 0; i < scale_words; ++i) {
         values[i] = load_global_f32(of_head + imin(tile * scale_words + i, groups - 1));
