@@ -4,6 +4,7 @@
 #include "cli/engine_options.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/progress.hpp"
+#include "cli/serving_words.hpp"
 #include "cli/text.hpp"
 
 #include "cache/store.hpp"
@@ -25,6 +26,7 @@ struct PrewarmOptions {
   std::string model;
   std::string problem;
   std::string dtype;
+  std::vector<std::string> serving = {"plain"};
   PolicyOptions policy;
   EngineOptions engine;
 };
@@ -77,16 +79,24 @@ std::string table_text(const std::vector<KernelInfo> &kernels) {
   return table.text();
 }
 
-std::vector<KernelInfo> compile(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
+std::vector<KernelInfo> compile(const PrewarmOptions &options, const Problem &problem, const Policy &policy,
                                 Options engine) {
   Progress progress;
   engine.progress = [&](const KernelInfo &kernel, int done, int total) { progress.show(kernel, done, total); };
-  return prewarm(archs, problem, policy, engine);
+  std::vector<KernelInfo> kernels;
+  for (const std::string &word : options.serving) {
+    const std::vector<KernelInfo> more = prewarm(options.archs, problem, policy, engine, parse_serving(word));
+    kernels.insert(kernels.end(), more.begin(), more.end());
+  }
+  return kernels;
 }
 
 int run_prewarm(const PrewarmOptions &options) {
   for (const std::string &arch : options.archs) {
     parse_arch(arch);
+  }
+  for (const std::string &word : options.serving) {
+    parse_serving(word);
   }
   const io::Model model = load(options);
   const Policy policy = options.policy.resolve(model.problem);
@@ -98,7 +108,7 @@ int run_prewarm(const PrewarmOptions &options) {
   fmt::print("{}: {}, {} query heads over {} KV heads, {}\n", model.name, to_string(problem.dtype), problem.num_q_heads,
              problem.num_kv_heads, head_dims_text(problem));
   std::fflush(stdout);
-  const std::vector<KernelInfo> kernels = compile(options.archs, problem, policy, engine);
+  const std::vector<KernelInfo> kernels = compile(options, problem, policy, engine);
   const auto hits = std::count_if(kernels.begin(), kernels.end(), [](const KernelInfo &k) { return k.from_cache; });
   fmt::print("{}{} kernels: {} compiled, {} from the cache in {}\n", table_text(kernels), kernels.size(),
              kernels.size() - hits, hits, folder.string());
@@ -119,6 +129,10 @@ void add_prewarm(CLI::App &app, Command &command) {
   sub->add_option("--problem", options->problem, "YAML with dtype, head_dim, num_q_heads, num_kv_heads")
       ->excludes(model);
   sub->add_option("--dtype", options->dtype, "bf16 or f16 instead of what the model says");
+  sub->add_option("--serving", options->serving,
+                  "How calls hand sequences over (docs/serving.md): plain, ragged, paged:KEYS, coded:KEYS, parts")
+      ->delimiter(',')
+      ->capture_default_str();
   options->policy.add_to(*sub);
   options->engine.add_cache_dir_to(*sub);
   options->engine.add_nvrtc_to(*sub);

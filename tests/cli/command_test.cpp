@@ -147,8 +147,9 @@ protected:
       GTEST_SKIP() << "no NVRTC on this machine";
     }
   }
-  CommandResult prewarm(const std::string &model_option, const std::string &model) const {
-    return run_sale({"prewarm", "--arch", "sm_80", model_option, model, "--cache-dir", cache()});
+  CommandResult prewarm(const std::string &model_option, const std::string &model,
+                        const std::string &serving = "plain") const {
+    return run_sale({"prewarm", "--arch", "sm_80", model_option, model, "--serving", serving, "--cache-dir", cache()});
   }
   std::string cache() const { return (folder_.path() / "cache").string(); }
 
@@ -174,6 +175,16 @@ TEST_F(Prewarm, the_second_time_everything_is_a_hit) {
   write_file(config, R"({"hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3})");
   expect_contains(prewarm("--model", config).out, "0 compiled");
   expect_contains(prewarm("--model", folder_.path()).out, "0 compiled");
+}
+
+TEST_F(Prewarm, compiles_for_every_way_of_serving_that_is_named) {
+  const std::string problem = folder_.path() / "problem.yaml";
+  write_file(problem, "dtype: f16\nhead_dim: 64\nnum_q_heads: 1\nnum_kv_heads: 1\n");
+  const CommandResult result = prewarm("--problem", problem, "plain,paged:64");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char *kernel : {"select sm_80", "sequences sm_80", "ragged paged32"}) {
+    expect_contains(result.out, kernel);
+  }
 }
 
 TEST_F(Prewarm, a_damaged_kernel_is_compiled_again) {

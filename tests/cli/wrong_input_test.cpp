@@ -28,6 +28,8 @@ const std::vector<WrongInput> wrong_inputs = {
     {"unknown device", "run --qkv @/good --device gpu0", 2, "unknown device \"gpu0\""},
     {"tau and tau file", "run --qkv @/good --tau 1 --tau-file @/tau.yaml", 2, "--tau excludes --policy-file"},
     {"layer without tau file", "run --qkv @/good --layer 3", 2, "--layer requires --policy-file"},
+    {"unknown serving", "prewarm --arch sm_90 --model qwen3-8b --serving paged:x", 2, "unknown way of serving"},
+    {"odd pages", "prewarm --arch sm_90 --model qwen3-8b --serving paged:24 --cache-dir @/cache", 2, "page_size 24"},
     {"negative jobs", "prewarm --arch sm_90 --model qwen3-8b --jobs -1", 2, "--jobs"},
     // Input tensors
     {"missing file", "run --qkv @/none", 2, "there is no such file"},
@@ -42,7 +44,8 @@ const std::vector<WrongInput> wrong_inputs = {
     {"no tensor v", "run --qkv @/no-v", 2, "there is no tensor \"v\""},
     {"fp32 tensors", "run --qkv @/f32", 2, "is F32; supported are BF16 and F16"},
     {"three-dimensional q", "run --qkv @/rank-3", 2, "it must be [batch, num_q_heads, q_len, head_dim]"},
-    {"head_dim 80", "run --qkv @/head-dim-80", 2, "head_dim 80 is not supported; supported are 64, 96, 128, 192 and 256"},
+    {"head_dim 80", "run --qkv @/head-dim-80", 2,
+     "head_dim 80 is not supported; supported are 64, 96, 128, 192 and 256"},
     {"q_len > kv_len", "run --qkv @/long-q", 2, "q_len 65 is greater than kv_len 64"},
     {"heads that do not divide", "run --qkv @/heads", 2, "num_q_heads 5 is not a multiple of num_kv_heads 2"},
     // Policy
