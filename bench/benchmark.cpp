@@ -235,7 +235,7 @@ private:
           section_.serving[index].plain_ms.add(plain_ms);
           section_.serving[index].ms.add(ms);
         }
-        if (settings_.stages && pair.profile) {
+        if (settings_.stages) {
           ServingRow &of = section_.serving[index];
           add_stages(pair.plain_profile, counts, of.plain_stage_ms);
           add_stages(pair.profile, counts, of.stage_ms);

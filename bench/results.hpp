@@ -60,7 +60,7 @@ struct ServingRow {
   Samples plain_ms;
   std::size_t different_outputs = 0; ///< Elements, of a few heads.
   std::optional<std::size_t> different_mask_bits;
-  std::array<Samples, stages.size()> stage_ms; ///< In calls of their own; empty where one way has several calls.
+  std::array<Samples, stages.size()> stage_ms; ///< In calls of their own.
   std::array<Samples, stages.size()> plain_stage_ms;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/serving.hpp"
 
+#include "bench/results.hpp"
 #include "reference/element.hpp"
 #include "reference/mask.hpp"
 
@@ -150,8 +151,8 @@ private:
               }
             },
             nullptr,
-            nullptr,
-            nullptr};
+            [=, &ragged] { return ragged.profile(packed, nullptr); },
+            [=, &plain] { return profile_of(plain, calls); }};
   }
 
   // [num_pages, page_size, heads, head_dim], in an order that means nothing.
@@ -246,8 +247,19 @@ private:
             },
             [=, &plain] { plain.run(whole, nullptr); },
             [=, &plain, &chunked, this] { return different_bits(mask_of(plain, whole), whole.shape, chunked, calls); },
-            nullptr,
-            nullptr};
+            [=, &chunked] { return profile_of(chunked, calls); },
+            [=, &plain] { return plain.profile(whole, nullptr); }};
+  }
+
+  static StageTimes profile_of(const Plan &plan, const std::vector<RunArgs> &calls) {
+    StageTimes sum;
+    for (const RunArgs &call : calls) {
+      const StageTimes times = plan.profile(call, nullptr);
+      for (const auto &[name, stage] : stages) {
+        sum.*stage += times.*stage;
+      }
+    }
+    return sum;
   }
 
   // Rows of the chunks' masks are as long as the keys that they have.

@@ -25,7 +25,7 @@ struct ServingPair {
   std::function<void()> plain;
   /// Bits of the masks that differ; empty where outputs alone are compared.
   std::function<std::size_t()> different_mask_bits;
-  /// Stages of both, each one call; empty where there are several.
+  /// Stages of both.
   std::function<StageTimes()> profile;
   std::function<StageTimes()> plain_profile;
 };

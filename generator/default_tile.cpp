@@ -27,7 +27,8 @@ Tile attend_wgmma_tile(const KernelSpec &spec) {
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = filtered ? 96 : 128, .stages = filtered ? 4 : 3};
   }
   case 192: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.v_width() == 128 ? 128 : 96, .stages = 2};
-  default: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2};
+  default: // the filter of a part leaves no registers for more
+    return {.rows_per_warp = 16, .warps = 8, .keys_per_step = spec.second_filter && spec.parts ? 32 : 64, .stages = 2};
   }
 }
 
@@ -59,8 +60,10 @@ Tile attend_tile(const KernelSpec &spec) {
   if (spec.arch.major >= 10 && spec.head_dim > 96 && spec.block_q == 128 && spec.block_k == 32 && !spec.dense) {
     return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 64, .stages = 2, .min_ctas = 1};
   }
-  // So do the caps of a window's scores.
-  const bool half = spec.arch.major >= 10 || (spec.softcap && spec.sliding && spec.head_dim > 96);
+  // So do caps beside a window or a mask of a ragged batch (and then of a plain one, which rounds alike), and windows
+  // of a part.
+  const bool more = (spec.softcap && (spec.sliding || !spec.dense)) || (spec.parts && spec.sliding);
+  const bool half = spec.arch.major >= 10 || (more && spec.head_dim > 96);
   return {.rows_per_warp = 32, .warps = 4, .keys_per_step = half ? keys / 2 : keys, .stages = 2, .min_ctas = 2};
 }
 
