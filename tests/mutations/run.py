@@ -38,12 +38,16 @@ CHECKS = [
 # none is in all of them.
 HOPPER = "--arch sm_90a"
 SCOPES = [
-    (("templates/select/select_wgmma", "templates/select/wgmma/"), "*SelectWgmma*", HOPPER),
-    (("templates/attend/attend_fp8", "templates/attend/wgmma/fp8_"), "*AttendFp8*", HOPPER),
-    (("templates/attend/wgmma/consumer_rows", "templates/attend/wgmma/queries"), "*AttendWgmma*", HOPPER),
-    (("templates/attend/attend_wgmma", "templates/attend/wgmma/"), "*AttendWgmma*:*AttendFp8*", HOPPER),
+    (("templates/select/select_wgmma", "templates/select/wgmma/"), "*SelectWgmma*:*RaggedSelect*", HOPPER),
+    (("templates/attend/attend_fp8", "templates/attend/wgmma/fp8_"), "*AttendFp8*:*AttendRagged*", HOPPER),
+    (("templates/attend/wgmma/consumer_rows", "templates/attend/wgmma/queries"), "*AttendWgmma*:*AttendRagged*",
+     HOPPER),
+    (("templates/attend/attend_wgmma", "templates/attend/wgmma/"), "*AttendWgmma*:*AttendFp8*:*AttendRagged*", HOPPER),
     (("templates/amax/", "templates/values/", "templates/common/amax_scale"), "*Values*", HOPPER),
-    (("templates/channels/",), "*Fp8Channel*", HOPPER),
+    (("templates/channels/",), "*Fp8Channel*:*RaggedKeys*", HOPPER),
+    (("templates/sequences/",), "Sequences.*", ""),
+    (("templates/tails/",), "*AttendRagged*", HOPPER),
+    (("templates/merge/",), "*Merge*", ""),
     (("templates/quantize/float_keys", "templates/prepare/float_queries", "templates/prepare/prune",
       "templates/common/project"), "*Fp8Codes*", HOPPER),
     (("tests/emulator/kernels/attend_sm90a",), "*AttendKernel*", ""),
