@@ -62,7 +62,7 @@ public:
     case ServingKind::halves: return packed_halves(request);
     case ServingKind::paged: return paged(request);
     case ServingKind::chunks:
-    case ServingKind::coded: return chunks(request);
+    case ServingKind::coded_chunks: return chunks(request);
     }
     return {};
   }
@@ -223,7 +223,7 @@ private:
     const Plan &plain = plan({});
     RunArgs whole = args(plain, qkv_.shape);
     whole.kbar = upload(mean_of_keys());
-    const bool coded = request.kind == ServingKind::coded;
+    const bool coded = request.kind == ServingKind::coded_chunks;
     const Plan &chunked = coded ? plan({.page_size = coded_page, .code_cache = true}) : plain;
     RunArgs chunk = coded ? paged_args(chunked, coded_page) : whole;
     chunk.kbar = whole.kbar;

@@ -78,19 +78,21 @@ MaskRequest parse_mask(const std::string &word) {
   refuse(fmt::format("unknown mask {:?}; give exact, or random:DENSITY with a density between 0 and 1", word));
 }
 
-ServingRequest parse_serving(const std::string &word) {
+ServingRequest parse_serving_request(const std::string &word) {
   if (word == "halves") {
     return {word, ServingKind::halves, 0};
   }
   constexpr std::array kinds = {std::pair("packed:", ServingKind::packed), std::pair("paged:", ServingKind::paged),
-                                std::pair("chunks:", ServingKind::chunks), std::pair("coded:", ServingKind::coded)};
+                                std::pair("chunks:", ServingKind::chunks),
+                                std::pair("coded-chunks:", ServingKind::coded_chunks)};
   for (const auto &[prefix, kind] : kinds) {
     if (word.starts_with(prefix)) {
       return {word, kind, parse_length(word.substr(std::string_view(prefix).size()))};
     }
   }
   refuse(fmt::format(
-      "unknown way of serving {:?}; give packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS or coded:ROWS", word));
+      "unknown way of serving {:?}; give packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS or coded-chunks:ROWS",
+      word));
 }
 
 int parse_length(const std::string &word) {

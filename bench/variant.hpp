@@ -28,20 +28,20 @@ MaskRequest parse_mask(const std::string &word);
 
 /// How a sequence is cut up or laid out (bench/serving.hpp).
 enum class ServingKind {
-  packed, ///< Into `number` equal sequences of a packed batch.
-  halves, ///< Into a packed batch of a half of it, a quarter and so on.
-  paged,  ///< Keys and values in pages of `number` keys.
-  chunks, ///< Prefilled `number` rows after another.
-  coded   ///< The same in pages of 64 keys, beside which the codes of K stay.
+  packed,      ///< Into `number` equal sequences of a packed batch.
+  halves,      ///< Into a packed batch of a half of it, a quarter and so on.
+  paged,       ///< Keys and values in pages of `number` keys.
+  chunks,      ///< Prefilled `number` rows after another.
+  coded_chunks ///< The same in pages of 64 keys, beside which the codes of K stay.
 };
 struct ServingRequest {
-  std::string name; ///< "packed:8", "halves", "paged:64", "chunks:8K", "coded:8K"
+  std::string name; ///< "packed:8", "halves", "paged:64", "chunks:8K", "coded-chunks:8K"
   ServingKind kind = ServingKind::packed;
   int number = 0;
 };
 
 /// Throws Error(invalid_argument).
-ServingRequest parse_serving(const std::string &word);
+ServingRequest parse_serving_request(const std::string &word);
 
 /// "32768", "32K" (times 1024) or "1M"; throws Error(invalid_argument).
 int parse_length(const std::string &word);

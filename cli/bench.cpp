@@ -147,7 +147,7 @@ bench::Settings settings_of(const BenchOptions &options) {
     settings.masks.push_back(bench::parse_mask(word));
   }
   for (const std::string &word : options.serving) {
-    settings.serving.push_back(bench::parse_serving(word));
+    settings.serving.push_back(bench::parse_serving_request(word));
   }
   settings.rounds = options.rounds;
   settings.warmups = options.warmups;
@@ -355,7 +355,7 @@ void add_bench(CLI::App &app, Command &command) {
   list("--masks", options->masks, "Masks given to attend alone (default exact,random:0.25,random:0.1,random:0.05)");
   list(
       "--serving", options->serving,
-      "Shapes of serving beside plain calls of the same work: packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS, coded:ROWS");
+      "Shapes of serving beside plain calls of the same work: packed:SEQUENCES, halves, paged:KEYS, chunks:ROWS, coded-chunks:ROWS");
   list("--only", options->only, "Of dense, sale (whole calls), stages and attend (with given masks); default all")
       ->check(CLI::IsMember({"dense", "sale", "stages", "attend"}));
   sub->add_flag("--small", options->small,

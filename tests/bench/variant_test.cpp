@@ -51,13 +51,13 @@ TEST(MaskRequest, is_exact_or_random_with_a_density) {
 }
 
 TEST(ServingRequest, is_a_way_and_a_number) {
-  EXPECT_EQ(parse_serving("packed:8").kind, ServingKind::packed);
-  EXPECT_EQ(parse_serving("packed:8").number, 8);
-  EXPECT_EQ(parse_serving("paged:64").kind, ServingKind::paged);
-  EXPECT_EQ(parse_serving("chunks:8K").number, 8192);
-  EXPECT_EQ(parse_serving("halves").kind, ServingKind::halves);
+  EXPECT_EQ(parse_serving_request("packed:8").kind, ServingKind::packed);
+  EXPECT_EQ(parse_serving_request("packed:8").number, 8);
+  EXPECT_EQ(parse_serving_request("paged:64").kind, ServingKind::paged);
+  EXPECT_EQ(parse_serving_request("chunks:8K").number, 8192);
+  EXPECT_EQ(parse_serving_request("halves").kind, ServingKind::halves);
   for (const char *word : {"", "paged", "paged:", "paged:0", "pages:64", "halves:2"}) {
-    EXPECT_THROW(parse_serving(word), Error) << word;
+    EXPECT_THROW(parse_serving_request(word), Error) << word;
   }
 }
 

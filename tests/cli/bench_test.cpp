@@ -100,7 +100,7 @@ TEST_F(BenchCommand, measures_only_what_it_is_asked_for) {
 
 TEST_F(BenchCommand, puts_shapes_of_serving_beside_plain_calls_of_the_same_work) {
   const Json json =
-      report({"--lengths", "256", "--rounds", "1", "--serving", "chunks:128,packed:2,paged:32,coded:128"});
+      report({"--lengths", "256", "--rounds", "1", "--serving", "chunks:128,packed:2,paged:32,coded-chunks:128"});
   const Json &section = json["sections"][0];
   EXPECT_TRUE(section["rows"].empty());
   ASSERT_EQ(section["serving"].size(), 4U);
