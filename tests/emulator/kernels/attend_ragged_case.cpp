@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/emulator/kernels/attend_ragged_case.hpp"
 
+#include "tests/emulator/kernels/attend_sequence.hpp"
 #include "tests/emulator/kernels/kernel_test.hpp"
-#include "tests/emulator/kernels/plain_attention.hpp"
 
-#include "args/attend_wgmma_args.cuh"
 #include "args/tails_args.cuh"
 #include "generator/generate.hpp"
 #include "runtime/tensor_maps.hpp"
@@ -13,105 +12,10 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
-#include <random>
 
 namespace sale::test {
 
 namespace {
-
-using Elements = std::vector<std::uint16_t>;
-
-constexpr int heads = 2;
-constexpr int sink = 40;
-constexpr int window = 50;
-constexpr float scale = 0.125F;
-constexpr std::uint16_t not_a_number = 0xffff;
-constexpr std::uint32_t poison = ~0U; // of DeviceBuffer
-
-int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-KernelSpec spec_of(const AttendRaggedCase &c) {
-  KernelSpec spec;
-  spec.stage = Stage::attend;
-  spec.arch = {9, 0, true};
-  spec.head_dim = c.head_dim;
-  spec.v_head_dim = c.v_head_dim;
-  spec.gqa = heads / c.kv_heads;
-  spec.block_q = c.block_q;
-  spec.dense = c.dense;
-  spec.fp8_attend = c.fp8;
-  spec.second_filter = c.filtered;
-  spec.causal = c.causal;
-  spec.sliding = c.sliding_window != 0;
-  spec.softcap = c.softcap != 0;
-  spec.sink_logits = c.sinks;
-  spec.tile = {.rows_per_warp = 16, .warps = 8, .keys_per_step = c.keys_per_step, .stages = c.stages, .min_ctas = 1};
-  return spec;
-}
-
-// What one sequence has; of codes there are whole groups of 128 keys, as of their scales.
-struct Data {
-  SequenceLengths lengths;
-  Elements q, k, v;                   // [heads, length, head_dim or v_width()]
-  std::vector<std::uint8_t> k_codes;  // [kv_heads, kv_len, head_dim]
-  std::vector<std::uint8_t> v_codes;  // [kv_heads, blocks, head_dim, 32]
-  std::vector<std::uint32_t> scales;  // [kv_heads, blocks, 4]
-  std::vector<std::uint32_t> mask;    // [heads, q_blocks, mask_words]
-  std::vector<float> thresholds;      // [heads, q_padded]
-  std::vector<float> kbar;            // [kv_heads, head_dim]
-  std::vector<std::uint32_t> largest; // [kv_heads], of fp32
-
-  int q_blocks(int block_q) const { return (lengths.q_len + block_q - 1) / block_q; }
-  int q_padded() const { return round_up(lengths.q_len, 128); }
-  int kv_padded() const { return round_up(lengths.kv_len, 128); }
-};
-
-Data random_data(const AttendRaggedCase &c, const SequenceLengths &lengths, int mask_words, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  const auto elements = [&](int rows, int channels) {
-    Elements result(static_cast<std::size_t>(rows * channels));
-    std::generate(result.begin(), result.end(), [&] { return to_bf16(normal(random)); });
-    return result;
-  };
-  const auto codes = [&](int rows) { // of small numbers
-    std::vector<std::uint8_t> result(static_cast<std::size_t>(rows * c.head_dim));
-    std::generate(result.begin(), result.end(),
-                  [&] { return static_cast<std::uint8_t>(random() % 2 << 7 | random() % 60); });
-    return result;
-  };
-  Data data;
-  data.lengths = lengths;
-  data.q = elements(heads * lengths.q_len, c.head_dim);
-  data.k = elements(c.kv_heads * lengths.kv_len, c.head_dim);
-  data.v = elements(c.kv_heads * lengths.kv_len, c.v_width());
-  data.k_codes = codes(c.kv_heads * lengths.kv_len);
-  data.v_codes = codes(c.kv_heads * data.kv_padded());
-  data.scales.assign(static_cast<std::size_t>(c.kv_heads * data.kv_padded() / 32 * 4), 0);
-  for (std::size_t i = 0; i < data.scales.size(); i += 4) {
-    data.scales[i] = (13U + static_cast<unsigned>(random() % 3)) * 0x04000400U; // 1/4 to 1, twice
-  }
-  std::bernoulli_distribution keep(c.kept);
-  data.mask.assign(static_cast<std::size_t>(heads * data.q_blocks(c.block_q) * mask_words), 0);
-  for (std::uint32_t &word : data.mask) {
-    for (int bit = 0; bit < 32; ++bit) { // those of keys that there are not too
-      word |= static_cast<std::uint32_t>(keep(random)) << bit;
-    }
-  }
-  data.thresholds.assign(static_cast<std::size_t>(heads * data.q_padded()), std::numeric_limits<float>::infinity());
-  for (int row = 0; row < heads * data.q_padded(); ++row) {
-    if (row % data.q_padded() < lengths.q_len) {
-      data.thresholds[static_cast<std::size_t>(row)] = 8 * (2.8F + 0.1F * static_cast<float>(row % 5));
-    }
-  }
-  data.largest.resize(static_cast<std::size_t>(c.kv_heads));
-  std::generate(data.largest.begin(), data.largest.end(),
-                [&] { return (126U + static_cast<unsigned>(random() % 4)) << 23; });
-  data.kbar.resize(static_cast<std::size_t>(c.kv_heads * c.head_dim));
-  std::generate(data.kbar.begin(), data.kbar.end(), [&] { return normal(random); });
-  return data;
-}
 
 // A tensor of a batch: where its rows lie.
 struct Place {
@@ -141,116 +45,10 @@ Place pages_place(const AttendRaggedCase &c, int pages, int channels) {
   return {stride_batch, channels, 1LL * c.kv_heads * channels, pages, c.page_size};
 }
 
-// Output and lse of a sequence.
-struct Result {
-  Elements out;
-  std::vector<float> lse;
-};
-
-AttendWgmmaArgs common_args(const AttendRaggedCase &c, int mask_words, const DeviceBuffer &sinks) {
-  AttendWgmmaArgs args{};
-  args.sink = sink;
-  args.window = window;
-  args.num_q_heads = heads;
-  args.mask_words = mask_words;
-  args.softmax_scale = scale;
-  args.sliding_window = c.sliding_window;
-  args.softcap = c.softcap;
-  args.sink_logits = c.sinks ? sinks.as<float>() : nullptr;
-  return args;
-}
-
-void launch(const KernelSpec &spec, unsigned ctas, AttendWgmmaArgs &args) {
-  Device::get().run(generate(spec), spec.entry_name().c_str(), {ctas, 1}, static_cast<unsigned>(spec.threads()),
-                    static_cast<unsigned>(spec.shared_memory()), {&args});
-}
-
-// Of the last q_len rows.
-Result plain_call(const AttendRaggedCase &c, const Data &data, int mask_words, int q_len) {
-  Device &device = Device::get();
-  const KernelSpec spec = spec_of(c);
-  const int skipped = data.lengths.q_len - q_len;
-  const auto rows_of = [&](const auto &all, int per_head, int first, int size) {
-    auto rows = all;
-    rows.clear();
-    for (int h = 0; h < heads; ++h) {
-      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(per_head * h + first) * size;
-      rows.insert(rows.end(), begin, begin + static_cast<std::ptrdiff_t>(per_head - first) * size);
-    }
-    return rows;
-  };
-  const int kv_len = data.lengths.kv_len;
-  const auto q = device.upload(rows_of(data.q, data.lengths.q_len, skipped, c.head_dim));
-  const auto k = device.upload(data.k);
-  const auto v = device.upload(data.v);
-  const auto k_codes = device.upload(data.k_codes);
-  const auto v_codes = device.upload(data.v_codes);
-  const auto scales = device.upload(data.scales);
-  const auto mask = device.upload(rows_of(data.mask, data.q_blocks(c.block_q), skipped / c.block_q, mask_words));
-  const auto thresholds = device.upload(rows_of(data.thresholds, data.q_padded(), skipped, 1));
-  const auto kbar = device.upload(data.kbar);
-  const auto largest = device.upload(data.largest);
-  const auto sinks = device.upload(std::vector<float>{0.5F, 3});
-  const auto out = device.allocate(static_cast<std::size_t>(heads * q_len * c.v_width()) * 2);
-  const auto lse = device.allocate(static_cast<std::size_t>(heads * q_len) * 4);
-  AttendWgmmaArgs args = common_args(c, mask_words, *sinks);
-  const auto map = [&](const DeviceBuffer &buffer, int heads_of, int tokens, int channels, int box_rows) {
-    return map_tensor(device.driver(), packed_view(buffer.as<void>(), heads_of, tokens, channels), DType::bf16, 1,
-                      heads_of, tokens, channels, box_rows);
-  };
-  args.q = map(*q, heads, q_len, c.head_dim, 64);
-  args.k = c.fp8 ? map_codes(device.driver(), k_codes->as<void>(), c.kv_heads, kv_len, c.head_dim, spec.keys_per_copy())
-                 : map(*k, c.kv_heads, kv_len, c.head_dim, spec.keys_per_copy());
-  args.v = map(*v, c.kv_heads, kv_len, c.v_width(), spec.keys_per_copy());
-  args.v_codes = v_codes->as<unsigned char>();
-  args.scales = scales->as<unsigned>();
-  args.v_amax = largest->as<unsigned>();
-  args.kbar = kbar->as<float>();
-  args.out = {out->as<void>(), 0, static_cast<long long>(q_len) * c.v_width(), c.v_width()};
-  args.lse = lse->as<float>();
-  args.mask = mask->as<unsigned>();
-  args.threshold = kv_len < c.dense_below ? nullptr : thresholds->as<float>();
-  args.batch = 1;
-  args.q_len = q_len;
-  args.kv_len = kv_len;
-  launch(spec, 1, args);
-  return {out->read<std::uint16_t>(), lse->read<float>()};
-}
-
-// Rows before all keys are zero, the others those of a plain call.
-Result expected(const AttendRaggedCase &c, const Data &data, int mask_words) {
-  const auto [q_len, kv_len] = std::pair(data.lengths.q_len, data.lengths.kv_len);
-  const int position = data.lengths.position.value_or(kv_len - q_len);
-  if (position >= kv_len && kv_len > 0 && q_len > 0) {
-    AttendRaggedCase two_sided = c;
-    two_sided.causal = false;
-    return plain_call(two_sided, data, mask_words, q_len);
-  }
-  const int seeing = c.causal ? std::clamp(position + q_len, 0, q_len) : (kv_len == 0 ? 0 : q_len);
-  EXPECT_TRUE(seeing == 0 || (q_len - seeing) % 128 == 0);
-  Result result{Elements(static_cast<std::size_t>(heads * q_len * c.v_width()), 0),
-                std::vector<float>(static_cast<std::size_t>(heads * q_len))};
-  for (int row = 0; row < heads * q_len; ++row) {
-    result.lse[static_cast<std::size_t>(row)] =
-        c.sinks ? (row < q_len ? 0.5F : 3.0F) : -std::numeric_limits<float>::infinity();
-  }
-  if (seeing == 0) {
-    return result;
-  }
-  const Result plain = plain_call(c, data, mask_words, seeing);
-  for (int h = 0; h < heads; ++h) {
-    const std::ptrdiff_t from = std::ptrdiff_t{seeing} * h;
-    const std::ptrdiff_t to = std::ptrdiff_t{q_len} * h + q_len - seeing;
-    std::copy_n(plain.out.begin() + from * c.v_width(), seeing * c.v_width(), result.out.begin() + to * c.v_width());
-    std::copy_n(plain.lse.begin() + from, seeing, result.lse.begin() + to);
-  }
-  return result;
-}
-
 // A ragged call: its tensors as the sequences' rows.
 class RaggedCall {
 public:
-  RaggedCall(const AttendRaggedCase &c, const std::vector<Data> &all, int mask_words)
+  RaggedCall(const AttendRaggedCase &c, const std::vector<SequenceData> &all, int mask_words)
       : c_(c), all_(all), mask_words_(mask_words), paged_(c.page_size != 0),
         batch_(c.sequences, {.num_q_heads = heads,
                              .block_q = c.block_q,
@@ -279,16 +77,16 @@ public:
     spec.page_rows = !paged_ ? 0 : c_.page_size % 32 == 0 ? 32 : 16;
     const int box = spec.keys_per_box();
     const auto q = device.upload(gather_queries());
-    const auto k = device.upload(gather_keys(&Data::k, k_place_, c_.head_dim));
-    const auto v = device.upload(gather_keys(&Data::v, v_place_, c_.v_width()));
+    const auto k = device.upload(gather_keys(&SequenceData::k, k_place_, c_.head_dim));
+    const auto v = device.upload(gather_keys(&SequenceData::v, v_place_, c_.v_width()));
     const auto table = device.upload(table_);
-    const auto k_codes = device.upload(workspace_keys<std::uint8_t>(&Data::k_codes, c_.head_dim, false, 0x7f));
-    const auto v_codes = device.upload(workspace_keys<std::uint8_t>(&Data::v_codes, c_.head_dim, true, 0x7f));
+    const auto k_codes = device.upload(workspace_keys<std::uint8_t>(&SequenceData::k_codes, c_.head_dim, false, 0x7f));
+    const auto v_codes = device.upload(workspace_keys<std::uint8_t>(&SequenceData::v_codes, c_.head_dim, true, 0x7f));
     const auto scales = device.upload(workspace_groups());
     const auto mask = device.upload(gather_mask());
     const auto thresholds = device.upload(workspace_rows());
-    const auto kbar = device.upload(joined(&Data::kbar));
-    const auto largest = device.upload(joined(&Data::largest));
+    const auto kbar = device.upload(joined(&SequenceData::kbar));
+    const auto largest = device.upload(joined(&SequenceData::largest));
     const auto sinks = device.upload(std::vector<float>{0.5F, 3});
     const auto counter = device.upload(std::vector<std::uint32_t>{0});
     const auto tails = device.allocate(all_.size() * c_.kv_heads * 32 * static_cast<std::size_t>(c_.v_width()) * 2);
@@ -331,7 +129,7 @@ public:
   }
 
   // Compares what is left, sequence by sequence, and then that nothing else was written.
-  void expect_results(const std::vector<Result> &results) const {
+  void expect_results(const std::vector<SequenceResult> &results) const {
     Elements out = out_->read<std::uint16_t>();
     std::vector<std::uint32_t> lse = lse_->read<std::uint32_t>();
     for (std::size_t b = 0; b < all_.size(); ++b) {
@@ -358,7 +156,7 @@ public:
 private:
   // Every third page is nobody's.
   void place_pages() {
-    for (const Data &data : all_) {
+    for (const SequenceData &data : all_) {
       table_stride_ = std::max(table_stride_, paged_ ? (data.lengths.kv_len + c_.page_size - 1) / c_.page_size + 1 : 1);
     }
     table_.assign(all_.size() * static_cast<std::size_t>(table_stride_), -1);
@@ -407,7 +205,7 @@ private:
     }
     return result;
   }
-  Elements gather_keys(Elements Data::*rows, const Place &place, int channels) const {
+  Elements gather_keys(Elements SequenceData::*rows, const Place &place, int channels) const {
     Elements result(place.elements(c_.kv_heads), not_a_number);
     for (std::size_t b = 0; b < all_.size(); ++b) {
       const int kv_len = all_[b].lengths.kv_len;
@@ -421,7 +219,7 @@ private:
 
   // `size` of each key at its row of the workspace, of all 128 of a slot where `whole`.
   template <class T>
-  std::vector<T> workspace_keys(std::vector<T> Data::*values, int size, bool whole, T nothing) const {
+  std::vector<T> workspace_keys(std::vector<T> SequenceData::*values, int size, bool whole, T nothing) const {
     std::vector<T> result(static_cast<std::size_t>(c_.kv_heads * batch_.arg().kv_rows * size), nothing);
     for (std::size_t b = 0; b < all_.size(); ++b) {
       const int rows = whole ? all_[b].kv_padded() : all_[b].lengths.kv_len;
@@ -469,9 +267,9 @@ private:
     return result;
   }
   template <class T>
-  std::vector<T> joined(std::vector<T> Data::*values) const {
+  std::vector<T> joined(std::vector<T> SequenceData::*values) const {
     std::vector<T> result;
-    for (const Data &data : all_) {
+    for (const SequenceData &data : all_) {
       result.insert(result.end(), (data.*values).begin(), (data.*values).end());
     }
     return result;
@@ -494,7 +292,7 @@ private:
   }
 
   const AttendRaggedCase &c_;
-  const std::vector<Data> &all_;
+  const std::vector<SequenceData> &all_;
   int mask_words_;
   bool paged_;
   RaggedBatch batch_;
@@ -519,8 +317,8 @@ void expect_plain_calls(const AttendRaggedCase &c) {
     most = std::max(most, sequence.kv_len);
   }
   const int mask_words = round_up((most + 31) / 32, 128) / 32;
-  std::vector<Data> all;
-  std::vector<Result> results;
+  std::vector<SequenceData> all;
+  std::vector<SequenceResult> results;
   for (const SequenceLengths &sequence : c.sequences) {
     all.push_back(random_data(c, sequence, mask_words, static_cast<unsigned>(all.size()) + 1));
     results.push_back(expected(c, all.back(), mask_words));
