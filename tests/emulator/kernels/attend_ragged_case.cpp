@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <random>
 
 namespace sale::test {
 
