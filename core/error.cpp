@@ -26,6 +26,9 @@ const char *to_string(ErrorKind kind) {
   case ErrorKind::launch: return "launch";
   case ErrorKind::io: return "input/output";
   case ErrorKind::cache: return "cache";
+  case ErrorKind::not_cached: return "not cached";
+  case ErrorKind::capturing: return "capturing";
+  case ErrorKind::cancelled: return "cancelled";
   }
   return "unknown";
 }

@@ -97,5 +97,6 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
 
 std::string Engine::device_name() const { return state_->device->name(); }
 std::string Engine::arch() const { return state_->target.arch.name(); }
+CacheCounters Engine::cache_counters() const { return state_->factory.counters(); }
 
 } // namespace sale

@@ -76,6 +76,19 @@ std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &
   return kernels;
 }
 
+CacheCounters KernelFactory::counters() const {
+  CacheCounters counters;
+  if (store_) {
+    const StoreCounters disk = store_->counters();
+    counters.user_hits = disk.hits;
+    counters.misses = disk.misses;
+    counters.published = disk.published;
+    counters.repairs = disk.corrupt;
+    counters.disk_errors = disk.errors;
+  }
+  return counters;
+}
+
 BuiltKernel KernelFactory::build_one(const KernelRequest &request) const {
   const auto start = std::chrono::steady_clock::now();
   const std::string source = generate(request.spec);

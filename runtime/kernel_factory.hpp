@@ -34,6 +34,8 @@ public:
   /// Every requested kernel, in order; Options.progress hears of each.
   std::vector<BuiltKernel> build(const std::vector<KernelRequest> &requests) const;
 
+  CacheCounters counters() const;
+
 private:
   BuiltKernel build_one(const KernelRequest &request) const;
   std::shared_ptr<const Entry> make(const KernelRequest &request, const std::string &source,

@@ -16,7 +16,10 @@ enum class ErrorKind {
   load,             ///< The driver refused the binary.
   launch,           ///< The driver refused a launch, or a kernel failed.
   io,               ///< Reading or writing a file.
-  cache             ///< A cache entry (never fatal inside the library; the CLI reports it).
+  cache,            ///< A cache entry or pack. Inside prepare never fatal, but for a pack that Options name.
+  not_cached,       ///< Options::frozen, and a kernel is in no layer of the cache.
+  capturing,        ///< The call would compile, load or wait while a stream is captured into a graph.
+  cancelled         ///< Options::cancelled said so.
 };
 
 struct ErrorDetails {

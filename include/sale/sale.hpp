@@ -157,19 +157,47 @@ private:
   std::shared_ptr<const State> state_;
 };
 
-/// Where libraries and the cache are, and how much to say. The two callbacks may come from any thread, but never two at
+/// Where libraries and the cache are, and how much to say. The callbacks may come from any thread, but never two at
 /// once for one Engine; they must not call into that Engine.
 struct Options {
   std::filesystem::path cuda_driver; ///< libcuda.so.1; empty = the loader's path
   /// libnvrtc.so or its folder; empty = SALE_NVRTC, else the first of CUDA_HOME, CUDA_PATH, LD_LIBRARY_PATH,
   /// /usr/local/cuda, system folders, pip wheels and whatever else the loader knows.
   std::filesystem::path nvrtc;
-  std::filesystem::path cache_dir; ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
-  bool use_disk_cache = true;
-  int jobs = 0;                                                          ///< parallel compiles; 0 = one per core
-  std::string arch;                                                      ///< "sm_80"; empty = the device's own
+
+  // The cache's layers (docs/cache.md), in the order in which they are asked.
+  std::vector<std::filesystem::path> cache_packs; ///< of `sale cache pack`; empty = SALE_CACHE_PACKS, colons between
+  std::filesystem::path pack_key;         ///< ed25519 public key (PEM) that signed them; empty = SALE_PACK_KEY, or none
+  std::filesystem::path system_cache_dir; ///< never written; empty = SALE_SYSTEM_CACHE_DIR, else /var/cache/sale
+  std::filesystem::path cache_dir;        ///< empty = SALE_CACHE_DIR, else XDG_CACHE_HOME/sale, else ~/.cache/sale
+  bool use_disk_cache = true;             ///< false: none of the four
+  std::uint64_t cache_max_bytes = std::uint64_t{1} << 30; ///< of cache_dir; least recently used go first; 0 = no limit
+  std::uint64_t cache_max_files = 16384;                  ///< the same
+
+  bool frozen = false;             ///< or SALE_FROZEN=1: nothing is compiled; a missing kernel is Error(not_cached)
+  int jobs = 0;                    ///< parallel compiles; 0 = one per core, fewer where memory is short
+  double compile_seconds = 0;      ///< for one kernel, then Error(compile); 0 = no deadline. Needs NVRTC 12.8 or newer.
+  double lock_seconds = 60;        ///< to wait for another process that compiles the same kernel; 0 = not at all
+  std::string arch;                ///< "sm_80"; empty = the device's own
+  std::function<bool()> cancelled; ///< asked often; true ends prepare and prewarm with Error(cancelled)
   std::function<void(const KernelInfo &, int done, int total)> progress; ///< after each kernel
   std::function<void(const std::string &)> warning; ///< e.g. an unwritable cache; never fatal. Empty = standard error
+};
+
+/// What became of the kernels that an Engine, or everybody who used one folder, asked for.
+struct CacheCounters {
+  std::uint64_t memory_hits = 0;
+  std::uint64_t pack_hits = 0;
+  std::uint64_t system_hits = 0;
+  std::uint64_t user_hits = 0;
+  std::uint64_t misses = 0;        ///< in no layer
+  std::uint64_t compiles = 0;      ///< begun here; misses that another thread or process compiled are not among them
+  std::uint64_t published = 0;     ///< written to cache_dir
+  std::uint64_t repairs = 0;       ///< damaged files removed; each also is a miss
+  std::uint64_t evictions = 0;     ///< files removed for the limits
+  std::uint64_t lock_waits = 0;    ///< for another process that compiled the same kernel
+  std::uint64_t lock_timeouts = 0; ///< of these, given up: compiled here too
+  std::uint64_t disk_errors = 0;   ///< each a warning, or one warning for many
 };
 
 /// One device: its context, compiler and kernel cache.
@@ -184,6 +212,9 @@ public:
 
   std::string device_name() const;
   std::string arch() const; ///< the architecture that kernels are compiled for, e.g. "sm_90a"
+
+  /// Since this Engine was made.
+  CacheCounters cache_counters() const;
 
 private:
   struct State;
