@@ -3,6 +3,7 @@
 // file is a miss, a disk error a warning, both are counted.
 #pragma once
 
+#include "cache/compiler_id.hpp"
 #include "cache/entry.hpp"
 
 #include <atomic>
@@ -14,13 +15,6 @@
 #include <vector>
 
 namespace sale {
-
-/// Which compiler an entry came from.
-struct CompilerId {
-  std::string version; ///< "13.0"
-  std::string build;   ///< Letters, digits and dashes.
-  friend bool operator==(const CompilerId &, const CompilerId &) = default;
-};
 
 struct StoreCounters {
   std::size_t hits = 0;
