@@ -3,6 +3,7 @@
 // the object lives.
 #pragma once
 
+#include "runtime/capture.hpp"
 #include "runtime/driver.hpp"
 
 #include <cstddef>
@@ -56,12 +57,15 @@ private:
 };
 
 /// Calls `release` in the device's context, and nothing when the application has destroyed that context: what was in it
-/// is gone too.
+/// is gone too. A capture that runs meanwhile stays valid.
 template <class Release>
 void release_in_context(const Device &device, const Release &release) {
   const cu::Api &api = device.driver().api;
   if (api.context_push(device.context()) == cu::success) {
-    release(api);
+    {
+      const RelaxedCapture relaxed(device.driver());
+      release(api);
+    }
     cu::Context popped = nullptr;
     api.context_pop(&popped);
   }

@@ -44,6 +44,13 @@ enum JitOption : int { jit_error_log_buffer = 5, jit_error_log_buffer_bytes = 6 
 
 inline constexpr unsigned event_default = 0;
 
+enum CaptureStatus : int { capture_none = 0, capture_active = 1, capture_invalidated = 2 };
+enum CaptureMode : int { capture_global = 0, capture_thread_local = 1, capture_relaxed = 2 };
+/// What the legacy stream's status is while a stream that waits for it is captured.
+inline constexpr Result error_capture_implicit = 906;
+/// CU_STREAM_LEGACY: the legacy stream, whatever the null handle means here.
+inline Stream legacy_stream() { return reinterpret_cast<Stream>(std::uintptr_t{1}); }
+
 /// Every entry point, once: SALE_CU_CALL(name here, exported symbol, parameters). The _v2 symbols are what today's
 /// headers map the plain names to.
 #define SALE_CU_CALLS(SALE_CU_CALL)                                                                                    \
@@ -80,6 +87,8 @@ inline constexpr unsigned event_default = 0;
                unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, Stream stream,             \
                void **arguments, void **extra)                                                                         \
   SALE_CU_CALL(stream_synchronize, cuStreamSynchronize, Stream stream)                                                 \
+  SALE_CU_CALL(stream_capturing, cuStreamIsCapturing, Stream stream, CaptureStatus *status)                            \
+  SALE_CU_CALL(exchange_capture_mode, cuThreadExchangeStreamCaptureMode, CaptureMode *mode)                            \
   SALE_CU_CALL(event_create, cuEventCreate, Event *event, unsigned flags)                                              \
   SALE_CU_CALL(event_record, cuEventRecord, Event event, Stream stream)                                                \
   SALE_CU_CALL(event_synchronize, cuEventSynchronize, Event event)                                                     \

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "generator/generate.hpp"
 #include "runtime/arch_choice.hpp"
+#include "runtime/capture.hpp"
 #include "runtime/kernel_factory.hpp"
+#include "runtime/loaded_modules.hpp"
 #include "runtime/plan_state.hpp"
 
 #include <algorithm>
@@ -28,16 +30,6 @@ Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
   return spec.dense ? kernels.attend_dense : kernels.attend;
 }
 
-Kernel load(const std::shared_ptr<const Device> &device, const BuiltKernel &built) {
-  Kernel kernel;
-  kernel.spec = built.spec;
-  kernel.options = compile_options_text(built.spec.arch, built.entry->kind);
-  kernel.module = std::make_unique<const Module>(device, *built.entry, kernel.options);
-  kernel.threads = static_cast<unsigned>(built.spec.threads());
-  kernel.shared_memory = static_cast<unsigned>(built.spec.shared_memory());
-  return kernel;
-}
-
 template <class T>
 DeviceArray upload(const std::shared_ptr<const Device> &device, const std::vector<T> &values) {
   DeviceArray array(device, values.size() * sizeof(T));
@@ -56,11 +48,14 @@ struct Engine::State {
   std::shared_ptr<const Device> device;
   KernelTarget target;
   KernelFactory factory;
+  LoadedModules modules;
 };
 
 Engine::Engine(int device, Options options) : state_(std::make_shared<State>(device, std::move(options))) {}
 
 Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving &serving) const {
+  const CurrentContext scope(*state_->device);
+  require_no_capture(state_->device->driver(), cu::legacy_stream(), "Engine::prepare");
   const auto [arch, kind] = state_->target;
   std::vector<KernelRequest> requests;
   for (const KernelSpec &spec : plan_kernels(problem, policy, arch, serving)) {
@@ -68,6 +63,7 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   }
   const std::vector<BuiltKernel> built = state_->factory.build(requests);
 
+  const RelaxedCapture relaxed(state_->device->driver());
   auto state = std::make_shared<Plan::State>();
   PlanKernels &kernels = state->kernels;
   kernels.problem = problem;
@@ -75,7 +71,7 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   kernels.serving = serving;
   kernels.device = state_->device;
   for (const BuiltKernel &kernel : built) {
-    slot(kernels, kernel.spec) = load(state_->device, kernel);
+    slot(kernels, kernel.spec) = state_->modules.load(state_->device, kernel);
     state->infos.push_back(kernel.info);
   }
   kernels.code_row_bytes = kernels.select.spec.code_row_bytes();

@@ -18,7 +18,7 @@ namespace sale {
 struct Kernel {
   KernelSpec spec;
   std::string options;                  ///< What it was compiled with.
-  std::unique_ptr<const Module> module; ///< Null when the plan has no such stage.
+  std::shared_ptr<const Module> module; ///< Null when the plan has no such stage.
   unsigned threads = 0;
   unsigned shared_memory = 0;
 };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/capture.hpp"
 #include "runtime/extents.hpp"
 #include "runtime/plan_state.hpp"
 #include "runtime/tensor_maps.hpp"
@@ -82,6 +83,7 @@ StageTimes Plan::profile(const RunArgs &args, CUstream_st *stream) const {
     return {};
   }
   const CurrentContext scope(*state_->kernels.device);
+  require_no_capture(state_->kernels.device->driver(), stream, "Plan::profile");
   Timeline timeline(state_->kernels.device->driver(), stream);
   enqueue(state_->kernels, args, stream, RunMode::sparse, &timeline);
   return timeline.times();

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <utility>
 
 using namespace sale;
 using namespace sale::cu;
@@ -289,6 +290,23 @@ Result cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsig
 
 Result cuStreamSynchronize(Stream) {
   return guarded([&] { require_context(); });
+}
+
+// Graphs are not emulated, so no stream ever is captured.
+Result cuStreamIsCapturing(Stream, CaptureStatus *status) {
+  return guarded([&] {
+    require_context();
+    require(status, "the capture status");
+    *status = capture_none;
+  });
+}
+
+Result cuThreadExchangeStreamCaptureMode(CaptureMode *mode) {
+  return guarded([&] {
+    require(mode, "the capture mode");
+    thread_local CaptureMode current = capture_global;
+    std::swap(current, *mode);
+  });
 }
 
 Result cuEventCreate(Event *event, unsigned) {

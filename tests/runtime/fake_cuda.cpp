@@ -21,6 +21,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
 struct CUctx_st {};
 struct CUmod_st {};
@@ -49,6 +50,7 @@ FakeState state = initial_state();
 std::mutex mutex;
 CUctx_st primary;
 thread_local std::vector<Context> contexts;
+thread_local CaptureMode capture_mode = capture_global;
 std::map<std::string, CUfunc_st> functions;
 std::map<Address, std::size_t> allocations;
 int clock_now = 0;
@@ -61,6 +63,7 @@ Result record(const char *name, const Fill &fill) {
   }
   FakeCall call;
   call.name = name;
+  call.capture_mode = capture_mode;
   fill(call);
   state.calls.push_back(std::move(call));
   return name == state.fail_call && state.fail_after-- <= 0 ? state.fail_result : success;
@@ -252,6 +255,18 @@ Result cuLaunchKernel(Function function, unsigned x, unsigned y, unsigned z, uns
   });
 }
 Result cuStreamSynchronize(Stream) { return record("cuStreamSynchronize"); }
+Result cuStreamIsCapturing(Stream stream, CaptureStatus *status) {
+  const Result result = record("cuStreamIsCapturing", [&](FakeCall &call) { call.stream = stream; });
+  if (result == success && stream == legacy_stream() && state.capture_blocks_legacy) {
+    return error_capture_implicit;
+  }
+  *status = stream != nullptr && stream == state.capturing_stream ? capture_active : capture_none;
+  return result;
+}
+Result cuThreadExchangeStreamCaptureMode(CaptureMode *mode) {
+  std::swap(*mode, capture_mode);
+  return record("cuThreadExchangeStreamCaptureMode");
+}
 Result cuEventCreate(Event *event, unsigned) {
   const Result result = record("cuEventCreate");
   if (result == success) {

@@ -17,6 +17,7 @@ struct FakeCall {
   unsigned threads = 0;
   unsigned shared = 0;
   void *stream = nullptr;
+  int capture_mode = 0;                 ///< Of the thread that called.
   std::vector<unsigned char> arguments; ///< Launches: a copy of the kernel's one argument.
 };
 
@@ -43,8 +44,10 @@ struct FakeState {
   int live_events = 0;
   int primary_references = 0;
   std::size_t live_bytes = 0;
-  bool context_destroyed = false;  ///< Pushing a context is refused.
-  std::vector<std::string> images; ///< Every binary that was loaded.
+  void *capturing_stream = nullptr;   ///< One that is being captured ...
+  bool capture_blocks_legacy = false; ///< ... and waits for the legacy stream.
+  bool context_destroyed = false;     ///< Pushing a context is refused.
+  std::vector<std::string> images;    ///< Every binary that was loaded.
 };
 
 } // namespace sale

@@ -40,6 +40,7 @@ protected:
     Options options;
     options.cuda_driver = FAKE_CUDA;
     options.nvrtc = FAKE_NVRTC;
+    options.system_cache_dir = folder_.path() / "system";
     options.cache_dir = folder_.path() / "cache";
     options.jobs = 2;
     options.warning = [this](const std::string &sentence) { warnings_.push_back(sentence); };
