@@ -35,6 +35,10 @@ std::string file_name_part(std::string_view text) {
   return part;
 }
 
+std::string stem_of(const std::string &key, const CompilerId &compiler) {
+  return fmt::format("{}-{}-{}", key, file_name_part(compiler.version), file_name_part(compiler.build));
+}
+
 bool is_kernel_file(const fs::path &path) { return path.extension() == extension; }
 bool is_temporary_file(const fs::path &path) { return path.filename().string().rfind(temporary_prefix, 0) == 0; }
 
@@ -57,11 +61,18 @@ void require_read(const fs::path &folder, const std::error_code &error) {
 
 } // namespace
 
-Store::Store(fs::path root, Warning warning) : root_(std::move(root)), warning_(std::move(warning)) {}
+Store::Store(StoreOptions options, Warning warning) : options_(std::move(options)), warning_(std::move(warning)) {}
 
 fs::path Store::path_of(const std::string &key, const CompilerId &compiler) const {
-  return folder() /
-         fmt::format("{}-{}-{}{}", key, file_name_part(compiler.version), file_name_part(compiler.build), extension);
+  return folder() / (stem_of(key, compiler) + std::string(extension));
+}
+
+fs::path Store::lock_path(const std::string &key, const CompilerId &compiler) const {
+  const fs::path locks = options_.root / "locks";
+  if (options_.writable) {
+    make_private_directory(locks); // Without it there is no lock, which costs time at most.
+  }
+  return locks / (stem_of(key, compiler) + ".lock");
 }
 
 std::vector<fs::path> Store::newest_first(const std::string &key) const {
@@ -119,7 +130,9 @@ std::optional<Entry> Store::read(const fs::path &path, const std::string &key,
        (compiler && CompilerId{parsed.entry->compiler_version, parsed.entry->compiler_build} != *compiler))) {
     parsed = {std::nullopt, "it holds another kernel than its name says"};
   }
-  if (!parsed.entry) {
+  if (!parsed.entry && !options_.writable) {
+    disk_error(fmt::format("the cache file {} is damaged: {}", path.string(), parsed.problem));
+  } else if (!parsed.entry) {
     ++counts_.corrupt;
     if (warning_) {
       warning_(fmt::format("removed the damaged cache file {}: {}", path.string(), parsed.problem));
@@ -165,6 +178,9 @@ bool Store::exists() const {
 }
 
 void Store::publish(const Entry &entry) const {
+  if (!options_.writable) {
+    return;
+  }
   std::optional<std::string> problem = make_folder();
   if (!problem) {
     try {

@@ -16,10 +16,16 @@
 
 namespace sale {
 
+struct StoreOptions {
+  std::filesystem::path root;
+  /// False: somebody else keeps it, as a system's folder. Nothing there is written, cleaned or repaired.
+  bool writable = true;
+};
+
 struct StoreCounters {
   std::size_t hits = 0;
   std::size_t misses = 0;
-  std::size_t corrupt = 0; ///< Files found damaged and removed; each also is a miss.
+  std::size_t corrupt = 0; ///< Files found damaged, and removed where writable; each also is a miss.
   std::size_t published = 0;
   std::size_t errors = 0; ///< Disk errors.
 };
@@ -43,11 +49,14 @@ public:
   using Warning = std::function<void(const std::string &)>;
 
   /// Touches nothing on disk yet.
-  Store(std::filesystem::path root, Warning warning);
+  Store(StoreOptions options, Warning warning);
 
   /// The entry that `compiler` made for this key; with no compiler, the newest of any compiler.
   std::optional<Entry> lookup(const std::string &key, const std::optional<CompilerId> &compiler) const;
   void publish(const Entry &entry) const;
+
+  /// The file that processes lock to agree who compiles; its folder is made here if it can be.
+  std::filesystem::path lock_path(const std::string &key, const CompilerId &compiler) const;
 
   /// Creates the folder that publish writes into; the problem if that folder takes no files.
   std::optional<std::string> make_folder() const;
@@ -60,11 +69,11 @@ public:
   /// Removes every kernel file and leftover temporary file, nothing else.
   Cleared clear() const;
 
-  const std::filesystem::path &root() const { return root_; }
+  const std::filesystem::path &root() const { return options_.root; }
   StoreCounters counters() const;
 
 private:
-  std::filesystem::path folder() const { return root_ / "kernels"; }
+  std::filesystem::path folder() const { return options_.root / "kernels"; }
   std::filesystem::path path_of(const std::string &key, const CompilerId &compiler) const;
   std::vector<std::filesystem::path> newest_first(const std::string &key) const;
   std::optional<Entry> read(const std::filesystem::path &path, const std::string &key,
@@ -72,7 +81,7 @@ private:
   bool trusted() const;
   void disk_error(const std::string &sentence) const;
 
-  std::filesystem::path root_;
+  StoreOptions options_;
   Warning warning_;
   struct Counts {
     std::atomic<std::size_t> hits{0}, misses{0}, corrupt{0}, published{0}, errors{0};

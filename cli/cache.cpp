@@ -77,7 +77,7 @@ void add_cache(CLI::App &app, Command &command) {
   options->add_cache_dir_to(*cache);
   const auto add = [&](const char *name, const char *help, int (*action)(const Store &)) {
     cache->add_subcommand(name, help)->callback([&command, options, action] {
-      command = [options, action] { return action(Store(options->cache_folder(), warn)); };
+      command = [options, action] { return action(Store({.root = options->cache_folder()}, warn)); };
     });
   };
   add("path", "Print the cache folder", print_path);

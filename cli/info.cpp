@@ -95,7 +95,7 @@ Json describe_nvrtc(const std::string &requested) {
 
 Json describe_cache(const EngineOptions &engine) {
   try {
-    const Store store(engine.cache_folder(), warn);
+    const Store store({.root = engine.cache_folder(), .writable = false}, warn);
     std::size_t bytes = 0;
     const auto files = store.list();
     for (const StoredFile &file : files) {

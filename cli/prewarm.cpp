@@ -54,13 +54,13 @@ io::Model load(const PrewarmOptions &options) {
 // Disk errors are only warnings inside the library; here the files are the purpose, so they are looked at before the
 // work and after it.
 void require_writable(const std::filesystem::path &folder) {
-  if (const auto problem = Store(folder, warn).make_folder()) {
+  if (const auto problem = Store({.root = folder}, warn).make_folder()) {
     refuse_folder(folder, *problem);
   }
 }
 
 void require_on_disk(const std::vector<KernelInfo> &kernels, const std::filesystem::path &folder) {
-  const Store store(folder, [](const std::string &) {});
+  const Store store({.root = folder, .writable = false}, [](const std::string &) {});
   const auto missing = std::count_if(kernels.begin(), kernels.end(), [&](const KernelInfo &kernel) {
     return !kernel.from_cache && !store.lookup(kernel.key, std::nullopt);
   });

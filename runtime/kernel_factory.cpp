@@ -25,7 +25,7 @@ std::optional<Store> open_store(const Options &options) {
     options.warning("no kernel cache: neither SALE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set");
     return std::nullopt;
   }
-  return std::optional<Store>(std::in_place, root, options.warning);
+  return std::optional<Store>(std::in_place, StoreOptions{.root = root}, options.warning);
 }
 
 KernelInfo info_of(const KernelSpec &spec, const Entry &entry, bool from_cache, double milliseconds) {

@@ -21,7 +21,7 @@ const CompilerId compiler{"13.0", "65be0db3"};
 class StoreTest : public testing::Test {
 protected:
   Store open() {
-    return {root(), [this](const std::string &sentence) {
+    return {{.root = root()}, [this](const std::string &sentence) {
               const std::scoped_lock lock(mutex_);
               warnings_.push_back(sentence);
             }};
@@ -169,6 +169,26 @@ TEST_F(StoreTest, DoesNotFollowALinkInAnEntrysPlace) {
   EXPECT_FALSE(store.lookup(sample_entry().key, compiler));
 }
 
+TEST_F(StoreTest, NeitherWritesNorRepairsAFolderThatSomebodyElseKeeps) {
+  open().publish(sample_entry());
+  const Store store({.root = root(), .writable = false},
+                    [this](const std::string &sentence) { warnings_.push_back(sentence); });
+  EXPECT_TRUE(store.lookup(sample_entry().key, compiler));
+  store.publish(sample_entry(std::string(64, 'b')));
+  fs::resize_file(only_file(), 100);
+  EXPECT_FALSE(store.lookup(sample_entry().key, compiler));
+  EXPECT_EQ(fs::file_size(only_file()), 100U);
+  EXPECT_EQ(store.counters().errors, 1U);
+  EXPECT_EQ(store.counters().corrupt, 0U);
+  EXPECT_EQ(warnings_.size(), 1U);
+}
+
+TEST_F(StoreTest, NamesALockInAFolderThatItMakes) {
+  const fs::path lock = open().lock_path("k", compiler);
+  EXPECT_EQ(lock, root() / "locks" / "k-13.0-65be0db3.lock");
+  EXPECT_EQ(fs::status(root() / "locks").permissions(), fs::perms::owner_all);
+}
+
 TEST_F(StoreTest, ListsEveryFileWithItsProblemAndClearsOnlyItsOwn) {
   const Store store = open();
   store.publish(sample_entry());
@@ -215,7 +235,7 @@ TEST_F(StoreTest, GivesProcessesThatRaceWholeEntriesOrNone) {
   for (int p = 0; p < 4; ++p) {
     const pid_t child = ::fork();
     if (child == 0) {
-      const Store store(root(), nullptr);
+      const Store store({.root = root()}, nullptr);
       Entry entry = sample_entry();
       entry.binary.assign(20000, static_cast<unsigned char>(p));
       int wrong = 0;
