@@ -1,4 +1,4 @@
-# Writes OUTPUT, a C++ file with every .cuh below ROOT as a {path, text} pair. Run with cmake -P.
+# Writes OUTPUT, a C++ file with every .cuh below ROOT as a {path, text} pair, and a digest of all. Run with cmake -P.
 file(GLOB_RECURSE FILES RELATIVE ${ROOT} ${ROOT}/*.cuh)
 list(SORT FILES)
 set(TEXT "#include \"generator/template_source.hpp\"\n\nnamespace sale {\n\nconst std::vector<TemplateFile> &embedded_templates() {\n  static const std::vector<TemplateFile> files = {\n")
@@ -6,5 +6,7 @@ foreach(FILE ${FILES})
   file(READ ${ROOT}/${FILE} CONTENT)
   string(APPEND TEXT "      {\"${FILE}\", R\"__cuda__(${CONTENT})__cuda__\"},\n")
 endforeach()
-string(APPEND TEXT "  };\n  return files;\n}\n\n} // namespace sale\n")
+string(SHA256 DIGEST "${TEXT}")
+string(SUBSTRING ${DIGEST} 0 16 DIGEST)
+string(APPEND TEXT "  };\n  return files;\n}\n\nstd::string_view templates_digest() { return \"${DIGEST}\"; }\n\n} // namespace sale\n")
 file(WRITE ${OUTPUT} "${TEXT}")

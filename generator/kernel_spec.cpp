@@ -25,8 +25,10 @@ bool rows_fit_blocks(const KernelSpec &spec) {
   case Stage::quantize: return spec.tile.warps == 4;
   case Stage::values: return 32 * spec.tile.warps == spec.head_dim;
   case Stage::prepare:
+    // No more heads than there are; all warps of a CTA help each other with a projection.
     return rows % spec.block_q == 0 && spec.block_q % spec.tile.rows_per_warp == 0 &&
-           spec.block_k % spec.tile.keys_per_step == 0;
+           spec.block_k % spec.tile.keys_per_step == 0 && rows <= spec.gqa * spec.block_q &&
+           (spec.basis != EstimateBasis::projection || spec.gqa * spec.block_q % rows == 0);
   case Stage::select:
     // Those of wgmma take pieces of 64 rows, of whichever head.
     return rows % spec.block_q == 0 &&
@@ -103,6 +105,8 @@ bool reads_keys(Stage stage, Estimator estimator) {
   }
 }
 
+bool is_tunable(Stage stage) { return sees_keys_of_rows(stage); }
+
 bool sees_keys_of_rows(Stage stage) { return sums_scores(stage) || stage == Stage::select; }
 
 bool sums_scores(Stage stage) { return stage == Stage::prepare || stage == Stage::attend; }
@@ -122,6 +126,14 @@ std::string KernelSpec::serving() const {
 }
 
 std::string KernelSpec::describe() const {
+  if (!is_tunable(stage)) {
+    return class_name();
+  }
+  return fmt::format("{} rows {}x{} keys {}x{} ctas {}", class_name(), tile.rows_per_warp, tile.warps,
+                     tile.keys_per_step, tile.stages, tile.min_ctas);
+}
+
+std::string KernelSpec::class_name() const {
   if (stage == Stage::sequences) {
     return fmt::format("sequences {}", arch.name());
   }
@@ -150,8 +162,6 @@ std::string KernelSpec::describe() const {
   }
   text += variants();
   text += dense ? " dense" : fmt::format(" q{} k{}", block_q, block_k);
-  text += fmt::format(" rows {}x{} keys {}x{} ctas {}", tile.rows_per_warp, tile.warps, tile.keys_per_step, tile.stages,
-                      tile.min_ctas);
   return text;
 }
 
@@ -262,15 +272,32 @@ void validate(const KernelSpec &spec) {
   if (!keys_fit) {
     throw Error(ErrorKind::invalid_argument, fmt::format("keys_per_step {} must be {}", tile.keys_per_step, keys_rule));
   }
-  if (tile.warps < 1 || tile.warps > 16 || tile.stages < 2 || tile.stages > 8 || tile.min_ctas < 1) {
+  if (tile.warps < 1 || tile.warps > 16 || tile.stages < 2 || tile.stages > 8 || tile.min_ctas < 1 ||
+      tile.min_ctas > 32) {
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("a tile needs 1 to 16 warps, 2 to 8 stages and at least 1 CTA per SM, not {}, {} and {}",
+                fmt::format("a tile needs 1 to 16 warps, 2 to 8 stages and 1 to 32 CTAs per SM, not {}, {} and {}",
                             tile.warps, tile.stages, tile.min_ctas));
   }
-  if (wgmma && spec.ragged && spec.stage == Stage::attend && 512 % tile.rows() != 0) {
-    throw Error(
-        ErrorKind::invalid_argument,
-        fmt::format("attend of ragged batches shares units of 512 rows; {} rows do not divide them", tile.rows()));
+  // Warpgroups hand each other registers: more CTAs than one would leave too few to ever go on.
+  if (wgmma && tile.min_ctas != 1) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("a warpgroup kernel has an SM to itself: min_ctas {} must be 1", tile.min_ctas));
+  }
+  if (spec.threads() * tile.min_ctas > 2048) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} CTAs of {} threads are more than an SM's 2048 threads", tile.min_ctas, spec.threads()));
+  }
+  const bool of_units = spec.stage == Stage::attend || (spec.stage == Stage::select && !wgmma);
+  if (spec.ragged && of_units && 512 % tile.rows() != 0) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} of ragged batches shares units of 512 rows; {} rows do not divide them",
+                            to_string(spec.stage), tile.rows()));
+  }
+  if (wgmma && spec.stage == Stage::attend && tile.warps != 8 && !(spec.dense && !spec.ragged && tile.warps == 12)) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("attend has two warpgroups that compute, or three where dense and not ragged; {} warps are "
+                            "neither",
+                            tile.warps));
   }
   if (!rows_fit_blocks(spec)) {
     throw Error(ErrorKind::invalid_argument,

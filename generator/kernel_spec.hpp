@@ -43,6 +43,8 @@ bool sees_keys_of_rows(Stage stage);
 bool sums_scores(Stage stage);
 /// mean, amax and values: dtype and head_dim alone tell their kernels apart.
 bool ignores_policy(Stage stage);
+/// prepare, select and attend: tuning chooses their tiles.
+bool is_tunable(Stage stage);
 /// Which stages read K or V, and so their pages: select does for exact only.
 bool reads_keys(Stage stage, Estimator estimator);
 
@@ -103,6 +105,8 @@ struct KernelSpec {
   /// One line that tells the kernels of a plan apart, e.g. "attend sm_90 bf16 d128 gqa4 q64 k32 tile
   /// 32x4/64/2/2".
   std::string describe() const;
+  /// The same without the tile: what a tuning record calls kernels of one kind.
+  std::string class_name() const;
   /// "sale_attend".
   std::string entry_name() const;
   /// Bytes of dynamic shared memory of a launch.
