@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/entry.hpp"
 
+#include "cache/fields.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
@@ -21,85 +22,8 @@ constexpr std::array<unsigned char, 8> magic = {'S', 'A', 'L', 'E', 'K', 'R', 'N
 constexpr std::size_t checksum_offset = 24;
 constexpr std::size_t preamble_bytes = checksum_offset + sizeof(Digest);
 
-void write_number(unsigned char *to, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) {
-    to[i] = static_cast<unsigned char>(value >> (8 * i));
-  }
-}
-
-// A label and its value, each after its length.
-class HeaderWriter {
-public:
-  void field(std::string_view label, std::string_view value) {
-    text(label);
-    text(value);
-  }
-  void field(std::string_view label, int value) { field(label, std::to_string(value)); }
-  std::string take() { return std::move(out_); }
-
-private:
-  void text(std::string_view value) {
-    unsigned char size[4];
-    write_number(size, value.size(), 4);
-    out_.append(size, size + 4);
-    out_ += value;
-  }
-
-  std::string out_;
-};
-
-std::uint64_t read_number(std::span<const unsigned char> bytes) {
-  std::uint64_t value = 0;
-  for (std::size_t i = bytes.size(); i-- > 0;) {
-    value = value << 8 | bytes[i];
-  }
-  return value;
-}
-
-// Reads the header's fields in their fixed order; after the first surprise every read gives nothing.
-class Reader {
-public:
-  explicit Reader(std::span<const unsigned char> bytes) : rest_(bytes) {}
-
-  std::string field(std::string_view label) {
-    if (text() != label) {
-      good_ = false;
-    }
-    return text();
-  }
-
-  int number(std::string_view label) {
-    const std::string digits = field(label);
-    if (digits.empty() || digits.size() > 9 ||
-        !std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-      good_ = false;
-      return 0;
-    }
-    return std::stoi(digits);
-  }
-
-  bool complete() const { return good_ && rest_.empty(); }
-
-private:
-  std::string text() {
-    if (!good_ || rest_.size() < 4) {
-      good_ = false;
-      return {};
-    }
-    const std::uint64_t size = read_number(rest_.first(4));
-    rest_ = rest_.subspan(4);
-    if (size > rest_.size()) {
-      good_ = false;
-      return {};
-    }
-    const auto bytes = rest_.first(static_cast<std::size_t>(size));
-    rest_ = rest_.subspan(static_cast<std::size_t>(size));
-    return {bytes.begin(), bytes.end()};
-  }
-
-  std::span<const unsigned char> rest_;
-  bool good_ = true;
-};
+// Registers and bytes of a kernel.
+constexpr std::uint64_t largest_number = 999'999'999;
 
 Digest checksum(std::span<const unsigned char> file) {
   Sha256 hash;
@@ -109,7 +33,7 @@ Digest checksum(std::span<const unsigned char> file) {
 }
 
 std::string header_of(const Entry &entry) {
-  HeaderWriter header;
+  FieldWriter header;
   header.field("key", entry.key);
   header.field("kind", to_string(entry.kind));
   header.field("target", entry.target);
@@ -117,15 +41,15 @@ std::string header_of(const Entry &entry) {
   header.field("compiler_build", entry.compiler_build);
   header.field("spec", entry.spec);
   header.field("entry_name", entry.entry_name);
-  header.field("registers", entry.registers);
-  header.field("spill_bytes", entry.spill_bytes);
-  header.field("static_shared_memory", entry.static_shared_memory);
-  header.field("dynamic_shared_memory", entry.dynamic_shared_memory);
+  header.field("registers", std::to_string(entry.registers));
+  header.field("spill_bytes", std::to_string(entry.spill_bytes));
+  header.field("static_shared_memory", std::to_string(entry.static_shared_memory));
+  header.field("dynamic_shared_memory", std::to_string(entry.dynamic_shared_memory));
   return header.take();
 }
 
 bool read_header(std::span<const unsigned char> bytes, Entry &entry) {
-  Reader header(bytes);
+  FieldReader header(bytes);
   entry.key = header.field("key");
   const std::string kind = header.field("kind");
   entry.kind = kind == "ptx" ? BinaryKind::ptx : BinaryKind::cubin;
@@ -134,11 +58,11 @@ bool read_header(std::span<const unsigned char> bytes, Entry &entry) {
   entry.compiler_build = header.field("compiler_build");
   entry.spec = header.field("spec");
   entry.entry_name = header.field("entry_name");
-  entry.registers = header.number("registers");
-  entry.spill_bytes = header.number("spill_bytes");
-  entry.static_shared_memory = header.number("static_shared_memory");
-  entry.dynamic_shared_memory = header.number("dynamic_shared_memory");
-  return header.complete() && kind == to_string(entry.kind);
+  entry.registers = static_cast<int>(header.number("registers", largest_number));
+  entry.spill_bytes = static_cast<int>(header.number("spill_bytes", largest_number));
+  entry.static_shared_memory = static_cast<int>(header.number("static_shared_memory", largest_number));
+  entry.dynamic_shared_memory = static_cast<int>(header.number("dynamic_shared_memory", largest_number));
+  return header.good() && header.at_end() && kind == to_string(entry.kind);
 }
 
 } // namespace

@@ -18,6 +18,9 @@ namespace sale {
 inline constexpr std::uint32_t entry_schema = 1;
 inline constexpr std::size_t max_entry_header_bytes = std::size_t{64} << 10;
 inline constexpr std::size_t max_entry_binary_bytes = std::size_t{64} << 20;
+/// Of a serialized entry: magic, schema, sizes and checksum come before header and binary.
+inline constexpr std::size_t min_entry_bytes = 24 + sizeof(Digest);
+inline constexpr std::size_t max_entry_bytes = min_entry_bytes + max_entry_header_bytes + max_entry_binary_bytes;
 
 struct Entry {
   std::string key; ///< Echo of the lookup key.

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files that one user makes and others read: packs, keys, signatures. Failures are Errors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace sale {
+
+/// An open regular file. It is read by pread, so that cutting it short while it is in use is an error and no crash.
+class SharedFile {
+public:
+  enum class Trust {
+    any,
+    owners ///< Root or the effective user owns it and nobody else may write into it.
+  };
+
+  /// Throws Error(cache).
+  static SharedFile open(const std::filesystem::path &path, Trust trust);
+  SharedFile(SharedFile &&other) noexcept;
+  SharedFile &operator=(SharedFile &&other) noexcept;
+  ~SharedFile();
+
+  const std::filesystem::path &path() const { return path_; }
+  std::uint64_t bytes() const { return bytes_; } ///< When it was opened.
+
+  /// Fills all of `to`, or returns why not.
+  std::optional<std::string> read_at(std::uint64_t offset, std::span<unsigned char> to) const;
+  /// The first `count` bytes. Throws Error(cache).
+  std::vector<unsigned char> read_start(std::size_t count) const;
+  /// Throws Error(cache) when there are more than `max_bytes`.
+  std::vector<unsigned char> read_all(std::size_t max_bytes) const;
+
+private:
+  SharedFile(std::filesystem::path path, int descriptor);
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  std::uint64_t bytes_ = 0;
+};
+
+/// A file under way, readable by everybody whom the umask lets. It takes the place of `path` in commit, or vanishes.
+class NewSharedFile {
+public:
+  /// This and the others throw Error(io). Refuses to take the place of what is no regular file.
+  explicit NewSharedFile(std::filesystem::path path);
+  ~NewSharedFile();
+  NewSharedFile(const NewSharedFile &) = delete;
+  NewSharedFile &operator=(const NewSharedFile &) = delete;
+
+  void write(std::span<const unsigned char> bytes);
+  void commit();
+
+private:
+  [[noreturn]] void fail(const char *call) const;
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+} // namespace sale
