@@ -206,6 +206,9 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   if (mode != RunMode::select) {
     check_values(args, queries, keys, effective_v_head_dim(problem));
   }
+  if (!(args.expected_density >= 0.0F && args.expected_density <= 1.0F)) {
+    refuse(fmt::format("expected_density {} is not between 0 and 1", args.expected_density));
+  }
   check_aligned("lse", args.lse, alignof(float));
   check_aligned("tau", args.tau, alignof(float));
   check_aligned("shift", args.shift, alignof(float));

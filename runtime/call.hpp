@@ -145,6 +145,8 @@ private:
 
   const PlanKernels &plan_;
   const RunArgs &args_;
+  const Kernel &prepare_;
+  const Kernel &select_;
   cu::Stream stream_;
   Timeline *timeline_;
   bool counts_ = false; // Whether the counters are there, and zero.

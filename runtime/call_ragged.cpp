@@ -8,7 +8,8 @@
 namespace sale {
 
 Call::Call(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Timeline *timeline)
-    : plan_(plan), args_(args), stream_(stream), timeline_(timeline),
+    : plan_(plan), args_(args), prepare_(plan.prepare.at(args.shape.kv_len, args.expected_density)),
+      select_(plan.select.at(args.shape.kv_len, args.expected_density)), stream_(stream), timeline_(timeline),
       layout_(workspace_layout(plan.problem, plan.policy, args.shape, plan.code_row_bytes, plan.serving)),
       counters_(counters(plan.problem, plan.policy, args.shape.batch)), scale_(effective_softmax_scale(plan.problem)),
       tau_(args.tau != nullptr ? args.tau : static_cast<const float *>(plan.tau.data())),

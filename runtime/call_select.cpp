@@ -148,15 +148,15 @@ void Call::prepare() const {
   a.threshold_out = args_.threshold_out;
   set_variants(a);
   // A CTA takes one query block of as many query heads of a KV head as its tile has room for.
-  const int heads = plan_.prepare.spec.tile.rows() / plan_.policy.block_q;
-  const unsigned head_groups = plan_.problem.num_kv_heads * ceil_div(plan_.prepare.spec.gqa, heads);
+  const int heads = prepare_.spec.tile.rows() / plan_.policy.block_q;
+  const unsigned head_groups = plan_.problem.num_kv_heads * ceil_div(prepare_.spec.gqa, heads);
   set_sequences(a);
-  launch_rows(plan_.prepare, plan_.policy.block_q, static_cast<int>(head_groups), a);
+  launch_rows(prepare_, plan_.policy.block_q, static_cast<int>(head_groups), a);
   mark(Stage::prepare);
 }
 
 void Call::select(const float *tau) const {
-  if (plan_.select.spec.family() == KernelFamily::wgmma) {
+  if (select_.spec.family() == KernelFamily::wgmma) {
     select_wgmma(tau);
   } else {
     select_mma_sync(tau);
@@ -167,7 +167,7 @@ void Call::select(const float *tau) const {
 void Call::select_wgmma(const float *tau) const {
   const Problem &problem = plan_.problem;
   const Shape &shape = args_.shape;
-  const Tile &tile = plan_.select.spec.tile;
+  const Tile &tile = select_.spec.tile;
   SelectWgmmaArgs a{};
   if (plan_.serving.code_cache) {
     a.k_codes = map_code_pages(plan_.device->driver(), paged_.codes, paged_.num_pages, problem.num_kv_heads,
@@ -196,9 +196,8 @@ void Call::select_wgmma(const float *tau) const {
   const bool ragged = ragged_.slots > 0;
   const std::int64_t groups = ragged ? ragged_.slots : shape.batch;
   const unsigned pieces = gqa * ceil_div(ragged ? unit_rows : a.q_len, warpgroup_rows);
-  launch_persistent(plan_.select,
-                    groups * problem.num_kv_heads * ceil_div(static_cast<int>(pieces), tile.rows() / warpgroup_rows),
-                    a);
+  launch_persistent(
+      select_, groups * problem.num_kv_heads * ceil_div(static_cast<int>(pieces), tile.rows() / warpgroup_rows), a);
 }
 
 void Call::select_mma_sync(const float *tau) const {
@@ -221,7 +220,7 @@ void Call::select_mma_sync(const float *tau) const {
   a.mask_words = mask_row_words(plan_.policy, a.kv_len);
   a.sliding_window = plan_.problem.sliding_window;
   set_sequences(a);
-  launch_rows(plan_.select, plan_.select.spec.tile.rows(), a.num_q_heads, a);
+  launch_rows(select_, select_.spec.tile.rows(), a.num_q_heads, a);
 }
 
 } // namespace sale

@@ -5,6 +5,7 @@
 #include "runtime/kernel_factory.hpp"
 #include "runtime/loaded_modules.hpp"
 #include "runtime/plan_state.hpp"
+#include "runtime/tuned_tiles.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -13,21 +14,27 @@ namespace sale {
 
 namespace {
 
-Kernel &slot(PlanKernels &kernels, const KernelSpec &spec) {
+// The stages whose tiles tuning chooses; null for others.
+StageKernels *tuned_stage(PlanKernels &kernels, const KernelSpec &spec) {
+  switch (spec.stage) {
+  case Stage::prepare: return &kernels.prepare;
+  case Stage::select: return &kernels.select;
+  case Stage::attend: return spec.dense ? &kernels.attend_dense : &kernels.attend;
+  default: return nullptr;
+  }
+}
+
+Kernel &other_stage(PlanKernels &kernels, const KernelSpec &spec) {
   switch (spec.stage) {
   case Stage::sequences: return kernels.sequences;
   case Stage::tails: return kernels.tails;
   case Stage::merge: return kernels.merge;
   case Stage::mean: return kernels.mean;
   case Stage::channels: return kernels.channels;
-  case Stage::quantize: return spec.fp8_attend ? kernels.quantize_all : kernels.quantize;
   case Stage::amax: return kernels.amax;
   case Stage::values: return kernels.values;
-  case Stage::prepare: return kernels.prepare;
-  case Stage::select: return kernels.select;
-  case Stage::attend: break;
+  default: return spec.fp8_attend ? kernels.quantize_all : kernels.quantize;
   }
-  return spec.dense ? kernels.attend_dense : kernels.attend;
 }
 
 template <class T>
@@ -43,11 +50,13 @@ struct Engine::State {
   State(int ordinal, Options options)
       : device(std::make_shared<const Device>(Driver::open(options.cuda_driver), ordinal)),
         target(choose_target(options.arch, device->major(), device->minor(), device->driver().emulated())),
-        factory(std::move(options)) {}
+        factory(options), tiles(std::move(options.tuning), device->name(), target.arch, device->multiprocessors(),
+                                [this](const std::string &sentence) { factory.warn(sentence); }) {}
 
   std::shared_ptr<const Device> device;
   KernelTarget target;
   KernelFactory factory;
+  TunedTiles tiles;
   LoadedModules modules;
 };
 
@@ -58,7 +67,7 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   require_no_capture(state_->device->driver(), cu::legacy_stream(), "Engine::prepare");
   const auto [arch, kind] = state_->target;
   std::vector<KernelRequest> requests;
-  for (const KernelSpec &spec : plan_kernels(problem, policy, arch, serving)) {
+  for (const KernelSpec &spec : state_->tiles.with_choices(plan_kernels(problem, policy, arch, serving))) {
     requests.push_back({spec, kind});
   }
   const std::vector<BuiltKernel> built = state_->factory.build(requests);
@@ -71,10 +80,18 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   kernels.serving = serving;
   kernels.device = state_->device;
   for (const BuiltKernel &kernel : built) {
-    slot(kernels, kernel.spec) = state_->modules.load(state_->device, kernel);
+    Kernel loaded = state_->modules.load(state_->device, kernel);
+    if (StageKernels *stage = tuned_stage(kernels, kernel.spec)) {
+      stage->add(std::move(loaded));
+    } else {
+      other_stage(kernels, kernel.spec) = std::move(loaded);
+    }
     state->infos.push_back(kernel.info);
   }
-  kernels.code_row_bytes = kernels.select.spec.code_row_bytes();
+  for (StageKernels *stage : {&kernels.prepare, &kernels.select, &kernels.attend, &kernels.attend_dense}) {
+    stage->choose_by(state_->tiles.choices(stage->spec()));
+  }
+  kernels.code_row_bytes = kernels.select.spec().code_row_bytes();
 
   std::vector<float> tau = policy.tau_per_head;
   tau.resize(static_cast<std::size_t>(problem.num_q_heads), policy.tau);

@@ -36,6 +36,9 @@ public:
 
   CacheCounters counters() const;
 
+  /// As Options.warning.
+  void warn(const std::string &sentence) const { options_.warning(sentence); }
+
 private:
   BuiltKernel build_one(const KernelRequest &request) const;
   std::shared_ptr<const Entry> make(const KernelRequest &request, const std::string &source,

@@ -10,7 +10,7 @@ void Call::zero_counters() {
   const bool smooths = plan_.policy.estimator != Estimator::exact || plan_.policy.fp8_attend;
   const bool of_means = plan_.policy.estimator == Estimator::int4 || (smooths && args_.kbar == nullptr);
   const bool persistent =
-      plan_.select.spec.family() == KernelFamily::wgmma || plan_.attend.spec.family() == KernelFamily::wgmma;
+      plan_.select.spec().family() == KernelFamily::wgmma || plan_.attend.spec().family() == KernelFamily::wgmma;
   if (!of_means && !persistent) {
     return;
   }
@@ -58,10 +58,10 @@ void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Ru
   const bool selected = !dense && args.mask_in == nullptr;
   // A dense call and one with its own mask may come without a workspace. All items of a dense one are known
   // beforehand; those of a mask are drawn where a counter can be.
-  const bool draws = plan.attend.spec.family() == KernelFamily::wgmma && args.workspace != nullptr &&
+  const bool draws = plan.attend.spec().family() == KernelFamily::wgmma && args.workspace != nullptr &&
                      args.workspace_bytes >= call.workspace_bytes();
   const bool writes_mask = dense && args.mask_out != nullptr;
-  const bool draws_select = writes_mask && plan.select.spec.family() == KernelFamily::wgmma;
+  const bool draws_select = writes_mask && plan.select.spec().family() == KernelFamily::wgmma;
   const bool ragged = plan.serving.is_ragged(); // whose work is not known beforehand
   if (selected || draws_select || plan.policy.fp8_attend || ragged || (args.mask_in != nullptr && draws)) {
     call.zero_counters();
@@ -79,9 +79,10 @@ void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Ru
   }
   call.encode(selected);
   if (dense) {
-    call.attend(plan.attend_dense, nullptr, false);
+    call.attend(plan.attend_dense.at(args.shape.kv_len, 1), nullptr, false);
   } else {
-    call.attend(plan.attend, selected ? call.mask() : args.mask_in, selected);
+    call.attend(plan.attend.at(args.shape.kv_len, args.expected_density), selected ? call.mask() : args.mask_in,
+                selected);
   }
 }
 

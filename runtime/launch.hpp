@@ -2,26 +2,15 @@
 // The kernels of a Plan and the order in which one call enqueues them. Nothing here allocates, locks or synchronises.
 #pragma once
 
-#include "generator/kernel_spec.hpp"
 #include "runtime/arguments.hpp"
 #include "runtime/device.hpp"
-#include "runtime/module.hpp"
+#include "runtime/stage_kernels.hpp"
 #include "runtime/timeline.hpp"
 #include "sale/sale.hpp"
 
 #include <memory>
-#include <string>
 
 namespace sale {
-
-/// A loaded kernel and what a launch of it needs.
-struct Kernel {
-  KernelSpec spec;
-  std::string options;                  ///< What it was compiled with.
-  std::shared_ptr<const Module> module; ///< Null when the plan has no such stage.
-  unsigned threads = 0;
-  unsigned shared_memory = 0;
-};
 
 struct PlanKernels {
   Problem problem;
@@ -35,10 +24,10 @@ struct PlanKernels {
   Kernel quantize_all; ///< fp8_attend, where quantize does not make the codes that it reads.
   Kernel amax;         ///< fp8_attend.
   Kernel values;       ///< fp8_attend.
-  Kernel prepare;
-  Kernel select;
-  Kernel attend;
-  Kernel attend_dense;
+  StageKernels prepare;
+  StageKernels select;
+  StageKernels attend;
+  StageKernels attend_dense;
   Kernel tails; ///< Ragged, wgmma attend in 16 bits.
   Kernel merge; ///< Parts.
   DeviceArray tau;

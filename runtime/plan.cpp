@@ -21,7 +21,7 @@ bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
   validate(args.shape, problem, kernels.serving);
   validate(args, problem, kernels.policy, needed_workspace(kernels, args.shape), mode, kernels.serving);
   const bool has_work = args.shape.batch > 0 && args.shape.q_len > 0;
-  if (has_work && mode != RunMode::select && kernels.attend.spec.family() == KernelFamily::wgmma) {
+  if (has_work && mode != RunMode::select && kernels.attend.spec().family() == KernelFamily::wgmma) {
     const Extents queries = query_extents(problem, args.shape);
     const Extents keys = key_extents(problem, kernels.serving, args);
     require_mappable("q", args.q, queries.batch, queries.heads, queries.tokens);

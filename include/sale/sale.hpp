@@ -24,6 +24,8 @@ struct CUstream_st;
 
 namespace sale {
 
+struct TuningRecord;
+
 /// One 16-bit device tensor [batch, heads, tokens, head_dim]. head_dim is contiguous; the other strides are in
 /// elements, any multiple of 8 (rows start on 16-byte boundaries); for sm_90a those of q, k and v are positive wherever
 /// there is more than one to step over.
@@ -65,6 +67,9 @@ struct RunArgs {
   const float *sink_logits = nullptr;
   const std::uint32_t *mask_in = nullptr; ///< use this mask and skip selection
   std::uint32_t *mask_out = nullptr;      ///< receives the mask
+  /// Kept share of the visible blocks that the caller expects, in (0, 1]: chooses among tuned kernels, and so at most
+  /// roundings. 0 = unknown.
+  float expected_density = 0;
 
   // Of ragged Plans. In device memory, read when the kernels run: a captured graph may be replayed with other values.
   // Those that promise too much are cut to the shape.
@@ -174,11 +179,15 @@ struct Options {
   std::uint64_t cache_max_bytes = std::uint64_t{1} << 30; ///< of cache_dir; least recently used go first; 0 = no limit
   std::uint64_t cache_max_files = 16384;                  ///< the same
 
-  bool frozen = false;             ///< or SALE_FROZEN=1: nothing is compiled; a missing kernel is Error(not_cached)
-  int jobs = 0;                    ///< parallel compiles; 0 = one per core, fewer where memory is short
-  double compile_seconds = 0;      ///< for one kernel, then Error(compile); 0 = no deadline. Needs NVRTC 12.8 or newer.
-  double lock_seconds = 60;        ///< to wait for another process that compiles the same kernel; 0 = not at all
-  std::string arch;                ///< "sm_80"; empty = the device's own
+  bool frozen = false;        ///< or SALE_FROZEN=1: nothing is compiled; a missing kernel is Error(not_cached)
+  int jobs = 0;               ///< parallel compiles; 0 = one per core, fewer where memory is short
+  double compile_seconds = 0; ///< for one kernel, then Error(compile); 0 = no deadline. Needs NVRTC 12.8 or newer.
+  double lock_seconds = 60;   ///< to wait for another process that compiles the same kernel; 0 = not at all
+  std::string arch;           ///< "sm_80"; empty = the device's own
+  /// Tiles that were measured (load_tuning of sale/tuning.hpp); null, or nothing for the device in it: the default
+  /// ones.
+  std::shared_ptr<const TuningRecord> tuning;
+  std::string tuning_gpu; ///< prewarm: compile only what this GPU, by name, can choose; empty = any in the record
   std::function<bool()> cancelled; ///< asked often; true ends prepare and prewarm with Error(cancelled)
   std::function<void(const KernelInfo &, int done, int total)> progress; ///< after each kernel
   std::function<void(const std::string &)> warning; ///< e.g. an unwritable cache; never fatal. Empty = standard error

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/tuned_tiles.hpp"
+
+#include "core/version.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace sale {
+
+namespace {
+
+std::string of_other_kernels(const TuningRecord &record) {
+  return fmt::format("{} was measured with other kernels (libsale {}, templates {}) than those of this libsale {}",
+                     record.source, record.library, record.templates, library_version());
+}
+
+} // namespace
+
+TunedTiles::TunedTiles(std::shared_ptr<const TuningRecord> record, const std::string &gpu, const Arch &arch,
+                       int multiprocessors, const std::function<void(const std::string &)> &warn)
+    : record_(std::move(record)) {
+  if (record_ == nullptr) {
+    return;
+  }
+  if (!is_for_this_library(*record_)) {
+    warn(fmt::format("{}; default tiles are used", of_other_kernels(*record_)));
+  } else if (const GpuTuning *found = tuning_for(*record_, gpu, arch, multiprocessors)) {
+    gpus_.push_back(found);
+  } else {
+    warn(fmt::format("{} has nothing for {} ({}, {} multiprocessors); default tiles are used", record_->source, gpu,
+                     arch.name(), multiprocessors));
+  }
+}
+
+TunedTiles::TunedTiles(const Options &options, const std::vector<Arch> &archs) : record_(options.tuning) {
+  if (record_ == nullptr) {
+    return;
+  }
+  if (!is_for_this_library(*record_)) {
+    throw Error(ErrorKind::invalid_argument, of_other_kernels(*record_), {.advice = "measure anew with this version"});
+  }
+  for (const Arch &arch : archs) {
+    const std::vector<const GpuTuning *> found = tunings_for(*record_, options.tuning_gpu, arch);
+    gpus_.insert(gpus_.end(), found.begin(), found.end());
+  }
+  if (gpus_.empty() && !options.tuning_gpu.empty()) {
+    std::string known;
+    for (const GpuTuning &gpu : record_->gpus) {
+      known += fmt::format("{}{} ({})", known.empty() ? "" : ", ", gpu.name, gpu.arch.name());
+    }
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} has nothing for {} and the architectures asked for; it has {}", record_->source,
+                            options.tuning_gpu, known.empty() ? "no GPU" : known));
+  }
+}
+
+std::vector<KernelSpec> TunedTiles::with_choices(const std::vector<KernelSpec> &specs) const {
+  return gpus_.empty() ? specs : sale::with_choices(specs, *record_, gpus_);
+}
+
+std::vector<TileChoice> TunedTiles::choices(const KernelSpec &spec) const {
+  return gpus_.empty() ? std::vector<TileChoice>() : choices_for(*record_, *gpus_.front(), spec);
+}
+
+} // namespace sale
