@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libnvrtc.so that "compiles" at once: the binary is the options in text. A source that contains FAKE_ERROR is
-// refused. Built as libnvrtc.so.13 of version 13.0, and as one of version 13.9 whose builtins do not match.
+// refused. Built as libnvrtc.so.13 of version 13.0, and as one of version 13.9 whose builtins do not match. In the
+// environment, FAKE_NVRTC_MS is how long a compile takes, FAKE_NVRTC_DIGITS how many digits of the source's own the
+// binary has, and FAKE_NVRTC_LOG a file to which each compile adds a line.
+#include "tests/runtime/fake_binary.hpp"
+
 #include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
+#include <thread>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 struct _nvrtcProgram {
   std::string source;
@@ -17,6 +28,27 @@ std::atomic<int> compiles{0};
 
 constexpr const char *resources = "ptxas info    : Used 40 registers, used 1 barriers, 16 bytes smem\n"
                                   "    0 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads\n";
+
+long number(const char *variable) {
+  const char *value = std::getenv(variable);
+  return value != nullptr ? std::strtol(value, nullptr, 10) : 0;
+}
+
+// In one write, so that lines of several processes do not mix.
+void log_compile(const std::string &source, const std::string &options) {
+  const char *path = std::getenv("FAKE_NVRTC_LOG");
+  const int file = path != nullptr ? ::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+  if (file < 0) {
+    return;
+  }
+  char line[64];
+  const int size = std::snprintf(line, sizeof line, "%016llx %d\n",
+                                 static_cast<unsigned long long>(fake_hash(source + options)), ::getpid());
+  if (::write(file, line, static_cast<std::size_t>(size)) != size) {
+    std::perror(path);
+  }
+  ::close(file);
+}
 
 } // namespace
 
@@ -56,10 +88,13 @@ int nvrtcCompileProgram(_nvrtcProgram *program, int count, const char *const *op
     return 6;
   }
   program->log = resources;
-  program->binary = "FAKE";
+  std::string spaced;
   for (int i = 0; i < count; ++i) {
-    program->binary += std::string(" ") + options[i];
+    spaced += std::string(" ") + options[i];
   }
+  log_compile(program->source, spaced);
+  std::this_thread::sleep_for(std::chrono::milliseconds(number("FAKE_NVRTC_MS")));
+  program->binary = fake_binary(program->source, spaced, static_cast<std::size_t>(number("FAKE_NVRTC_DIGITS")));
   return 0;
 }
 int nvrtcGetProgramLogSize(_nvrtcProgram *program, std::size_t *bytes) {
