@@ -1,50 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // sale prewarm: every kernel that a model needs, into the cache, with or without a GPU.
 #include "cli/command.hpp"
-#include "cli/engine_options.hpp"
-#include "cli/policy_options.hpp"
+#include "cli/prewarm_options.hpp"
 #include "cli/progress.hpp"
-#include "cli/serving_words.hpp"
 #include "cli/text.hpp"
 
 #include "cache/store.hpp"
-#include "generator/arch.hpp"
-#include "io/model.hpp"
-#include "io/names.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
+#include <set>
 
 namespace sale::cli {
 
 namespace {
-
-struct PrewarmOptions {
-  std::vector<std::string> archs;
-  std::string model;
-  std::string problem;
-  std::string dtype;
-  std::vector<std::string> serving = {"plain"};
-  PolicyOptions policy;
-  EngineOptions engine;
-};
-
-io::Model load(const PrewarmOptions &options) {
-  std::optional<DType> dtype;
-  if (!options.dtype.empty()) {
-    dtype = io::parse_dtype(options.dtype);
-  }
-  if (!options.model.empty()) {
-    return io::load_model(options.model, dtype);
-  }
-  if (!options.problem.empty()) {
-    return io::load_problem(options.problem, dtype);
-  }
-  throw Error(ErrorKind::invalid_argument,
-              "say what to compile for: --model NAME, --model config.json, --model FOLDER or --problem FILE");
-}
 
 [[noreturn]] void refuse_folder(const std::filesystem::path &folder, const std::string &reason) {
   throw Error(ErrorKind::cache, fmt::format("the cache {} cannot be filled: {}", folder.string(), reason),
@@ -79,36 +51,34 @@ std::string table_text(const std::vector<KernelInfo> &kernels) {
   return table.text();
 }
 
-std::vector<KernelInfo> compile(const PrewarmOptions &options, const Problem &problem, const Policy &policy,
-                                Options engine) {
+void print_models(const std::vector<NamedNeed> &needs) {
+  std::set<std::string> names;
+  for (const auto &[name, need] : needs) {
+    const Problem &problem = need.problem;
+    if (names.insert(name).second) {
+      fmt::print("{}: {}, {} query heads for each KV head, {}\n", name, to_string(problem.dtype), problem.num_q_heads,
+                 head_dims_text(problem));
+    }
+  }
+  std::fflush(stdout);
+}
+
+std::vector<KernelInfo> compile(const PrewarmOptions &options, const std::vector<NamedNeed> &named) {
+  Options engine = options.engine.resolve();
   Progress progress;
   engine.progress = [&](const KernelInfo &kernel, int done, int total) { progress.show(kernel, done, total); };
-  std::vector<KernelInfo> kernels;
-  for (const std::string &word : options.serving) {
-    const std::vector<KernelInfo> more = prewarm(options.archs, problem, policy, engine, parse_serving(word));
-    kernels.insert(kernels.end(), more.begin(), more.end());
-  }
-  return kernels;
+  std::vector<Need> needs;
+  std::transform(named.begin(), named.end(), std::back_inserter(needs),
+                 [](const NamedNeed &each) { return each.need; });
+  return prewarm(options.archs, needs, engine);
 }
 
 int run_prewarm(const PrewarmOptions &options) {
-  for (const std::string &arch : options.archs) {
-    parse_arch(arch);
-  }
-  for (const std::string &word : options.serving) {
-    parse_serving(word);
-  }
-  const io::Model model = load(options);
-  const Policy policy = options.policy.resolve(model.problem);
+  const std::vector<NamedNeed> needs = options.needs();
   const std::filesystem::path folder = options.engine.cache_folder();
   require_writable(folder);
-  const Options engine = options.engine.resolve();
-
-  const Problem &problem = model.problem;
-  fmt::print("{}: {}, {} query heads over {} KV heads, {}\n", model.name, to_string(problem.dtype), problem.num_q_heads,
-             problem.num_kv_heads, head_dims_text(problem));
-  std::fflush(stdout);
-  const std::vector<KernelInfo> kernels = compile(options, problem, policy, engine);
+  print_models(needs);
+  const std::vector<KernelInfo> kernels = compile(options, needs);
   const auto hits = std::count_if(kernels.begin(), kernels.end(), [](const KernelInfo &k) { return k.from_cache; });
   fmt::print("{}{} kernels: {} compiled, {} from the cache in {}\n", table_text(kernels), kernels.size(),
              kernels.size() - hits, hits, folder.string());
@@ -121,22 +91,7 @@ int run_prewarm(const PrewarmOptions &options) {
 void add_prewarm(CLI::App &app, Command &command) {
   auto options = std::make_shared<PrewarmOptions>();
   CLI::App *sub = app.add_subcommand("prewarm", "Compile every kernel that a model needs into the cache; needs no GPU");
-  sub->add_option("--arch", options->archs, "Architectures, e.g. sm_80,sm_90a (which an H100 takes)")
-      ->delimiter(',')
-      ->required();
-  auto *model = sub->add_option("--model", options->model,
-                                "A model that libsale knows, or the path of its config.json or folder");
-  sub->add_option("--problem", options->problem, "YAML with dtype, head_dim, num_q_heads, num_kv_heads")
-      ->excludes(model);
-  sub->add_option("--dtype", options->dtype, "bf16 or f16 instead of what the model says");
-  sub->add_option("--serving", options->serving,
-                  "How calls hand sequences over (docs/serving.md): plain, ragged, paged:KEYS, coded:KEYS, parts")
-      ->delimiter(',')
-      ->capture_default_str();
-  options->policy.add_to(*sub);
-  options->engine.add_cache_dir_to(*sub);
-  options->engine.add_nvrtc_to(*sub);
-  options->engine.add_jobs_to(*sub);
+  options->add_to(*sub);
   sub->callback([&command, options] { command = [options] { return run_prewarm(*options); }; });
 }
 

@@ -16,6 +16,11 @@ namespace sale {
 
 namespace {
 
+std::string key_of(const KernelRequest &request, const std::string &source) {
+  return kernel_key({source, compile_options_text(request.spec.arch, request.kind),
+                     target_name(request.spec.arch, request.kind), request.kind});
+}
+
 std::optional<Store> open_store(const Options &options) {
   if (!options.use_disk_cache) {
     return std::nullopt;
@@ -43,6 +48,8 @@ KernelInfo info_of(const KernelSpec &spec, const Entry &entry, bool from_cache, 
 }
 
 } // namespace
+
+std::string cache_key(const KernelRequest &request) { return key_of(request, generate(request.spec)); }
 
 KernelFactory::KernelFactory(Options options)
     : options_(with_callbacks_in_turn(std::move(options))), store_(open_store(options_)) {}
@@ -76,6 +83,8 @@ std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &
   return kernels;
 }
 
+bool KernelFactory::has(const KernelRequest &request) const { return find(cache_key(request)) != nullptr; }
+
 CacheCounters KernelFactory::counters() const {
   CacheCounters counters;
   if (store_) {
@@ -92,8 +101,7 @@ CacheCounters KernelFactory::counters() const {
 BuiltKernel KernelFactory::build_one(const KernelRequest &request) const {
   const auto start = std::chrono::steady_clock::now();
   const std::string source = generate(request.spec);
-  const std::string options = compile_options_text(request.spec.arch, request.kind);
-  const std::string key = kernel_key({source, options, target_name(request.spec.arch, request.kind), request.kind});
+  const std::string key = key_of(request, source);
   std::shared_ptr<const Entry> entry = request.kind == BinaryKind::source ? nullptr : find(key);
   const bool from_cache = entry != nullptr;
   if (!from_cache) {

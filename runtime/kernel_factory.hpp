@@ -21,6 +21,9 @@ struct KernelRequest {
   BinaryKind kind = BinaryKind::cubin;
 };
 
+/// What the request is found by; the same everywhere and with every compiler.
+std::string cache_key(const KernelRequest &request);
+
 struct BuiltKernel {
   KernelSpec spec;
   std::shared_ptr<const Entry> entry;
@@ -33,6 +36,9 @@ public:
 
   /// Every requested kernel, in order; Options.progress hears of each.
   std::vector<BuiltKernel> build(const std::vector<KernelRequest> &requests) const;
+
+  /// Whether it need not be compiled.
+  bool has(const KernelRequest &request) const;
 
   CacheCounters counters() const;
 

@@ -230,9 +230,25 @@ private:
   std::shared_ptr<const State> state_;
 };
 
-/// Compiles every kernel of the problem for each architecture into the cache. Needs no GPU and no driver. Name what an
-/// Engine there would take: sm_90a for an H100, not sm_90.
+/// What one Plan is prepared for.
+struct Need {
+  Problem problem;
+  Policy policy;
+  Serving serving;
+};
+
+/// Compiles every kernel of the needs for each architecture into the cache, each kernel once. Needs no GPU and no
+/// driver. Name what an Engine there would take: sm_90a for an H100, not sm_90.
+std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const std::vector<Need> &needs,
+                                const Options &options = {});
+
+/// The same of one need.
 std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
                                 const Options &options = {}, const Serving &serving = {});
+
+/// Those of the needs' kernels that no layer of the cache has. Looks, and compiles nothing; of these, name, arch and
+/// key are known.
+std::vector<KernelInfo> missing(const std::vector<std::string> &archs, const std::vector<Need> &needs,
+                                const Options &options = {});
 
 } // namespace sale

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernels prewarm makes.
+#pragma once
+
+#include "runtime/kernel_factory.hpp"
+
+#include <string>
+#include <vector>
+
+namespace sale {
+
+/// A kernel to compile and its cache key.
+struct PlannedKernel {
+  KernelRequest request;
+  std::string key;
+};
+
+/// Every kernel of the needs for each architecture, each once, in order of need. Needs neither NVRTC nor the cache.
+std::vector<PlannedKernel> planned_kernels(const std::vector<std::string> &archs, const std::vector<Need> &needs);
+
+} // namespace sale
