@@ -106,7 +106,7 @@ TEST(Cache, path_prefers_the_option_then_the_variable_then_the_home) {
 TEST(Cache, list_verify_and_clear_see_the_same_files) {
   const TemporaryFolder folder;
   const std::string path = folder.path() / "cache";
-  const Store store(path, [](const std::string &) {});
+  const Store store({.root = path}, [](const std::string &) {});
   store.publish(sample_entry(std::string(64, 'a')));
   store.publish(sample_entry(std::string(64, 'b')));
 
@@ -191,7 +191,7 @@ TEST_F(Prewarm, a_damaged_kernel_is_compiled_again) {
   const std::string problem = folder_.path() / "problem.yaml";
   write_file(problem, "dtype: f16\nhead_dim: 64\nnum_q_heads: 1\nnum_kv_heads: 1\n");
   EXPECT_EQ(prewarm("--problem", problem).exit_code, 0);
-  std::filesystem::resize_file(Store(cache(), [](const std::string &) {}).list().front().path, 40);
+  std::filesystem::resize_file(Store({.root = cache()}, [](const std::string &) {}).list().front().path, 40);
   const CommandResult again = prewarm("--problem", problem);
   EXPECT_EQ(again.exit_code, 0) << again.err;
   expect_contains(again.out, "1 compiled");

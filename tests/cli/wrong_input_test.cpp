@@ -131,7 +131,7 @@ void write_header(const std::filesystem::path &path, const std::string &json, st
 }
 
 void write_damaged_cache(const std::filesystem::path &folder) {
-  const Store store(folder, [](const std::string &) {});
+  const Store store({.root = folder}, [](const std::string &) {});
   store.publish(sample_entry());
   for (const auto &file : store.list()) {
     std::filesystem::resize_file(file.path, file.bytes - 10);
