@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// sale cache path|list|verify|clear: the kernels on disk.
-#include "cli/command.hpp"
-#include "cli/engine_options.hpp"
+// sale cache path|list|verify|clear: the kernels on disk; bench is in a file of its own.
+#include "cli/cache_commands.hpp"
 #include "cli/text.hpp"
 
 #include "cache/store.hpp"
@@ -84,6 +83,7 @@ void add_cache(CLI::App &app, Command &command) {
   add("list", "List every cached kernel", if_there<list_files>);
   add("verify", "Check every cached kernel; exit code 3 if one is damaged", if_there<verify_files>);
   add("clear", "Remove every cached kernel", if_there<clear_files>);
+  add_cache_bench(*cache, command, options);
 }
 
 } // namespace sale::cli
