@@ -133,8 +133,10 @@ PackFacts write_pack(const fs::path &file, std::span<const Entry> entries, const
   for (const Entry &entry : entries) {
     items.push_back({info_of(entry), &entry});
   }
-  std::stable_sort(items.begin(), items.end(),
-                   [](const Item &a, const Item &b) { return comes_before(a.info, b.info); });
+  // In the order given where neither comes before the other.
+  std::sort(items.begin(), items.end(), [](const Item &a, const Item &b) {
+    return comes_before(a.info, b.info) || (!comes_before(b.info, a.info) && a.entry < b.entry);
+  });
   items.erase(std::unique(items.begin(), items.end(),
                           [](const Item &a, const Item &b) { return !comes_before(a.info, b.info); }),
               items.end());
