@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/store.hpp"
 
-#include "cache/file.hpp"
+#include "cache/file_names.hpp"
+#include "cache/history.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <functional>
-#include <string_view>
+#include <exception>
 #include <system_error>
 #include <utility>
-
-#include <unistd.h>
 
 namespace sale {
 
@@ -21,78 +19,47 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view extension = ".kernel";
-// Room for the preamble on top of the two bounded parts.
-constexpr std::size_t max_file_bytes = max_entry_header_bytes + max_entry_binary_bytes + 4096;
-
-// Versions and builds become part of a file name.
-std::string file_name_part(std::string_view text) {
-  std::string part;
-  for (const char c : text) {
-    const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.';
-    part += plain ? c : '_';
-  }
-  return part;
-}
-
-std::string stem_of(const std::string &key, const CompilerId &compiler) {
-  return fmt::format("{}-{}-{}", key, file_name_part(compiler.version), file_name_part(compiler.build));
-}
-
-bool is_kernel_file(const fs::path &path) { return path.extension() == extension; }
-bool is_temporary_file(const fs::path &path) { return path.filename().string().rfind(temporary_prefix, 0) == 0; }
-
-// An absent folder is an empty one.
-template <class Visit>
-std::error_code for_each_file(const fs::path &folder, const Visit &visit) {
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    visit(it->path());
-  }
-  return error == std::errc::no_such_file_or_directory ? std::error_code() : error;
-}
-
-void require_read(const fs::path &folder, const std::error_code &error) {
-  if (error) {
-    throw Error(ErrorKind::cache,
-                fmt::format("the kernel cache {} cannot be read: {}", folder.string(), error.message()));
-  }
-}
+// A use within this time of the last one is not worth a write.
+constexpr std::int64_t stamp_age = std::int64_t{3600} * 1'000'000'000;
 
 } // namespace
 
-Store::Store(StoreOptions options, Warning warning) : options_(std::move(options)), warning_(std::move(warning)) {}
+Store::Store(StoreOptions options, Warning warning)
+    : options_(std::move(options)), warning_(std::move(warning)),
+      folder_(options_.root, options_.writable ? Keeper::me : Keeper::me_or_root) {}
 
-fs::path Store::path_of(const std::string &key, const CompilerId &compiler) const {
-  return folder() / (stem_of(key, compiler) + std::string(extension));
+Store::~Store() {
+  try {
+    CacheCounters counters;
+    counters.user_hits = counts_.hits;
+    counters.misses = counts_.misses;
+    counters.published = counts_.published;
+    counters.repairs = counts_.corrupt;
+    counters.evictions = counts_.evicted;
+    counters.disk_errors = counts_.errors;
+    const CacheCounters &all = history_ ? *history_ : counters;
+    const std::span<const CounterField> fields = counter_fields();
+    if (!options_.writable ||
+        std::all_of(fields.begin(), fields.end(), [&](const CounterField &field) { return all.*field.value == 0; })) {
+      return;
+    }
+    const OpenedFolder root = open_folder(folder_.root(), Keeper::me, IfAbsent::leave);
+    if (root.folder) {
+      append_history(root.folder.get(), all);
+    }
+  } catch (const std::exception &) {
+    // Out of memory: a line of the history is lost.
+    return;
+  }
 }
 
 fs::path Store::lock_path(const std::string &key, const CompilerId &compiler) const {
-  const fs::path locks = options_.root / "locks";
-  if (options_.writable) {
-    make_private_directory(locks); // Without it there is no lock, which costs time at most.
+  if (!options_.writable) {
+    return {};
   }
-  return locks / (stem_of(key, compiler) + ".lock");
-}
-
-std::vector<fs::path> Store::newest_first(const std::string &key) const {
-  std::vector<std::pair<fs::file_time_type, fs::path>> found;
-  const std::error_code unread = for_each_file(folder(), [&](const fs::path &path) {
-    if (is_kernel_file(path) && path.filename().string().rfind(key + "-", 0) == 0) {
-      std::error_code error;
-      found.emplace_back(fs::last_write_time(path, error), path);
-    }
-  });
-  if (unread) {
-    disk_error(fmt::format("could not read the kernel cache {}: {}", folder().string(), unread.message()));
-  }
-  std::sort(found.begin(), found.end(), std::greater<>());
-  std::vector<fs::path> paths;
-  paths.reserve(found.size());
-  for (auto &[time, path] : found) {
-    paths.push_back(std::move(path));
-  }
-  return paths;
+  const OpenedFolder root = open_folder(folder_.root(), Keeper::me, IfAbsent::make);
+  const bool ready = root.folder && open_folder_at(root.folder.get(), locks_folder, Keeper::me, IfAbsent::make).folder;
+  return ready ? folder_.root() / locks_folder / lock_file_name(key, compiler) : fs::path();
 }
 
 void Store::disk_error(const std::string &sentence) const {
@@ -102,156 +69,207 @@ void Store::disk_error(const std::string &sentence) const {
   }
 }
 
-bool Store::trusted() const {
-  std::error_code error;
-  if (!fs::exists(folder(), error)) {
-    return false;
+void Store::refuse(const std::string &sentence) const {
+  if (!refused_.exchange(true)) {
+    disk_error(sentence);
+  } else {
+    ++counts_.errors;
   }
-  const auto problem = check_private_directory(folder());
-  if (problem && !refused_.exchange(true)) {
-    disk_error(fmt::format("the kernel cache {} is not used: {}", folder().string(), *problem));
-  }
-  return !problem;
 }
 
-std::optional<Entry> Store::read(const fs::path &path, const std::string &key,
-                                 const std::optional<CompilerId> &compiler) const {
-  FileContents file = read_file(path, max_file_bytes);
-  if (file.status == FileStatus::absent) {
-    return std::nullopt;
-  }
-  if (file.status == FileStatus::failed) {
-    disk_error(fmt::format("could not read the cache file {}: {}", path.string(), file.problem));
-    return std::nullopt;
-  }
-  ParsedEntry parsed = parse_entry(file.bytes);
-  if (parsed.entry &&
-      (parsed.entry->key != key ||
-       (compiler && CompilerId{parsed.entry->compiler_version, parsed.entry->compiler_build} != *compiler))) {
-    parsed = {std::nullopt, "it holds another kernel than its name says"};
-  }
-  if (!parsed.entry && !options_.writable) {
-    disk_error(fmt::format("the cache file {} is damaged: {}", path.string(), parsed.problem));
-  } else if (!parsed.entry) {
-    ++counts_.corrupt;
-    if (warning_) {
-      warning_(fmt::format("removed the damaged cache file {}: {}", path.string(), parsed.problem));
+std::vector<std::string> Store::newest_first(int kernels, const std::string &key, Failure &failure) const {
+  struct Candidate {
+    CompilerId compiler;
+    std::int64_t stamp;
+    std::string name;
+  };
+  std::vector<Candidate> found;
+  const std::int64_t now = stamp_now();
+  Failure unseen;
+  failure = for_each_name(kernels, [&](const std::string &name) {
+    FileFacts facts;
+    if (is_kernel_file_of(name, key) && look_at(kernels, name, facts, unseen) == FileStatus::ok) {
+      found.push_back({compiler_in(name), std::min(facts.stamp, now), name});
     }
-    std::error_code error;
-    if (!fs::remove(path, error) && error) {
-      disk_error(fmt::format("could not remove the damaged cache file {}: {}", path.string(), error.message()));
-    }
+  });
+  if (!failure) {
+    failure = std::move(unseen);
   }
-  return std::move(parsed.entry);
+  std::sort(found.begin(), found.end(), [](const Candidate &a, const Candidate &b) {
+    const int versions = compare_versions(a.compiler.version, b.compiler.version);
+    if (versions != 0) {
+      return versions > 0;
+    }
+    return a.stamp != b.stamp ? a.stamp > b.stamp : is_newer(a.compiler, b.compiler);
+  });
+  std::vector<std::string> names;
+  names.reserve(found.size());
+  for (Candidate &candidate : found) {
+    names.push_back(std::move(candidate.name));
+  }
+  return names;
+}
+
+void Store::repair(int kernels, const std::string &name, const FileFacts &facts, const std::string &problem) const {
+  const std::string path = (folder_.kernels() / name).string();
+  if (!options_.writable) {
+    disk_error(fmt::format("the cache file {} is damaged: {}", path, problem));
+    return;
+  }
+  ++counts_.corrupt;
+  const Removal removal = remove_unchanged(kernels, name, facts);
+  if (removal.failure) {
+    disk_error(fmt::format("the cache file {} is damaged ({}) and could not be removed: {}", path, problem,
+                           removal.failure.text));
+  } else if (warning_) {
+    warning_(fmt::format("removed the damaged cache file {}: {}", path, problem));
+  }
+}
+
+// A failure here is one of the folder; those of single files are reported, and the next file is tried.
+Failure Store::find(int kernels, const std::string &key, const std::optional<CompilerId> &compiler,
+                    std::optional<Entry> &found) const {
+  Failure failure;
+  const std::vector<std::string> names =
+      compiler ? std::vector{kernel_file_name(key, *compiler)} : newest_first(kernels, key, failure);
+  for (const std::string &name : names) {
+    const FileContents file = read_file_at(kernels, name, max_kernel_file_bytes, folder_.keeper());
+    if (file.status == FileStatus::absent) {
+      continue;
+    }
+    if (file.code == ESTALE) {
+      return {file.code, file.problem};
+    }
+    if (file.status == FileStatus::failed) {
+      disk_error(
+          fmt::format("could not read the cache file {}: {}", (folder_.kernels() / name).string(), file.problem));
+      continue;
+    }
+    ParsedEntry parsed = parse_entry(file.bytes);
+    if (parsed.entry && !(parsed.entry->key == key && is_named(name, *parsed.entry) &&
+                          (!compiler || compiler_of(*parsed.entry) == *compiler))) {
+      parsed = {std::nullopt, wrong_kernel_name};
+    }
+    if (!parsed.entry) {
+      repair(kernels, name, file.facts, parsed.problem);
+      continue;
+    }
+    const std::int64_t age = stamp_now() - file.facts.stamp;
+    if (options_.writable && (age > stamp_age || age < 0)) {
+      stamp_file(kernels, name);
+    }
+    found = std::move(parsed.entry);
+    return {};
+  }
+  return failure;
 }
 
 std::optional<Entry> Store::lookup(const std::string &key, const std::optional<CompilerId> &compiler) const {
-  if (trusted()) {
-    const std::vector<fs::path> paths = compiler ? std::vector{path_of(key, *compiler)} : newest_first(key);
-    for (const fs::path &path : paths) {
-      if (auto entry = read(path, key, compiler)) {
-        ++counts_.hits;
-        return entry;
-      }
+  std::optional<Entry> found;
+  try {
+    const CacheFolder::Opened folders = folder_.use(IfAbsent::leave, [&](const CacheFolder::Opened &opened) {
+      return find(opened.kernels.get(), key, compiler, found);
+    });
+    if (folders.status == FileStatus::failed) {
+      refuse(fmt::format("the kernel cache {} is not used: {}", folder_.kernels().string(), folders.failure.text));
+    } else if (folders.status == FileStatus::ok && folders.failure) {
+      disk_error(
+          fmt::format("could not read the kernel cache {}: {}", folder_.kernels().string(), folders.failure.text));
     }
+  } catch (const std::exception &error) {
+    disk_error(fmt::format("could not read the kernel cache {}: {}", folder_.kernels().string(), error.what()));
   }
-  ++counts_.misses;
-  return std::nullopt;
+  ++(found ? counts_.hits : counts_.misses);
+  return found;
 }
 
 std::optional<std::string> Store::make_folder() const {
-  std::optional<std::string> problem = make_private_directory(folder());
-  if (!problem && ::access(folder().c_str(), W_OK) != 0) {
-    problem = std::generic_category().message(errno);
-  }
-  return problem;
-}
-
-bool Store::exists() const {
-  std::error_code error;
-  const fs::file_status status = fs::status(folder(), error);
-  // What is below a file or a folder that may not be entered is not absent but out of reach.
-  if (status.type() == fs::file_type::none || error == std::errc::not_a_directory) {
-    require_read(folder(), error);
-  }
-  return fs::exists(status);
+  const CacheFolder::Opened folders = folder_.use(
+      IfAbsent::make, [](const CacheFolder::Opened &opened) { return try_to_write_in(opened.kernels.get()); });
+  return folders.failure ? std::optional(folders.failure.text) : std::nullopt;
 }
 
 void Store::publish(const Entry &entry) const {
   if (!options_.writable) {
     return;
   }
-  std::optional<std::string> problem = make_folder();
-  if (!problem) {
-    try {
-      problem =
-          write_file_atomically(path_of(entry.key, {entry.compiler_version, entry.compiler_build}), serialize(entry));
-    } catch (const Error &error) {
-      problem = error.what();
-    }
-  }
-  if (!problem) {
-    ++counts_.published;
-  } else if (!refused_.exchange(true)) {
-    disk_error(fmt::format("the kernel cache {} takes no files, so kernels are compiled again next time: {}",
-                           folder().string(), *problem));
-  } else {
-    ++counts_.errors;
-  }
-}
-
-std::vector<StoredFile> Store::list() const {
-  std::vector<StoredFile> files;
-  const std::error_code unread = for_each_file(folder(), [&](const fs::path &path) {
-    if (!is_kernel_file(path)) {
+  try {
+    const std::vector<unsigned char> bytes = serialize(entry);
+    const std::string name = kernel_file_name(entry.key, compiler_of(entry));
+    const CacheFolder::Opened folders = folder_.use(IfAbsent::make, [&](const CacheFolder::Opened &opened) {
+      return write_file_at(opened.kernels.get(), name, bytes);
+    });
+    if (folders.failure) {
+      refuse(fmt::format("the kernel cache {} takes no files, so kernels are compiled again next time: {}",
+                         folder_.kernels().string(), folders.failure.text));
       return;
     }
-    FileContents contents = read_file(path, max_file_bytes);
-    StoredFile file{path, contents.bytes.size(), std::nullopt, contents.problem};
-    if (contents.status == FileStatus::ok) {
-      ParsedEntry parsed = parse_entry(contents.bytes);
-      file.entry = std::move(parsed.entry);
-      file.problem = std::move(parsed.problem);
-    }
-    if (file.entry) {
-      file.entry->binary = {};
-      if (path_of(file.entry->key, {file.entry->compiler_version, file.entry->compiler_build}) != path) {
-        file.entry.reset();
-        file.problem = "it holds another kernel than its name says";
-      }
-    }
-    files.push_back(std::move(file));
-  });
-  require_read(folder(), unread);
-  std::sort(files.begin(), files.end(), [](const StoredFile &a, const StoredFile &b) { return a.path < b.path; });
-  return files;
+    ++counts_.published;
+    keep_limits(bytes.size());
+  } catch (const std::exception &error) {
+    refuse(fmt::format("a kernel could not be written to the kernel cache {}: {}", folder_.kernels().string(),
+                       error.what()));
+  }
 }
 
-Cleared Store::clear() const {
-  Cleared cleared;
-  std::vector<fs::path> ours;
-  const std::error_code unread = for_each_file(folder(), [&](const fs::path &path) {
-    if (is_kernel_file(path) || is_temporary_file(path)) {
-      ours.push_back(path);
+void Store::keep_limits(std::uint64_t added_bytes) const {
+  if (options_.max_bytes == 0 && options_.max_files == 0) {
+    return;
+  }
+  {
+    const std::scoped_lock lock(growth_);
+    if (estimate_) {
+      ++estimate_->files;
+      estimate_->bytes += added_bytes;
+    } else {
+      std::vector<KernelFile> files;
+      const CacheFolder::Opened folders = folder_.use(IfAbsent::leave, [&](const CacheFolder::Opened &opened) {
+        files.clear();
+        return list_kernel_files(opened.kernels.get(), files);
+      });
+      Collected unseen;
+      unseen.failure = folders.failure;
+      count(unseen);
+      estimate_ = usage_of(files);
     }
-  });
-  require_read(folder(), unread);
-  for (const fs::path &path : ours) {
-    std::error_code error;
-    const auto bytes = fs::file_size(path, error);
-    if (fs::remove(path, error)) {
-      ++cleared.files;
-      cleared.bytes += static_cast<std::size_t>(bytes);
-    } else if (error) {
-      ++cleared.failed;
-      disk_error(fmt::format("could not remove {}: {}", path.string(), error.message()));
+    if (!exceeds(*estimate_, limits())) {
+      return;
     }
   }
-  return cleared;
+  Collected collected;
+  const CacheFolder::Opened folders = folder_.use(IfAbsent::leave, [&](const CacheFolder::Opened &opened) {
+    collected = collect_garbage(opened.root.get(), opened.kernels.get(), limits());
+    return collected.failure;
+  });
+  collected.failure = folders.failure;
+  count(collected);
+  if (!collected.busy && !collected.failure) {
+    const std::scoped_lock lock(growth_);
+    estimate_ = collected.kept;
+  }
+}
+
+void Store::count(const Collected &collected) const {
+  counts_.evicted += static_cast<std::size_t>(collected.evicted.files);
+  if (!collected.failure) {
+    return;
+  }
+  ++counts_.errors;
+  if (warning_ && !cannot_collect_.exchange(true)) {
+    warning_(fmt::format("the limits of the kernel cache {} could not be kept: {}", folder_.root().string(),
+                         collected.failure.text));
+  }
 }
 
 StoreCounters Store::counters() const {
-  return {counts_.hits, counts_.misses, counts_.corrupt, counts_.published, counts_.errors};
+  return {counts_.hits, counts_.misses, counts_.corrupt, counts_.published, counts_.evicted, counts_.errors};
+}
+
+void Store::set_history(const CacheCounters &counters) { history_ = counters; }
+
+CacheCounters Store::history() const {
+  const OpenedFolder root = open_folder(folder_.root(), folder_.keeper(), IfAbsent::leave);
+  return root.folder ? read_history(root.folder.get(), folder_.keeper()) : CacheCounters();
 }
 
 } // namespace sale

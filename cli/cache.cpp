@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// sale cache path|list|verify|clear: the kernels on disk; bench is in a file of its own.
+// sale cache path|list|stats|verify|gc|clear: the kernels on disk; bench is in a file of its own.
 #include "cli/cache_commands.hpp"
 #include "cli/text.hpp"
 
+#include "cache/history.hpp"
 #include "cache/store.hpp"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace sale::cli {
@@ -35,6 +37,38 @@ int list_files(const Store &store) {
   fmt::print("{}{} kernels, {} in {}\n", files.empty() ? "" : table.text(), files.size(), bytes_text(bytes),
              store.root().string());
   return exit_ok;
+}
+
+std::string of_at_most(const std::string &value, std::uint64_t limit, const std::string &limit_text) {
+  return limit == 0 ? value : fmt::format("{} of at most {}", value, limit_text);
+}
+
+int print_stats(const Store &store) {
+  const Usage usage = store.usage();
+  const StoreOptions limits = store.options();
+  Table table({"", store.root().string()});
+  table.add({"files", of_at_most(std::to_string(usage.files), limits.max_files, std::to_string(limits.max_files))});
+  table.add({"bytes", of_at_most(bytes_text(usage.bytes), limits.max_bytes, bytes_text(limits.max_bytes))});
+  const CacheCounters counters = store.history();
+  for (const CounterField &field : counter_fields()) {
+    std::string name(field.name);
+    std::replace(name.begin(), name.end(), '_', ' ');
+    table.add({name, std::to_string(counters.*field.value)});
+  }
+  fmt::print("{}", table.text());
+  return exit_ok;
+}
+
+int collect_files(const Store &store) {
+  const Collected collected = store.collect();
+  if (collected.busy) {
+    fmt::print("another process cleans {} at this moment\n", store.root().string());
+    return exit_ok;
+  }
+  fmt::print("removed {} kernels, {}, and {} leftover files; {} kernels, {} stay in {}\n", collected.evicted.files,
+             bytes_text(collected.evicted.bytes), collected.swept, collected.kept.files,
+             bytes_text(collected.kept.bytes), store.root().string());
+  return collected.failure ? exit_failed : exit_ok;
 }
 
 int verify_files(const Store &store) {
@@ -74,15 +108,31 @@ void add_cache(CLI::App &app, Command &command) {
   cache->require_subcommand(1);
   cache->fallthrough();
   options->add_cache_dir_to(*cache);
-  const auto add = [&](const char *name, const char *help, int (*action)(const Store &)) {
-    cache->add_subcommand(name, help)->callback([&command, options, action] {
-      command = [options, action] { return action(Store({.root = options->cache_folder()}, warn)); };
+  auto store = std::make_shared<StoreOptions>();
+  // Who only looks may look at a system's folder too.
+  enum Use : bool { looks, writes };
+  const auto add = [&](const char *name, Use use, const char *help, int (*action)(const Store &)) {
+    CLI::App *sub = cache->add_subcommand(name, help);
+    sub->callback([&command, options, store, use, action] {
+      command = [options, store, use, action] {
+        store->root = options->cache_folder();
+        store->writable = use == writes;
+        return action(Store(*store, warn));
+      };
     });
+    return sub;
   };
-  add("path", "Print the cache folder", print_path);
-  add("list", "List every cached kernel", if_there<list_files>);
-  add("verify", "Check every cached kernel; exit code 3 if one is damaged", if_there<verify_files>);
-  add("clear", "Remove every cached kernel", if_there<clear_files>);
+  add("path", looks, "Print the cache folder", print_path);
+  add("list", looks, "List every cached kernel", if_there<list_files>);
+  add("stats", looks, "What the folder holds, and what became of all kernels that were asked for",
+      if_there<print_stats>);
+  add("verify", looks, "Check every cached kernel; exit code 3 if one is damaged", if_there<verify_files>);
+  CLI::App *gc = add("gc", writes, "Remove leftover files, and above the limits the least recently used kernels",
+                     if_there<collect_files>);
+  gc->add_option("--max-bytes", store->max_bytes, "e.g. 500MiB; 0 = no limit (default 1GiB)")
+      ->transform(CLI::AsSizeValue(false));
+  gc->add_option("--max-files", store->max_files, "0 = no limit (default 16384)");
+  add("clear", writes, "Remove every cached kernel", if_there<clear_files>);
   add_cache_bench(*cache, command, options);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/store.hpp"
-#include "cache/file.hpp"
+#include "cache/file_names.hpp"
 #include "tests/cache/sample_entry.hpp"
 
 #include <gtest/gtest.h>
@@ -27,6 +27,10 @@ protected:
             }};
   }
   fs::path root() const { return folder_.path() / "cache"; }
+  fs::path kernels() const { return root() / "kernels"; }
+  static void set_age(const fs::path &file, std::chrono::seconds age) {
+    fs::last_write_time(file, fs::file_time_type::clock::now() - age);
+  }
   fs::path only_file() const {
     std::vector<fs::path> files;
     for (const auto &file : fs::directory_iterator(root() / "kernels")) {
@@ -64,30 +68,28 @@ TEST_F(StoreTest, GivesAnotherCompilersEntryOnlyWhenThereIsNoCompiler) {
   EXPECT_TRUE(store.lookup(entry.key, std::nullopt));
 }
 
-TEST_F(StoreTest, PrefersTheNewestEntryWhenThereIsNoCompiler) {
+TEST_F(StoreTest, PrefersTheNewestVersionThenTheLastUseWhenThereIsNoCompiler) {
   const Store store = open();
   Entry entry = sample_entry();
-  store.publish(entry);
-  fs::last_write_time(only_file(), fs::file_time_type::clock::now() - std::chrono::hours(1));
-  entry.compiler_version = "12.9";
-  store.publish(entry);
-  EXPECT_EQ(store.lookup(entry.key, std::nullopt)->compiler_version, "12.9");
+  for (const CompilerId &made_by : {CompilerId{"13.0", "new"}, CompilerId{"13.0", "old"}, CompilerId{"9.2", "x"}}) {
+    entry.compiler_version = made_by.version;
+    entry.compiler_build = made_by.build;
+    store.publish(entry);
+  }
+  set_age(kernels() / kernel_file_name(entry.key, {"13.0", "old"}), std::chrono::minutes(30));
+  EXPECT_EQ(store.lookup(entry.key, std::nullopt)->compiler_build, "new");
+  set_age(kernels() / kernel_file_name(entry.key, {"13.0", "new"}), std::chrono::minutes(40));
+  EXPECT_EQ(store.lookup(entry.key, std::nullopt)->compiler_build, "old");
 }
 
 TEST_F(StoreTest, FallsBackToAnOlderEntryWhenTheNewestIsDamaged) {
   const Store store = open();
   Entry entry = sample_entry();
   store.publish(entry);
-  const fs::path old = only_file();
-  fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(1));
   entry.compiler_version = "12.9";
   store.publish(entry);
-  for (const auto &file : fs::directory_iterator(root() / "kernels")) {
-    if (file.path() != old) {
-      fs::resize_file(file.path(), 100);
-    }
-  }
-  EXPECT_EQ(store.lookup(entry.key, std::nullopt)->compiler_version, "13.0");
+  fs::resize_file(kernels() / kernel_file_name(entry.key, compiler), 100);
+  EXPECT_EQ(store.lookup(entry.key, std::nullopt)->compiler_version, "12.9");
 }
 
 TEST_F(StoreTest, KeepsItsFoldersPrivateAndLeavesNoTemporaryFiles) {
@@ -147,7 +149,7 @@ TEST_F(StoreTest, IsNotUsedAndWarnsOnceWhenItsFolderCannotBeMade) {
   EXPECT_FALSE(store.lookup(sample_entry().key, compiler));
   ASSERT_EQ(warnings_.size(), 1U);
   EXPECT_NE(warnings_[0].find("takes no files"), std::string::npos);
-  EXPECT_EQ(store.counters().errors, 2U);
+  EXPECT_EQ(store.counters().errors, 3U);
   EXPECT_EQ(store.counters().published, 0U);
 }
 

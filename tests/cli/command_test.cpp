@@ -4,7 +4,10 @@
 #include "tests/cli/command_line.hpp"
 
 #include <gtest/gtest.h>
+
 #include <nlohmann/json.hpp>
+
+#include <regex>
 
 namespace sale::cli_test {
 namespace {
@@ -13,6 +16,10 @@ using Json = nlohmann::json;
 
 void expect_contains(const std::string &text, const std::string &part) {
   EXPECT_NE(text.find(part), std::string::npos) << "\"" << part << "\" is not in:\n" << text;
+}
+
+void expect_matches(const std::string &text, const std::string &pattern) {
+  EXPECT_TRUE(std::regex_search(text, std::regex(pattern))) << text;
 }
 
 TEST(Help, is_there_for_every_subcommand) {
@@ -129,10 +136,48 @@ TEST(Cache, list_verify_and_clear_see_the_same_files) {
   expect_contains(run_sale({"cache", "list", "--cache-dir", path}).out, "0 kernels");
 }
 
+TEST(Cache, stats_shows_what_is_there_and_what_was_asked_for) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "cache";
+  {
+    const Store store({.root = path}, [](const std::string &) {});
+    store.publish(sample_entry());
+    store.lookup(sample_entry().key, std::nullopt);
+    store.lookup("another", std::nullopt);
+  }
+  for (int again = 0; again < 2; ++again) {
+    const CommandResult stats = run_sale({"cache", "stats", "--cache-dir", path});
+    EXPECT_EQ(stats.exit_code, 0) << stats.err;
+    expect_matches(stats.out, "files +1 of at most 16384");
+    expect_matches(stats.out, "bytes .* of at most 1.0 GiB");
+    expect_matches(stats.out, "user hits +1\n");
+    expect_matches(stats.out, "misses +1\n");
+    expect_matches(stats.out, "published +1\n");
+    expect_matches(stats.out, "evictions +0\n");
+  }
+}
+
+TEST(Cache, gc_keeps_the_limits_that_it_is_given) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "cache";
+  const Store store({.root = path}, [](const std::string &) {});
+  for (const char letter : {'a', 'b', 'c'}) {
+    store.publish(sample_entry(std::string(64, letter)));
+  }
+  const auto gc = [&](const std::string &option, const std::string &value) {
+    return run_sale({"cache", "gc", "--cache-dir", path, option, value}).out;
+  };
+  expect_contains(gc("--max-files", "3"), "removed 0 kernels");
+  expect_contains(gc("--max-files", "2"), "removed 1 kernels");
+  expect_contains(gc("--max-bytes", "1MiB"), "removed 0 kernels");
+  expect_contains(gc("--max-bytes", "1kb"), "removed 1 kernels");
+  expect_contains(gc("--max-bytes", "0"), "1 kernels");
+}
+
 TEST(Cache, one_that_is_not_there_is_said_to_be_absent_and_not_made) {
   const TemporaryFolder folder;
   const std::string path = folder.path() / "cache";
-  for (const char *action : {"list", "verify", "clear"}) {
+  for (const char *action : {"list", "stats", "verify", "gc", "clear"}) {
     const CommandResult result = run_sale({"cache", action, "--cache-dir", path});
     EXPECT_EQ(result.exit_code, 0) << result.err;
     EXPECT_EQ(result.out, "there is no cache at " + path + "\n");
