@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// sale cache path|list|stats|verify|gc|clear: the kernels on disk; bench is in a file of its own.
+// sale cache path|list|stats|verify|gc|clear: the kernels on disk; packs and bench have files of their own.
 #include "cli/cache_commands.hpp"
 #include "cli/text.hpp"
 
@@ -100,6 +100,20 @@ int if_there(const Store &store) {
   return exit_ok;
 }
 
+void add_verify(CLI::App &cache, Command &command, const std::shared_ptr<EngineOptions> &options) {
+  auto file = std::make_shared<std::string>();
+  auto key = std::make_shared<std::string>();
+  CLI::App *sub = cache.add_subcommand("verify", "Check every cached kernel; exit code 3 if one is damaged");
+  sub->add_option("FILE", *file, "A pack to check instead");
+  add_pack_key_to(*sub, *key);
+  sub->callback([&command, options, file, key] {
+    command = [options, file, key] {
+      return file->empty() ? if_there<verify_files>(Store({.root = options->cache_folder(), .writable = false}, warn))
+                           : verify_pack(*file, *key);
+    };
+  });
+}
+
 } // namespace
 
 void add_cache(CLI::App &app, Command &command) {
@@ -126,13 +140,14 @@ void add_cache(CLI::App &app, Command &command) {
   add("list", looks, "List every cached kernel", if_there<list_files>);
   add("stats", looks, "What the folder holds, and what became of all kernels that were asked for",
       if_there<print_stats>);
-  add("verify", looks, "Check every cached kernel; exit code 3 if one is damaged", if_there<verify_files>);
+  add_verify(*cache, command, options);
   CLI::App *gc = add("gc", writes, "Remove leftover files, and above the limits the least recently used kernels",
                      if_there<collect_files>);
   gc->add_option("--max-bytes", store->max_bytes, "e.g. 500MiB; 0 = no limit (default 1GiB)")
       ->transform(CLI::AsSizeValue(false));
   gc->add_option("--max-files", store->max_files, "0 = no limit (default 16384)");
   add("clear", writes, "Remove every cached kernel", if_there<clear_files>);
+  add_cache_pack(*cache, command, options);
   add_cache_bench(*cache, command, options);
 }
 
