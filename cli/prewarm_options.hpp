@@ -14,12 +14,6 @@
 
 namespace sale::cli {
 
-/// One line of the report: a model in one way of serving.
-struct NamedNeed {
-  std::string name;
-  Need need;
-};
-
 /// A problem in words, for models that have no file.
 struct ShapeOptions {
   std::optional<int> heads;

@@ -5,7 +5,15 @@
 
 #include "sale/sale.hpp"
 
+#include <string>
+
 namespace sale {
+
+/// A model in one way of serving.
+struct NamedNeed {
+  std::string name;
+  Need need;
+};
 
 /// Which per-head arrays a Policy brings, whatever is in them.
 struct HeadArrays {

@@ -33,17 +33,16 @@ std::string read_text_file(const std::filesystem::path &path) {
 
 YamlNode YamlNode::load(const std::filesystem::path &path) { return parse(read_text_file(path), path.string()); }
 
-YamlNode YamlNode::parse(const std::string &text, const std::string &file_name) {
-  try {
-    return {YAML::Load(text), std::make_shared<const std::string>(file_name)};
-  } catch (const YAML::Exception &error) {
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{}:{}: this is not valid YAML ({})", file_name, error.mark.line + 1, error.msg));
-  }
+YamlNode YamlNode::parse(const std::string &text, const std::string &file_name, const YamlLimits &limits) {
+  check_yaml(text, file_name, limits);
+  return {YAML::Load(text), std::make_shared<const std::string>(file_name)};
 }
 
+// An empty document has no line.
+int YamlNode::line() const { return std::max(node_.Mark().line, 0) + 1; }
+
 void YamlNode::refuse(const std::string &sentence) const {
-  throw Error(ErrorKind::invalid_argument, fmt::format("{}:{}: {}", *file_name_, node_.Mark().line + 1, sentence));
+  throw Error(ErrorKind::invalid_argument, fmt::format("{}:{}: {}", *file_name_, line(), sentence));
 }
 
 void YamlNode::require_map(const std::vector<std::string_view> &known_keys) const {
@@ -100,5 +99,12 @@ int YamlNode::integer(const std::string &what) const { return scalar<int>(what, 
 float YamlNode::number(const std::string &what) const { return scalar<float>(what, "a number"); }
 bool YamlNode::boolean(const std::string &what) const { return scalar<bool>(what, "true or false"); }
 std::string YamlNode::text(const std::string &what) const { return scalar<std::string>(what, "a piece of text"); }
+
+std::string yaml_text(const std::string &text) {
+  YAML::Emitter emitter;
+  emitter.SetStringFormat(YAML::DoubleQuoted);
+  emitter << text;
+  return emitter.c_str();
+}
 
 } // namespace sale::io

@@ -2,6 +2,8 @@
 // Strict reading of YAML: unknown keys, wrong types and missing fields are one-sentence errors "FILE:LINE: ...".
 #pragma once
 
+#include "io/yaml_limits.hpp"
+
 #include <yaml-cpp/yaml.h>
 
 #include <filesystem>
@@ -16,7 +18,7 @@ namespace sale::io {
 class YamlNode {
 public:
   static YamlNode load(const std::filesystem::path &path);
-  static YamlNode parse(const std::string &text, const std::string &file_name);
+  static YamlNode parse(const std::string &text, const std::string &file_name, const YamlLimits &limits = {});
 
   bool is_map() const { return node_.IsMap(); }
   /// Refuses anything but a map of these keys, each given once.
@@ -33,6 +35,8 @@ public:
   bool boolean(const std::string &what) const;
   std::string text(const std::string &what) const;
 
+  /// Of the file, from 1.
+  int line() const;
   [[noreturn]] void refuse(const std::string &sentence) const;
 
 private:
@@ -45,6 +49,9 @@ private:
   YAML::Node node_;
   std::shared_ptr<const std::string> file_name_;
 };
+
+/// A text as a value in YAML, with quotes where it needs them.
+std::string yaml_text(const std::string &text);
 
 /// The whole of a small text file; throws Error(io).
 std::string read_text_file(const std::filesystem::path &path);

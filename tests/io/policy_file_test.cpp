@@ -137,7 +137,7 @@ TEST(PolicyFile, layers_and_channels_that_do_not_fit_are_refused) {
 }
 
 TEST(PolicyFile, nesting_thousands_deep_is_refused) {
-  expect_contains(refusal("schema: 1\ntau: " + std::string(100000, '[')), "not valid YAML");
+  expect_contains(refusal("schema: 1\ntau: " + std::string(100000, '[')), "nests more than 16 levels deep");
 }
 
 } // namespace
