@@ -113,6 +113,8 @@ struct KernelSpec {
   int shared_memory() const;
   /// Bytes of one row of codes of Q or K (0 for exact); Q's are half as many when pruned.
   int code_row_bytes() const;
+
+  friend bool operator==(const KernelSpec &, const KernelSpec &) = default;
 };
 
 /// The tile libsale uses when nothing was tuned for this device.

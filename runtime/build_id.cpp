@@ -3,9 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <elf.h>
 #include <fstream>
+#include <link.h>
+#include <span>
 #include <vector>
 
 namespace sale {
@@ -24,7 +28,7 @@ bool read_at(std::ifstream &file, std::uint64_t offset, T *out, std::size_t coun
 }
 
 // A note is name size, description size, type, then both padded to four bytes.
-std::string build_id_in(const std::vector<unsigned char> &notes) {
+std::string build_id_in(std::span<const unsigned char> notes) {
   const auto padded = [](std::size_t bytes) { return (bytes + 3) / 4 * 4; };
   std::size_t at = 0;
   while (notes.size() - at >= sizeof(Elf64_Nhdr)) {
@@ -74,6 +78,33 @@ std::string read_build_id(const std::filesystem::path &path) {
     }
   }
   return {};
+}
+
+std::string loaded_build_id(const void *address) {
+  struct Search {
+    std::uintptr_t address;
+    std::string id;
+  } search{reinterpret_cast<std::uintptr_t>(address), {}};
+  const auto look = [](dl_phdr_info *info, std::size_t, void *data) {
+    auto &wanted = *static_cast<Search *>(data);
+    const std::span segments(info->dlpi_phdr, info->dlpi_phnum);
+    const bool here = std::any_of(segments.begin(), segments.end(), [&](const ElfW(Phdr) & segment) {
+      const std::uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
+      return segment.p_type == PT_LOAD && wanted.address >= begin && wanted.address < begin + segment.p_memsz;
+    });
+    if (!here) {
+      return 0;
+    }
+    for (const ElfW(Phdr) & segment : segments) {
+      if (segment.p_type == PT_NOTE && wanted.id.empty()) {
+        const auto *notes = reinterpret_cast<const unsigned char *>(info->dlpi_addr + segment.p_vaddr);
+        wanted.id = build_id_in({notes, segment.p_memsz});
+      }
+    }
+    return 1;
+  };
+  ::dl_iterate_phdr(look, &search);
+  return search.id;
 }
 
 } // namespace sale

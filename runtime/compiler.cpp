@@ -84,8 +84,8 @@ std::string compile_options_text(const Arch &arch, BinaryKind kind) {
   return fmt::format("{}", fmt::join(compile_options(arch, kind), " "));
 }
 
-CompiledKernel Compiler::compile(const std::string &source, const Arch &arch, BinaryKind kind,
-                                 const std::string &spec) const {
+CompiledKernel Compiler::compile(const std::string &source, const Arch &arch, BinaryKind kind, const std::string &spec,
+                                 CompileGuard *guard) const {
   const auto start = std::chrono::steady_clock::now();
   const nvrtc::Api &api = nvrtc_->api;
   const std::vector<std::string> options = compile_options(arch, kind);
@@ -112,7 +112,13 @@ CompiledKernel Compiler::compile(const std::string &source, const Arch &arch, Bi
   if (nvrtc_->caches()) {
     arguments.push_back("--no-cache"); // what it has cached comes without the log that tells registers and spills
   }
+  if (guard != nullptr && api.set_flow_callback != nullptr) {
+    check(api.set_flow_callback(program.handle, &CompileGuard::callback, guard), "nvrtcSetFlowCallback");
+  }
   const nvrtc::Result compiled = api.compile(program.handle, static_cast<int>(arguments.size()), arguments.data());
+  if (compiled != nvrtc::success && guard != nullptr && guard->stopped()) {
+    guard->fail(spec);
+  }
 
   CompiledKernel kernel;
   std::size_t bytes = 0;

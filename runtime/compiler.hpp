@@ -4,6 +4,7 @@
 
 #include "cache/key.hpp"
 #include "generator/kernel_spec.hpp"
+#include "runtime/compile_guard.hpp"
 #include "runtime/nvrtc.hpp"
 #include "runtime/ptxas_log.hpp"
 
@@ -34,8 +35,9 @@ public:
   explicit Compiler(std::shared_ptr<const Nvrtc> nvrtc) : nvrtc_(std::move(nvrtc)) {}
 
   /// Throws Error(compile) with log, options and spec; its sentence names the architectures that this NVRTC has when
-  /// `arch` is not one of them.
-  CompiledKernel compile(const std::string &source, const Arch &arch, BinaryKind kind, const std::string &spec) const;
+  /// `arch` is not one of them. A `guard` may end it, with its own error.
+  CompiledKernel compile(const std::string &source, const Arch &arch, BinaryKind kind, const std::string &spec,
+                         CompileGuard *guard = nullptr) const;
 
   const Nvrtc &nvrtc() const { return *nvrtc_; }
 

@@ -5,7 +5,10 @@
 #include "runtime/kernel_factory.hpp"
 #include "runtime/loaded_modules.hpp"
 #include "runtime/plan_state.hpp"
+#include "runtime/prewarm_command.hpp"
 #include "runtime/tuned_tiles.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -70,7 +73,9 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   for (const KernelSpec &spec : state_->tiles.with_choices(plan_kernels(problem, policy, arch, serving))) {
     requests.push_back({spec, kind});
   }
-  const std::vector<BuiltKernel> built = state_->factory.build(requests);
+  const std::vector<BuiltKernel> built = state_->factory.build(requests, [&, name = arch.name()] {
+    return fmt::format("add it with `{}`", prewarm_command({name}, problem, policy, serving));
+  });
 
   const RelaxedCapture relaxed(state_->device->driver());
   auto state = std::make_shared<Plan::State>();

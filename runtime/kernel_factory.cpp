@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/kernel_factory.hpp"
 
-#include "cache/directory.hpp"
-#include "generator/generate.hpp"
+#include "cache/build_lock.hpp"
+#include "cache/single_flight.hpp"
+#include "core/job_count.hpp"
 #include "core/parallel_for.hpp"
+#include "generator/generate.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 namespace sale {
@@ -21,162 +23,210 @@ std::string key_of(const KernelRequest &request, const std::string &source) {
                      target_name(request.spec.arch, request.kind), request.kind});
 }
 
-std::optional<Store> open_store(const Options &options) {
-  if (!options.use_disk_cache) {
-    return std::nullopt;
-  }
-  const std::filesystem::path root = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
-  if (root.empty()) {
-    options.warning("no kernel cache: neither SALE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set");
-    return std::nullopt;
-  }
-  return std::optional<Store>(std::in_place, StoreOptions{.root = root}, options.warning);
+// What NVRTC takes at its most for one of these kernels.
+constexpr std::uint64_t bytes_per_compile = 150'000'000;
+
+// Shared by all factories of the process, so that several Engines compile a kernel once.
+SingleFlight<Entry> &flights() {
+  static SingleFlight<Entry> all;
+  return all;
 }
 
-KernelInfo info_of(const KernelSpec &spec, const Entry &entry, bool from_cache, double milliseconds) {
+bool frozen_by_environment() {
+  const char *value = std::getenv("SALE_FROZEN");
+  return value != nullptr && *value != '\0' && std::string_view(value) != "0";
+}
+
+KernelInfo info_of(const KernelSpec &spec, const Entry &entry) {
   KernelInfo info;
   info.name = spec.describe();
   info.arch = spec.arch.name();
   info.key = entry.key;
-  info.from_cache = from_cache;
+  info.from_cache = true;
   info.registers = entry.registers;
   info.spill_bytes = entry.spill_bytes;
   info.shared_memory = entry.static_shared_memory + entry.dynamic_shared_memory;
   info.binary_bytes = entry.binary.size();
-  info.milliseconds = milliseconds;
   return info;
+}
+
+Entry header_of(const KernelRequest &request, const std::string &key) {
+  Entry entry;
+  entry.key = key;
+  entry.kind = request.kind;
+  entry.target = target_name(request.spec.arch, request.kind);
+  entry.spec = request.spec.describe();
+  entry.entry_name = request.spec.entry_name();
+  entry.dynamic_shared_memory = request.spec.shared_memory();
+  return entry;
+}
+
+[[noreturn]] void fail_missing(const KernelSpec &spec, const std::function<std::string()> &how_to_add) {
+  throw Error(ErrorKind::not_cached,
+              fmt::format("kernel \"{}\" is in no layer of the kernel cache, and nothing is compiled (frozen)",
+                          spec.describe()),
+              {.where = "frozen",
+               .spec = spec.describe(),
+               .advice = how_to_add ? how_to_add()
+                                    : fmt::format("add it with `sale prewarm --arch {} ...`", spec.arch.name())});
 }
 
 } // namespace
 
 std::string cache_key(const KernelRequest &request) { return key_of(request, generate(request.spec)); }
 
-KernelFactory::KernelFactory(Options options)
-    : options_(with_callbacks_in_turn(std::move(options))), store_(open_store(options_)) {}
+KernelFactory::KernelFactory(const Options &options)
+    : callbacks_(options), frozen_(options.frozen || frozen_by_environment()), jobs_(options.jobs),
+      compile_seconds_(options.compile_seconds), lock_seconds_(options.lock_seconds),
+      layers_(LayerOptions::of(options), [this](const std::string &sentence) { callbacks_.warn(sentence); }),
+      compiler_(options.nvrtc) {}
 
-Options KernelFactory::with_callbacks_in_turn(Options options) {
-  options.warning = [this, warning = std::move(options.warning)](const std::string &sentence) {
-    const std::scoped_lock lock(callbacks_);
-    if (warning) {
-      warning(sentence);
-    } else {
-      fmt::print(stderr, "sale: warning: {}\n", sentence);
-    }
-  };
-  return options;
-}
-
-std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &requests) const {
+std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &requests,
+                                              const std::function<std::string()> &how_to_add) const {
+  const Cancellation cancellation(callbacks_);
+  cancellation.check();
   std::vector<BuiltKernel> kernels(requests.size());
   const int total = static_cast<int>(requests.size());
+  std::mutex mutex;
   int done = 0;
-  const auto build_at = [&](std::int64_t i) {
-    const auto index = static_cast<std::size_t>(i);
-    kernels[index] = build_one(requests[index]);
-    const std::scoped_lock lock(callbacks_);
-    ++done;
-    if (options_.progress) {
-      options_.progress(kernels[index].info, done, total);
-    }
+  const auto finish = [&](std::size_t index, BuiltKernel kernel) {
+    kernels[index] = std::move(kernel);
+    const std::scoped_lock lock(mutex);
+    callbacks_.progress(kernels[index].info, ++done, total);
   };
-  parallel_for(total, build_at, options_.jobs);
+  std::vector<std::size_t> open;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (auto known = memo_.find(requests[i])) {
+      ++counts_.memory_hits;
+      finish(i, std::move(*known));
+    } else {
+      open.push_back(i);
+    }
+  }
+  if (open.empty()) {
+    return kernels;
+  }
+  const auto build_at = [&](std::int64_t i) {
+    const std::size_t index = open[static_cast<std::size_t>(i)];
+    cancellation.check();
+    finish(index, build_one(requests[index], cancellation, how_to_add));
+  };
+  parallel_for(static_cast<std::int64_t>(open.size()), build_at, job_count(jobs_, bytes_per_compile));
   return kernels;
 }
 
-bool KernelFactory::has(const KernelRequest &request) const { return find(cache_key(request)) != nullptr; }
-
-CacheCounters KernelFactory::counters() const {
-  CacheCounters counters;
-  if (store_) {
-    const StoreCounters disk = store_->counters();
-    counters.user_hits = disk.hits;
-    counters.misses = disk.misses;
-    counters.published = disk.published;
-    counters.repairs = disk.corrupt;
-    counters.disk_errors = disk.errors;
-  }
-  return counters;
-}
-
-BuiltKernel KernelFactory::build_one(const KernelRequest &request) const {
+BuiltKernel KernelFactory::build_one(const KernelRequest &request, const Cancellation &cancellation,
+                                     const std::function<std::string()> &how_to_add) const {
   const auto start = std::chrono::steady_clock::now();
-  const std::string source = generate(request.spec);
-  const std::string key = key_of(request, source);
-  std::shared_ptr<const Entry> entry = request.kind == BinaryKind::source ? nullptr : find(key);
-  const bool from_cache = entry != nullptr;
-  if (!from_cache) {
-    entry = make(request, source, key);
+  Job job{request, generate(request.spec), {}, cancellation};
+  job.key = key_of(request, job.source);
+  EntryPointer entry;
+  if (request.kind == BinaryKind::source) {
+    Entry source = header_of(request, job.key);
+    source.binary.assign(job.source.begin(), job.source.end());
+    entry = std::make_shared<const Entry>(std::move(source));
+    job.compiled = true;
+  } else if (entry = find(job.key); entry == nullptr) {
+    if (frozen_) {
+      fail_missing(request.spec, how_to_add);
+    }
+    entry = make_once(job);
   }
   memory_.insert(entry);
-  const double milliseconds =
+  BuiltKernel kernel{request.spec, entry, info_of(request.spec, *entry)};
+  memo_.insert(request, kernel);
+  kernel.info.from_cache = !job.compiled;
+  kernel.info.milliseconds =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  return {request.spec, entry, info_of(request.spec, *entry, from_cache, milliseconds)};
+  return kernel;
 }
 
-std::shared_ptr<const Entry> KernelFactory::find(const std::string &key) const {
-  if (auto entry = memory_.find(key)) {
+KernelFactory::EntryPointer KernelFactory::find(const std::string &key) const {
+  if (EntryPointer entry = memory_.find(key)) {
+    ++counts_.memory_hits;
     return entry;
   }
-  if (store_) {
-    if (auto entry = store_->lookup(key, compiler_id())) {
-      return std::make_shared<const Entry>(std::move(*entry));
-    }
-  }
-  return nullptr;
-}
-
-std::shared_ptr<const Entry> KernelFactory::make(const KernelRequest &request, const std::string &source,
-                                                 const std::string &key) const {
-  auto entry = std::make_shared<Entry>();
-  entry->key = key;
-  entry->kind = request.kind;
-  entry->target = target_name(request.spec.arch, request.kind);
-  entry->spec = request.spec.describe();
-  entry->entry_name = request.spec.entry_name();
-  entry->dynamic_shared_memory = request.spec.shared_memory();
-  if (request.kind == BinaryKind::source) {
-    entry->binary.assign(source.begin(), source.end());
-    return entry;
-  }
-  compile(request, source, *entry);
-  if (store_) {
-    store_->publish(*entry);
+  EntryPointer entry = find_on_disk(key);
+  if (entry == nullptr) {
+    ++counts_.misses;
   }
   return entry;
 }
 
-void KernelFactory::compile(const KernelRequest &request, const std::string &source, Entry &entry) const {
-  const Compiler &with = compiler();
-  CompiledKernel kernel = with.compile(source, request.spec.arch, request.kind, request.spec.describe());
-  entry.compiler_version = with.nvrtc().version();
-  entry.compiler_build = with.nvrtc().files().build;
-  entry.registers = kernel.resources.registers;
-  entry.spill_bytes = kernel.resources.spill_bytes;
-  entry.static_shared_memory = kernel.resources.static_shared_memory;
-  entry.binary = std::move(kernel.binary);
-}
-
-const std::optional<CompilerId> &KernelFactory::compiler_id() const {
-  std::call_once(located_, [this] {
-    try {
-      nvrtc_files_ = locate_nvrtc(options_.nvrtc);
-      compiler_id_ = CompilerId{nvrtc_files_->version, nvrtc_files_->build};
-    } catch (const Error &) {
-      // Without a compiler any compiler's entry serves; a miss searches again and then says what is wrong.
-      nvrtc_files_.reset();
-    }
-  });
-  return compiler_id_;
-}
-
-const Compiler &KernelFactory::compiler() const {
-  const std::scoped_lock lock(compiler_mutex_);
-  if (!compiler_) {
-    compiler_id();
-    const NvrtcFiles files = nvrtc_files_ ? *nvrtc_files_ : locate_nvrtc(options_.nvrtc);
-    compiler_ = std::make_unique<const Compiler>(Nvrtc::open(files));
+// Frozen, whatever compiler made it serves: nothing else is to be had.
+KernelFactory::EntryPointer KernelFactory::find_on_disk(const std::string &key) const {
+  if (!layers_.any()) {
+    return nullptr;
   }
-  return *compiler_;
+  std::optional<Found> found = layers_.lookup(key, frozen_ ? std::nullopt : compiler_.id());
+  return found ? std::make_shared<const Entry>(std::move(found->entry)) : nullptr;
+}
+
+// Threads of this process that want the same kernel in the same folder at once share one compile.
+KernelFactory::EntryPointer KernelFactory::make_once(Job &job) const {
+  if (!compiler_.id()) {
+    compiler_.get(); // says what is wrong
+  }
+  const CompilerId &id = *compiler_.id();
+  // Another deadline might fail where this one does not.
+  const std::string flight =
+      fmt::format("{} {} {} {} {}", job.key, id.version, id.build, compile_seconds_, layers_.user_root().string());
+  const auto cancelled = [&] { return job.cancellation.now(); };
+  return flights().run(
+      flight,
+      [&] {
+        // It may have been made between the look at the cache and here.
+        const EntryPointer made = memory_.find(job.key);
+        return made != nullptr ? made : make_locked(job, id);
+      },
+      cancelled);
+}
+
+KernelFactory::EntryPointer KernelFactory::make_locked(Job &job, const CompilerId &id) const {
+  std::optional<BuildLock> lock;
+  const std::optional<std::filesystem::path> path = layers_.lock_path(job.key, id);
+  if (path && lock_seconds_ > 0) {
+    lock = BuildLock::acquire(*path, {.wait_seconds = lock_seconds_}, [&] { return job.cancellation.now(); });
+    counts_.lock_waits += lock->waited() ? 1 : 0;
+    counts_.lock_timeouts += lock->gave_up() ? 1 : 0;
+    job.cancellation.check();
+  }
+  if (EntryPointer made = find_on_disk(job.key)) {
+    return made;
+  }
+  return make(job);
+}
+
+KernelFactory::EntryPointer KernelFactory::make(Job &job) const {
+  const KernelSpec &spec = job.request.spec;
+  const Compiler &compiler = compiler_.get();
+  CompileGuard guard(compile_seconds_, job.cancellation);
+  job.compiled = true;
+  ++counts_.compiles;
+  CompiledKernel kernel = compiler.compile(job.source, spec.arch, job.request.kind, spec.describe(), &guard);
+  auto entry = std::make_shared<Entry>(header_of(job.request, job.key));
+  entry->compiler_version = compiler.nvrtc().version();
+  entry->compiler_build = compiler.nvrtc().files().build;
+  entry->registers = kernel.resources.registers;
+  entry->spill_bytes = kernel.resources.spill_bytes;
+  entry->static_shared_memory = kernel.resources.static_shared_memory;
+  entry->binary = std::move(kernel.binary);
+  layers_.publish(*entry);
+  return entry;
+}
+
+bool KernelFactory::has(const KernelRequest &request) const {
+  return memo_.find(request) || find(cache_key(request)) != nullptr;
+}
+
+CacheCounters KernelFactory::counters() const {
+  CacheCounters counters = layers_.counters();
+  counters.memory_hits = counts_.memory_hits;
+  counters.misses = counts_.misses;
+  counters.compiles = counts_.compiles;
+  counters.lock_waits = counts_.lock_waits;
+  counters.lock_timeouts = counts_.lock_timeouts;
+  return counters;
 }
 
 } // namespace sale

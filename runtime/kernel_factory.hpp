@@ -1,41 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// KernelSpec -> binary: from memory or disk when it is there, else generated, compiled and published. Needs no GPU, and
-// no NVRTC as long as everything is cached. BinaryKind::source is generated and nothing more.
+// KernelSpec -> binary: from memory or a layer of the cache when it is there, else generated, compiled and published.
+// Needs no GPU, and no NVRTC as long as everything is cached. BinaryKind::source is generated and nothing more.
 #pragma once
 
+#include "cache/layers.hpp"
 #include "cache/memory.hpp"
-#include "cache/store.hpp"
-#include "generator/kernel_spec.hpp"
-#include "runtime/compiler.hpp"
+#include "runtime/callbacks.hpp"
+#include "runtime/kernel_memo.hpp"
+#include "runtime/lazy_compiler.hpp"
 #include "sale/sale.hpp"
 
+#include <atomic>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace sale {
 
-struct KernelRequest {
-  KernelSpec spec;
-  BinaryKind kind = BinaryKind::cubin;
-};
-
 /// What the request is found by; the same everywhere and with every compiler.
 std::string cache_key(const KernelRequest &request);
 
-struct BuiltKernel {
-  KernelSpec spec;
-  std::shared_ptr<const Entry> entry;
-  KernelInfo info;
-};
-
 class KernelFactory {
 public:
-  explicit KernelFactory(Options options);
+  /// Touches no file.
+  explicit KernelFactory(const Options &options);
 
-  /// Every requested kernel, in order; Options.progress hears of each.
-  std::vector<BuiltKernel> build(const std::vector<KernelRequest> &requests) const;
+  /// Every requested kernel, in order; Options.progress hears of each. `how_to_add` is the advice for a kernel that is
+  /// missing while nothing may be compiled.
+  std::vector<BuiltKernel> build(const std::vector<KernelRequest> &requests,
+                                 const std::function<std::string()> &how_to_add = {}) const;
 
   /// Whether it need not be compiled.
   bool has(const KernelRequest &request) const;
@@ -43,29 +38,41 @@ public:
   CacheCounters counters() const;
 
   /// As Options.warning.
-  void warn(const std::string &sentence) const { options_.warning(sentence); }
+  void warn(const std::string &sentence) const { callbacks_.warn(sentence); }
 
 private:
-  BuiltKernel build_one(const KernelRequest &request) const;
-  std::shared_ptr<const Entry> make(const KernelRequest &request, const std::string &source,
-                                    const std::string &key) const;
-  std::shared_ptr<const Entry> find(const std::string &key) const;
-  void compile(const KernelRequest &request, const std::string &source, Entry &entry) const;
-  const std::optional<CompilerId> &compiler_id() const;
-  const Compiler &compiler() const;
+  // One kernel on its way.
+  struct Job {
+    const KernelRequest &request;
+    std::string source;
+    std::string key;
+    const Cancellation &cancellation;
+    bool compiled = false; ///< Here, rather than found or made by somebody else.
+  };
+  using EntryPointer = std::shared_ptr<const Entry>;
 
-  Options with_callbacks_in_turn(Options options);
+  BuiltKernel build_one(const KernelRequest &request, const Cancellation &cancellation,
+                        const std::function<std::string()> &how_to_add) const;
+  EntryPointer find(const std::string &key) const;
+  EntryPointer find_on_disk(const std::string &key) const;
+  EntryPointer make_once(Job &job) const;
+  EntryPointer make_locked(Job &job, const CompilerId &id) const;
+  EntryPointer make(Job &job) const;
 
-  mutable std::mutex callbacks_; ///< Held around Options.warning and Options.progress.
-  Options options_;
-  std::optional<Store> store_;
+  Callbacks callbacks_;
+  bool frozen_;
+  int jobs_;
+  double compile_seconds_;
+  double lock_seconds_;
+  Layers layers_;
+  LazyCompiler compiler_;
   mutable MemoryCache memory_;
+  mutable KernelMemo memo_;
 
-  mutable std::once_flag located_;
-  mutable std::optional<NvrtcFiles> nvrtc_files_;
-  mutable std::optional<CompilerId> compiler_id_;
-  mutable std::mutex compiler_mutex_;
-  mutable std::unique_ptr<const Compiler> compiler_;
+  struct Counts {
+    std::atomic<std::uint64_t> memory_hits{0}, misses{0}, compiles{0}, lock_waits{0}, lock_timeouts{0};
+  };
+  mutable Counts counts_;
 };
 
 } // namespace sale

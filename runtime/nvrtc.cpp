@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/nvrtc.hpp"
 
+#include "runtime/build_id.hpp"
 #include "runtime/shared_library.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <system_error>
 #include <utility>
 
 namespace sale {
@@ -34,7 +36,10 @@ void resolve(const SharedLibrary &library, const NvrtcFiles &files, const char *
 std::shared_ptr<const Nvrtc> Nvrtc::open(const NvrtcFiles &files) {
   // Opened first so that NVRTC finds it wherever the folder is; if it cannot be opened, NVRTC's own message is better.
   SharedLibrary::open(files.builtins);
-  const SharedLibrary library = SharedLibrary::open(files.library);
+  // By its real name: the loader takes a name that it knows for the file that it loaded then, whatever a link says now.
+  std::error_code unresolved;
+  const std::filesystem::path real = std::filesystem::canonical(files.library, unresolved);
+  const SharedLibrary library = SharedLibrary::open(unresolved ? files.library : real);
   if (!library) {
     unusable(files, "dlopen", library.problem());
   }
@@ -45,6 +50,13 @@ std::shared_ptr<const Nvrtc> Nvrtc::open(const NvrtcFiles &files) {
   SALE_NVRTC_CALLS(SALE_NVRTC_CALL)
 #undef SALE_NVRTC_CALL
   resolve(library, files, "nvrtcGetErrorString", api.error_string);
+  api.set_flow_callback = reinterpret_cast<decltype(api.set_flow_callback)>(library.symbol("nvrtcSetFlowCallback"));
+
+  // Kernels are filed under the build that was read from the file.
+  const std::string loaded = loaded_build_id(reinterpret_cast<const void *>(api.version));
+  if (!loaded.empty() && loaded != files.build) {
+    unusable(files, "dlopen", "this process loaded it before the file was replaced");
+  }
 
   const auto check = [&](nvrtc::Result result, const char *call) {
     if (result != nvrtc::success) {

@@ -40,6 +40,8 @@ struct Api {
   SALE_NVRTC_CALLS(SALE_NVRTC_CALL)
 #undef SALE_NVRTC_CALL
   const char *(*error_string)(Result result) = nullptr;
+  /// Null before 12.8.
+  Result (*set_flow_callback)(Program program, int (*callback)(void *payload, void *reserved), void *payload) = nullptr;
 };
 
 } // namespace nvrtc

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libnvrtc.so that "compiles" at once: the binary is the options in text. A source that contains FAKE_ERROR is
-// refused. Built as libnvrtc.so.13 of version 13.0, and as one of version 13.9 whose builtins do not match. In the
-// environment, FAKE_NVRTC_MS is how long a compile takes, FAKE_NVRTC_DIGITS how many digits of the source's own the
-// binary has, and FAKE_NVRTC_LOG a file to which each compile adds a line.
+// refused. Built as libnvrtc.so.13 of version 13.0; of version 13.1, with no flow callback; and of version 13.9 whose
+// builtins do not match. In the environment, FAKE_NVRTC_MS is how long a compile takes, FAKE_NVRTC_DIGITS how many
+// digits of the source's own the binary has, and FAKE_NVRTC_LOG a file to which each compile adds a line.
 #include "tests/runtime/fake_binary.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -20,11 +21,17 @@ struct _nvrtcProgram {
   std::string source;
   std::string log;
   std::string binary;
+  int (*flow)(void *, void *) = nullptr;
+  void *payload = nullptr;
 };
 
 namespace {
 
 std::atomic<int> compiles{0};
+std::atomic<int> ended_early{0};
+std::atomic<long> milliseconds{0}; // on top of FAKE_NVRTC_MS
+std::atomic<int> running{0};
+std::atomic<int> most_running{0};
 
 constexpr const char *resources = "ptxas info    : Used 40 registers, used 1 barriers, 16 bytes smem\n"
                                   "    0 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads\n";
@@ -32,6 +39,20 @@ constexpr const char *resources = "ptxas info    : Used 40 registers, used 1 bar
 long number(const char *variable) {
   const char *value = std::getenv(variable);
   return value != nullptr ? std::strtol(value, nullptr, 10) : 0;
+}
+
+// False when the flow callback ended it.
+bool take_time(const _nvrtcProgram &program) {
+  const auto takes = std::chrono::milliseconds(number("FAKE_NVRTC_MS") + milliseconds);
+  const auto end = std::chrono::steady_clock::now() + takes;
+  do {
+    if (program.flow != nullptr && program.flow(program.payload, nullptr) != 0) {
+      ++ended_early;
+      return false;
+    }
+    std::this_thread::sleep_for(takes / 50);
+  } while (std::chrono::steady_clock::now() < end);
+  return true;
 }
 
 // In one write, so that lines of several processes do not mix.
@@ -55,6 +76,12 @@ void log_compile(const std::string &source, const std::string &options) {
 extern "C" {
 
 int fake_nvrtc_compiles() { return compiles; }
+int fake_nvrtc_ended_early() { return ended_early; }
+int fake_nvrtc_most_running() { return most_running; }
+void fake_nvrtc_take(int of_each_compile) {
+  milliseconds = of_each_compile;
+  most_running = 0;
+}
 
 int nvrtcVersion(int *major, int *minor) {
   *major = 13;
@@ -73,7 +100,7 @@ int nvrtcGetSupportedArchs(int *archs) {
 }
 int nvrtcCreateProgram(_nvrtcProgram **program, const char *source, const char *, int, const char *const *,
                        const char *const *) {
-  *program = new _nvrtcProgram{source, {}, {}};
+  *program = new _nvrtcProgram{source, {}, {}, nullptr, nullptr};
   return 0;
 }
 int nvrtcDestroyProgram(_nvrtcProgram **program) {
@@ -81,6 +108,13 @@ int nvrtcDestroyProgram(_nvrtcProgram **program) {
   *program = nullptr;
   return 0;
 }
+#if FAKE_NVRTC_MINOR != 1
+int nvrtcSetFlowCallback(_nvrtcProgram *program, int (*callback)(void *, void *), void *payload) {
+  program->flow = callback;
+  program->payload = payload;
+  return 0;
+}
+#endif
 int nvrtcCompileProgram(_nvrtcProgram *program, int count, const char *const *options) {
   ++compiles;
   if (program->source.find("FAKE_ERROR") != std::string::npos) {
@@ -93,7 +127,13 @@ int nvrtcCompileProgram(_nvrtcProgram *program, int count, const char *const *op
     spaced += std::string(" ") + options[i];
   }
   log_compile(program->source, spaced);
-  std::this_thread::sleep_for(std::chrono::milliseconds(number("FAKE_NVRTC_MS")));
+  const int now = ++running;
+  most_running = std::max<int>(most_running, now);
+  const bool finished = take_time(*program);
+  --running;
+  if (!finished) {
+    return 16;
+  }
   program->binary = fake_binary(program->source, spaced, static_cast<std::size_t>(number("FAKE_NVRTC_DIGITS")));
   return 0;
 }

@@ -7,6 +7,7 @@
 #include "tests/cache/sample_entry.hpp"
 #include "tests/runtime/fake_cuda.hpp"
 
+#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -26,12 +27,19 @@ inline void make_current(cu::Context context) {
 }
 
 inline int fake_compiles() { return fake_symbol<int (*)()>(FAKE_NVRTC, "fake_nvrtc_compiles")(); }
+inline int fake_compiles_ended_early() { return fake_symbol<int (*)()>(FAKE_NVRTC, "fake_nvrtc_ended_early")(); }
+/// The most that ran at once since fake_compiles_take.
+inline int fake_compiles_at_once() { return fake_symbol<int (*)()>(FAKE_NVRTC, "fake_nvrtc_most_running")(); }
+inline void fake_compiles_take(int milliseconds) {
+  fake_symbol<void (*)(int)>(FAKE_NVRTC, "fake_nvrtc_take")(milliseconds);
+}
 
 /// A fresh fake machine and an empty cache for each test.
 class FakeMachine : public testing::Test {
 protected:
   FakeMachine() {
     fake_cuda() = FakeState();
+    fake_compiles_take(0);
     make_current(nullptr);
   }
   ~FakeMachine() override { make_current(nullptr); }
@@ -49,6 +57,18 @@ protected:
 
   TemporaryFolder folder_;
   std::vector<std::string> warnings_;
+};
+
+/// An environment variable, set while this lives.
+class SetVariable {
+public:
+  SetVariable(const char *name, const std::string &value) : name_(name) { ::setenv(name, value.c_str(), 1); }
+  ~SetVariable() { ::unsetenv(name_); }
+  SetVariable(const SetVariable &) = delete;
+  SetVariable &operator=(const SetVariable &) = delete;
+
+private:
+  const char *name_;
 };
 
 /// The message of the sale::Error that `action` throws; fails the test when it throws none.
