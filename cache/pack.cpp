@@ -48,7 +48,7 @@ PackIndex read_index(const SharedFile &file) {
 PackIndex read_signed_index(const SharedFile &file, const fs::path &public_key) {
   const PublicKey key = PublicKey::load(public_key);
   const fs::path signature_file = signature_path(file.path());
-  const std::vector<unsigned char> signature = SharedFile::open(signature_file, SharedFile::Trust::any).read_all(4096);
+  const std::vector<unsigned char> signature = SharedFile::open(signature_file, Keeper::anybody).read_all(4096);
   const std::vector<unsigned char> bytes = file.read_all(max_signed_bytes);
   if (!key.verifies(bytes, signature)) {
     throw Error(ErrorKind::cache, fmt::format("{} cannot be used: {} is not its signature by the key {}",
@@ -82,7 +82,7 @@ Pack::Pack(SharedFile file, PackIndex index, Warning warning)
     : file_(std::move(file)), index_(std::move(index)), warning_(std::move(warning)) {}
 
 Pack Pack::open(const fs::path &file, const fs::path &public_key, Warning warning) {
-  SharedFile opened = SharedFile::open(file, SharedFile::Trust::owners);
+  SharedFile opened = SharedFile::open(file, Keeper::me_or_root);
   PackIndex index = public_key.empty() ? read_index(opened) : read_signed_index(opened, public_key);
   return {std::move(opened), std::move(index), std::move(warning)};
 }

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <random>
@@ -22,71 +21,36 @@ namespace {
 
 std::string error_text(int error) { return std::generic_category().message(error); }
 
-[[noreturn]] void refuse(const fs::path &path, const std::string &reason, const std::string &advice = {}) {
-  throw Error(ErrorKind::cache, fmt::format("{} cannot be used: {}", path.string(), reason), {.advice = advice});
-}
-
-void check_owner(const fs::path &path, const struct stat &info) {
-  if (info.st_uid != 0 && info.st_uid != ::geteuid()) {
-    refuse(path,
-           fmt::format("it belongs to user {}, neither to root nor to user {} who runs this", info.st_uid, ::geteuid()),
-           "chown makes it usable");
-  }
-  if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-    refuse(path, "others may write into it", "chmod go-w makes it usable");
-  }
+[[noreturn]] void refuse(const fs::path &path, const std::string &reason) {
+  throw Error(ErrorKind::cache, fmt::format("{} cannot be used: {}", path.string(), reason));
 }
 
 } // namespace
 
-SharedFile::SharedFile(fs::path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+SharedFile::SharedFile(fs::path path, Descriptor descriptor, std::uint64_t bytes)
+    : path_(std::move(path)), descriptor_(std::move(descriptor)), bytes_(bytes) {}
 
-SharedFile::SharedFile(SharedFile &&other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)), bytes_(other.bytes_) {}
-
-SharedFile &SharedFile::operator=(SharedFile &&other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(descriptor_, other.descriptor_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
-
-SharedFile::~SharedFile() {
-  if (descriptor_ >= 0) {
-    ::close(descriptor_);
-  }
-}
-
-SharedFile SharedFile::open(const fs::path &path, Trust trust) {
-  int descriptor = -1;
-  do {
-    // O_NONBLOCK: a named pipe in the file's place must not hang the caller.
-    descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  } while (descriptor < 0 && errno == EINTR);
-  if (descriptor < 0) {
-    refuse(path, error_text(errno));
-  }
-  SharedFile file(path, descriptor);
+SharedFile SharedFile::open(const fs::path &path, Keeper keeper) {
+  // O_NONBLOCK: a named pipe in the file's place must not hang the caller.
+  Descriptor descriptor(
+      without_interruption([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
   struct stat info{};
-  if (::fstat(descriptor, &info) != 0) {
+  if (!descriptor || ::fstat(descriptor.get(), &info) != 0) {
     refuse(path, error_text(errno));
   }
   if (!S_ISREG(info.st_mode)) {
     refuse(path, "it is not a regular file");
   }
-  if (trust == Trust::owners) {
-    check_owner(path, info);
+  if (const std::string problem = distrust(info, keeper); !problem.empty()) {
+    refuse(path, problem);
   }
-  file.bytes_ = static_cast<std::uint64_t>(info.st_size);
-  return file;
+  return {path, std::move(descriptor), static_cast<std::uint64_t>(info.st_size)};
 }
 
 std::optional<std::string> SharedFile::read_at(std::uint64_t offset, std::span<unsigned char> to) const {
   while (!to.empty()) {
-    const ssize_t got = ::pread(descriptor_, to.data(), to.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
+    const ssize_t got = without_interruption(
+        [&] { return ::pread(descriptor_.get(), to.data(), to.size(), static_cast<off_t>(offset)); });
     if (got < 0) {
       return error_text(errno);
     }
@@ -124,16 +88,16 @@ NewSharedFile::NewSharedFile(fs::path path) : path_(std::move(path)) {
   do {
     temporary_ = fmt::format("{}.{:08x}.tmp", path_.string(), random());
     // Unlike mkstemp's 0600 this leaves it to the umask who may read; others may not write, whatever the umask.
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-  } while (descriptor_ < 0 && (errno == EINTR || errno == EEXIST));
-  if (descriptor_ < 0) {
+    descriptor_ = Descriptor(without_interruption(
+        [&] { return ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644); }));
+  } while (!descriptor_ && errno == EEXIST);
+  if (!descriptor_) {
     fail("open");
   }
 }
 
 NewSharedFile::~NewSharedFile() {
-  if (descriptor_ >= 0) {
-    ::close(descriptor_);
+  if (descriptor_) {
     ::unlink(temporary_.c_str());
   }
 }
@@ -145,10 +109,8 @@ void NewSharedFile::fail(const char *call) const {
 
 void NewSharedFile::write(std::span<const unsigned char> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) {
-      continue;
-    }
+    const ssize_t written =
+        without_interruption([&] { return ::write(descriptor_.get(), bytes.data(), bytes.size()); });
     if (written <= 0) {
       fail("write");
     }
@@ -157,13 +119,13 @@ void NewSharedFile::write(std::span<const unsigned char> bytes) {
 }
 
 void NewSharedFile::commit() {
-  if (::fsync(descriptor_) != 0) {
+  if (without_interruption([&] { return ::fsync(descriptor_.get()); }) != 0) {
     fail("fsync");
   }
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     fail("rename");
   }
-  ::close(std::exchange(descriptor_, -1));
+  descriptor_ = Descriptor();
 }
 
 } // namespace sale

@@ -2,6 +2,9 @@
 // Files that one user makes and others read: packs, keys, signatures. Failures are Errors.
 #pragma once
 
+#include "cache/descriptor.hpp"
+#include "cache/trust.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -15,16 +18,8 @@ namespace sale {
 /// An open regular file. It is read by pread, so that cutting it short while it is in use is an error and no crash.
 class SharedFile {
 public:
-  enum class Trust {
-    any,
-    owners ///< Root or the effective user owns it and nobody else may write into it.
-  };
-
-  /// Throws Error(cache).
-  static SharedFile open(const std::filesystem::path &path, Trust trust);
-  SharedFile(SharedFile &&other) noexcept;
-  SharedFile &operator=(SharedFile &&other) noexcept;
-  ~SharedFile();
+  /// Throws Error(cache), also when somebody else than its keepers could have written it.
+  static SharedFile open(const std::filesystem::path &path, Keeper keeper);
 
   const std::filesystem::path &path() const { return path_; }
   std::uint64_t bytes() const { return bytes_; } ///< When it was opened.
@@ -37,10 +32,10 @@ public:
   std::vector<unsigned char> read_all(std::size_t max_bytes) const;
 
 private:
-  SharedFile(std::filesystem::path path, int descriptor);
+  SharedFile(std::filesystem::path path, Descriptor descriptor, std::uint64_t bytes);
   std::filesystem::path path_;
-  int descriptor_ = -1;
-  std::uint64_t bytes_ = 0;
+  Descriptor descriptor_;
+  std::uint64_t bytes_;
 };
 
 /// A file under way, readable by everybody whom the umask lets. It takes the place of `path` in commit, or vanishes.
@@ -59,7 +54,7 @@ private:
   [[noreturn]] void fail(const char *call) const;
   std::filesystem::path path_;
   std::filesystem::path temporary_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
 };
 
 } // namespace sale

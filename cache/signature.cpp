@@ -28,9 +28,9 @@ int no_passphrase(char *, int, int, void *) { return -1; }
 
 using ReadKey = EVP_PKEY *(*)(BIO *, EVP_PKEY **, pem_password_cb *, void *);
 
-std::shared_ptr<void> load_key(const fs::path &pem, SharedFile::Trust trust, ReadKey read, const std::string &wanted,
+std::shared_ptr<void> load_key(const fs::path &pem, Keeper keeper, ReadKey read, const std::string &wanted,
                                const std::string &advice) {
-  const std::vector<unsigned char> text = SharedFile::open(pem, trust).read_all(max_pem_bytes);
+  const std::vector<unsigned char> text = SharedFile::open(pem, keeper).read_all(max_pem_bytes);
   const std::unique_ptr<BIO, int (*)(BIO *)> bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
   std::shared_ptr<void> key;
   if (bio) {
@@ -52,13 +52,13 @@ using Context = std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX *)>;
 fs::path signature_path(const fs::path &file) { return fs::path(file) += ".sig"; }
 
 SigningKey SigningKey::load(const fs::path &pem) {
-  return SigningKey(load_key(pem, SharedFile::Trust::any, PEM_read_bio_PrivateKey,
+  return SigningKey(load_key(pem, Keeper::anybody, PEM_read_bio_PrivateKey,
                              "ed25519 private key in PEM without a passphrase",
                              "openssl genpkey -algorithm ed25519 makes one"));
 }
 
 void SigningKey::sign_file(const fs::path &file) const {
-  const std::vector<unsigned char> message = SharedFile::open(file, SharedFile::Trust::any).read_all(max_signed_bytes);
+  const std::vector<unsigned char> message = SharedFile::open(file, Keeper::anybody).read_all(max_signed_bytes);
   std::array<unsigned char, signature_bytes> signature{};
   std::size_t bytes = signature.size();
   const Context context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
@@ -77,7 +77,7 @@ void SigningKey::sign_file(const fs::path &file) const {
 }
 
 PublicKey PublicKey::load(const fs::path &pem) {
-  return PublicKey(load_key(pem, SharedFile::Trust::owners, PEM_read_bio_PUBKEY, "ed25519 public key in PEM",
+  return PublicKey(load_key(pem, Keeper::me_or_root, PEM_read_bio_PUBKEY, "ed25519 public key in PEM",
                             "openssl pkey -in PRIVATE.pem -pubout makes it from the private one"));
 }
 

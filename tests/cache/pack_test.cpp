@@ -214,7 +214,8 @@ TEST_F(PackTest, IsRefusedWithASentenceThatSaysWhy) {
 TEST_F(PackTest, IsRefusedWhenOthersMayWriteIntoIt) {
   write_sample();
   fs::permissions(file(), fs::perms::group_write, fs::perm_options::add);
-  EXPECT_EQ(refusal(file()), file().string() + " cannot be used: others may write into it; chmod go-w makes it usable");
+  EXPECT_EQ(refusal(file()),
+            file().string() + " cannot be used: others may write into it (chmod go-w makes it usable)");
 }
 
 TEST_F(PackTest, IsRefusedWhenItBelongsToSomebodyElse) {
@@ -223,9 +224,8 @@ TEST_F(PackTest, IsRefusedWhenItBelongsToSomebodyElse) {
   }
   write_sample();
   ASSERT_EQ(::chown(file().c_str(), 12345, 12345), 0);
-  EXPECT_EQ(refusal(file()), file().string() +
-                                 " cannot be used: it belongs to user 12345, neither to root nor to user 0 "
-                                 "who runs this; chown makes it usable");
+  EXPECT_EQ(refusal(file()),
+            file().string() + " cannot be used: it belongs to user 12345, not to user 0 who runs this");
 }
 
 TEST_F(PackTest, MayBeReachedThroughALink) {
