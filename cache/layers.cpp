@@ -57,6 +57,8 @@ LayerOptions LayerOptions::of(const Options &options) {
   layers.pack_key = first_of(options.pack_key, "SALE_PACK_KEY", {});
   layers.system = first_of(options.system_cache_dir, "SALE_SYSTEM_CACHE_DIR", default_system_dir);
   layers.user.root = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
+  layers.user.max_bytes = options.cache_max_bytes;
+  layers.user.max_files = options.cache_max_files;
   return layers;
 }
 
@@ -121,7 +123,14 @@ void Layers::publish(const Entry &entry) const {
 
 std::optional<fs::path> Layers::lock_path(const std::string &key, const CompilerId &compiler) const {
   open();
-  return user_ ? std::optional(user_->lock_path(key, compiler)) : std::nullopt;
+  fs::path path = user_ ? user_->lock_path(key, compiler) : fs::path();
+  return path.empty() ? std::nullopt : std::optional(std::move(path));
+}
+
+void Layers::set_history(const CacheCounters &counters) {
+  if (opened_ && user_) {
+    user_->set_history(counters);
+  }
 }
 
 CacheCounters Layers::counters() const {
@@ -144,6 +153,7 @@ CacheCounters Layers::counters() const {
     counters.user_hits = of_user.hits;
     counters.published = of_user.published;
     counters.repairs = of_user.corrupt;
+    counters.evictions = of_user.evicted;
     counters.disk_errors += of_user.errors;
   }
   return counters;

@@ -55,6 +55,8 @@ public:
 
   /// Hits by layer, and what became of files.
   CacheCounters counters() const;
+  /// What the user's folder remembers when this goes: these, which contain the above.
+  void set_history(const CacheCounters &counters);
 
 private:
   void open() const;

@@ -81,6 +81,8 @@ KernelFactory::KernelFactory(const Options &options)
       layers_(LayerOptions::of(options), [this](const std::string &sentence) { callbacks_.warn(sentence); }),
       compiler_(options.nvrtc) {}
 
+KernelFactory::~KernelFactory() { layers_.set_history(counters()); }
+
 std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &requests,
                                               const std::function<std::string()> &how_to_add) const {
   const Cancellation cancellation(callbacks_);

@@ -26,6 +26,10 @@ class KernelFactory {
 public:
   /// Touches no file.
   explicit KernelFactory(const Options &options);
+  /// Adds its counters to those of the user's folder.
+  ~KernelFactory();
+  KernelFactory(const KernelFactory &) = delete;
+  KernelFactory &operator=(const KernelFactory &) = delete;
 
   /// Every requested kernel, in order; Options.progress hears of each. `how_to_add` is the advice for a kernel that is
   /// missing while nothing may be compiled.

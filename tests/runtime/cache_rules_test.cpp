@@ -131,6 +131,27 @@ TEST_F(CacheRules, CompilesWhatTheSystemsFolderLacksIntoTheUsers) {
   EXPECT_FALSE(fs::exists(with.system_cache_dir));
 }
 
+TEST_F(CacheRules, KeepsTheUsersFolderWithinItsLimits) {
+  Options with = options();
+  with.cache_max_files = 4;
+  with.jobs = 1; // two that exceed a limit at once leave it to one of them
+  EXPECT_GE(build(with).evictions, 2U);
+  EXPECT_LE(kernel_files(), 4U);
+}
+
+TEST_F(CacheRules, LeavesItsCountersInTheUsersFolder) {
+  build(options());
+  { // Of which the store itself knows nothing.
+    const Engine engine(0, options());
+    engine.prepare({}, {});
+    engine.prepare({}, {});
+  }
+  const CacheCounters history = Store({.root = options().cache_dir}, {}).history();
+  EXPECT_EQ(history.compiles, 6U + 6U); // sm_90, then sm_90a
+  EXPECT_EQ(history.memory_hits, 6U);
+  EXPECT_EQ(history.published, 12U);
+}
+
 TEST_F(CacheRules, FrozenServesWhatIsThere) {
   build(options());
   const CacheCounters counters = build(frozen());
@@ -179,8 +200,8 @@ TEST_F(CacheRules, KeepsTheKernelsOfSeveralCompilersApart) {
 }
 
 TEST_F(CacheRules, TakesTheNewestCompilersKernelWhereThereIsNoCompiler) {
-  build(with_nvrtc(FAKE_NVRTC));
   build(with_nvrtc(FAKE_NVRTC_NEWER));
+  build(with_nvrtc(FAKE_NVRTC));
   const KernelFactory none(with_nvrtc("/nonexistent"));
   EXPECT_EQ(none.build(requests())[0].entry->compiler_version, "13.1");
 }
