@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cache/build_lock.hpp"
 
+#include "cache/descriptor.hpp"
+#include "cache/trust.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,45 +37,12 @@ constexpr auto heartbeat = std::chrono::milliseconds(500);
 constexpr auto shortest_sleep = std::chrono::milliseconds(2);
 constexpr auto longest_sleep = std::chrono::milliseconds(50);
 
-template <class Call>
-int without_interruption(const Call &call) {
-  int result = call();
-  while (result < 0 && errno == EINTR) {
-    result = call();
-  }
-  return result;
-}
-
-class Descriptor {
-public:
-  Descriptor() = default;
-  explicit Descriptor(int value) : value_(value) {}
-  Descriptor(Descriptor &&other) noexcept : value_(std::exchange(other.value_, -1)) {}
-  Descriptor &operator=(Descriptor &&other) noexcept {
-    std::swap(value_, other.value_);
-    return *this;
-  }
-  Descriptor(const Descriptor &) = delete;
-  Descriptor &operator=(const Descriptor &) = delete;
-  ~Descriptor() {
-    if (value_ >= 0) {
-      ::close(value_);
-    }
-  }
-  int get() const { return value_; }
-  explicit operator bool() const { return value_ >= 0; }
-
-private:
-  int value_ = -1;
-};
-
 // The folder of the lock files; nothing when it is missing or not ours alone.
 Descriptor open_folder(const std::filesystem::path &path) {
   Descriptor folder(
       without_interruption([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC); }));
   struct stat info{};
-  const bool ours = folder && ::fstat(folder.get(), &info) == 0 && info.st_uid == ::geteuid() &&
-                    (info.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+  const bool ours = folder && ::fstat(folder.get(), &info) == 0 && distrust(info, Keeper::me).empty();
   return ours ? std::move(folder) : Descriptor();
 }
 
@@ -103,7 +73,7 @@ Attempt attempt_on(const Descriptor &folder, const std::string &name) {
     return ::openat(folder.get(), name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
   }));
   struct stat info{};
-  if (!file || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_uid != ::geteuid()) {
+  if (!file || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode) || !distrust(info, Keeper::me).empty()) {
     return {};
   }
   if (without_interruption([&] { return ::flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {

@@ -44,7 +44,7 @@ int run(int rounds) {
 } // namespace sale::faults
 
 int main(int argc, char **argv) {
-  int rounds = 20;
+  int rounds = 8;
   if (argc == 3 && std::string_view(argv[1]) == "--rounds") {
     rounds = std::atoi(argv[2]);
   } else if (argc != 1) {
