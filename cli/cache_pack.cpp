@@ -2,13 +2,13 @@
 // sale cache pack|unpack, and the half of verify that looks at a pack.
 #include "cli/cache_commands.hpp"
 
-#include "cache/pack.hpp"
+#include "cache/layers.hpp"
 #include "cache/signature.hpp"
-#include "cache/store.hpp"
 #include "cli/output.hpp"
 #include "cli/text.hpp"
 #include "generator/arch.hpp"
 #include "generator/template_source.hpp"
+#include "io/manifest.hpp"
 #include "runtime/compiler.hpp"
 
 #include <fmt/format.h>
@@ -26,6 +26,7 @@ namespace {
 struct PackArguments {
   std::string file;
   std::vector<std::string> archs;
+  std::string manifest;
   std::string sign_with;
   std::string key;
 };
@@ -38,53 +39,113 @@ std::string facts_text(const PackFacts &facts) {
                      bytes_text(facts.bytes), facts.library_version);
 }
 
-// What the kernels of these architectures are compiled for; of none, everything.
-class Targets {
+// Which kernels are asked for; where neither architectures nor a manifest are named, all.
+class Wanted {
 public:
-  explicit Targets(const std::vector<std::string> &archs) {
+  Wanted(const std::vector<std::string> &archs, const std::optional<io::Manifest> &manifest) {
     for (const std::string &name : archs) {
       const Arch arch = parse_arch(name);
-      names_.insert(target_name(arch, BinaryKind::cubin));
-      names_.insert(target_name(arch, BinaryKind::ptx));
+      targets_.insert(target_name(arch, BinaryKind::cubin));
+      targets_.insert(target_name(arch, BinaryKind::ptx));
+    }
+    if (manifest) {
+      keys_.emplace();
+      for (const io::ManifestKernel &kernel : manifest->kernels) {
+        keys_->insert(kernel.key);
+      }
     }
   }
-  bool has(const std::string &target) const { return names_.empty() || names_.count(target) > 0; }
+  bool has(const std::string &key, const std::string &target) const {
+    return (targets_.empty() || targets_.count(target) > 0) && (!keys_ || keys_->count(key) > 0);
+  }
 
 private:
-  std::set<std::string> names_;
+  std::set<std::string> targets_;
+  std::optional<std::set<std::string>> keys_;
 };
 
-void add_store_entries(const Store &store, const Targets &targets, std::vector<Entry> &entries) {
-  if (!store.exists()) {
-    return;
-  }
-  for (const StoredFile &file : store.list()) {
-    if (!file.entry) {
-      warn(fmt::format("{} is left out: {}", file.path.string(), file.problem));
-    } else if (targets.has(file.entry->target)) {
-      if (auto entry =
-              store.lookup(file.entry->key, CompilerId{file.entry->compiler_version, file.entry->compiler_build})) {
+void add_pack_entries(const Pack &pack, const Wanted &wanted, std::vector<Entry> &entries) {
+  for (const PackEntryInfo &info : pack.entries()) {
+    if (wanted.has(info.key, info.target)) {
+      if (auto entry = pack.lookup(info.key, info.compiler)) {
         entries.push_back(std::move(*entry));
       }
     }
   }
 }
 
-std::vector<Entry> entries_of(const Store &store, const Targets &targets) {
+// Only looked at: packing is no use of a kernel.
+void add_folder_entries(const fs::path &root, const Wanted &wanted, std::vector<Entry> &entries) {
+  const Store store({.root = root, .writable = false}, warn);
+  if (!store.exists()) {
+    return;
+  }
+  for (const StoredFile &file : store.list()) {
+    if (!file.entry) {
+      warn(fmt::format("{} is left out: {}", file.path.string(), file.problem));
+    } else if (wanted.has(file.entry->key, file.entry->target)) {
+      const CompilerId compiler{file.entry->compiler_version, file.entry->compiler_build};
+      if (auto entry = store.lookup(file.entry->key, compiler)) {
+        entries.push_back(std::move(*entry));
+      }
+    }
+  }
+}
+
+// Every layer's, in the order in which they are asked.
+std::vector<Entry> entries_of(const LayerOptions &layers, const Wanted &wanted) {
   std::vector<Entry> entries;
-  add_store_entries(store, targets, entries);
+  for (const fs::path &file : layers.packs) {
+    add_pack_entries(Pack::open(file, layers.pack_key, warn), wanted, entries);
+  }
+  try {
+    add_folder_entries(layers.system, wanted, entries);
+  } catch (const Error &error) {
+    // Nobody named it here, and engines do without it too.
+    warn(error.what());
+  }
+  if (!layers.user.root.empty()) {
+    add_folder_entries(layers.user.root, wanted, entries);
+  }
   return entries;
 }
 
+void require_all(const io::Manifest &manifest, const Wanted &wanted, const std::vector<Entry> &entries) {
+  std::set<std::string> found;
+  for (const Entry &entry : entries) {
+    found.insert(entry.key);
+  }
+  std::size_t missing = 0;
+  for (const io::ManifestKernel &kernel : manifest.kernels) {
+    if (wanted.has(kernel.key, target_name(parse_arch(kernel.arch), BinaryKind::cubin)) &&
+        found.count(kernel.key) == 0) {
+      ++missing;
+      fmt::print(stderr, "sale: {:?} ({}) is not in the cache\n", kernel.name, kernel.key.substr(0, 12));
+    }
+  }
+  if (missing > 0) {
+    throw Error(ErrorKind::not_found,
+                fmt::format("{} of the {} kernels of {} are missing, so nothing is packed", missing,
+                            manifest.kernels.size(), manifest.file_name),
+                {.advice = fmt::format("sale prewarm --manifest {} compiles them", manifest.file_name)});
+  }
+}
+
 int run_pack(const PackArguments &arguments, const EngineOptions &engine) {
-  const Targets targets(arguments.archs);
+  std::optional<io::Manifest> manifest;
+  if (!arguments.manifest.empty()) {
+    manifest = io::load_manifest(arguments.manifest);
+  }
+  const Wanted wanted(arguments.archs, manifest);
   require_writable_path(arguments.file);
   std::optional<SigningKey> key;
   if (!arguments.sign_with.empty()) {
     key = SigningKey::load(arguments.sign_with);
   }
-  const std::vector<Entry> entries =
-      entries_of(Store({.root = engine.cache_folder(), .writable = false}, warn), targets);
+  const std::vector<Entry> entries = entries_of(LayerOptions::of(engine.resolve()), wanted);
+  if (manifest) {
+    require_all(*manifest, wanted, entries);
+  }
   if (entries.empty()) {
     throw Error(ErrorKind::not_found, "there are no kernels to pack",
                 {.advice = "sale prewarm compiles those that a model needs"});
@@ -208,8 +269,10 @@ void add_cache_pack(CLI::App &cache, Command &command, const std::shared_ptr<Eng
     });
     return sub;
   };
-  CLI::App *pack = add("pack", "Put the kernels of the cache folder into one portable file", run_pack);
+  CLI::App *pack = add("pack", "Put the kernels of all layers into one portable file", run_pack);
   pack->add_option("--arch", arguments->archs, "Only kernels for these, e.g. sm_80,sm_90a")->delimiter(',');
+  pack->add_option("--manifest", arguments->manifest,
+                   "Exactly the kernels that it names (sale prewarm --write-manifest)");
   pack->add_option("--sign-with", arguments->sign_with, "Private ed25519 key (PEM); writes FILE.sig");
   CLI::App *unpack =
       add("unpack", "Put a pack's kernels into the cache folder; exit code 3 if some are refused", run_unpack);

@@ -77,6 +77,19 @@ private:
 
 using Keys = std::vector<std::string>;
 
+TEST_F(CachePack, holds_the_kernels_of_every_layer_once) {
+  fill("user", {entry_of('a')});
+  ASSERT_EQ(sale({"pack", path("first.pack")}).exit_code, 0);
+  fs::remove_all(path("user"));
+  packs_ = path("first.pack");
+  fill("system", {entry_of('a'), entry_of('b', "sm_80")});
+  fill("user", {entry_of('b', "sm_80"), entry_of('c', "sm_90", "12.8")});
+  const CommandResult result = sale({"pack", pack()});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out.rfind(pack() + ": 3 kernels for sm_80, sm_90 by NVRTC 12.8, 13.0, ", 0), 0U) << result.out;
+  EXPECT_EQ(keys(), (Keys{"a sm_90 13.0", "b sm_80 13.0", "c sm_90 12.8"}));
+}
+
 TEST_F(CachePack, is_the_same_file_from_any_folder) {
   fill("user", {entry_of('a'), entry_of('b')});
   sale({"pack", pack()});
@@ -91,6 +104,41 @@ TEST_F(CachePack, takes_the_named_architectures_only) {
   EXPECT_EQ(sale({"pack", pack(), "--arch", "sm_80,sm_90a"}).exit_code, 0);
   EXPECT_EQ(keys(), (Keys{"a sm_80 13.0", "b sm_90a 13.0", "d compute_80 13.0"}));
   EXPECT_EQ(sale({"pack", pack(), "--arch", "sm_1"}).exit_code, 2);
+}
+
+TEST_F(CachePack, holds_what_a_manifest_names_and_nothing_else) {
+  const auto kernel = [](char key, const std::string &arch) {
+    return "  - {name: attend, arch: " + arch + ", key: " + std::string(64, key) + "}\n";
+  };
+  const std::string manifest = path("manifest.yaml");
+  write_file(manifest,
+             "schema: 1\nlibrary: 0.1.0\narchs: [sm_80, sm_90]\nneeds:\n"
+             "  - {name: a, problem: {dtype: bf16, head_dim: 64, gqa: 1}, policy: {estimator: int8}, serving: plain}\n"
+             "kernels:\n" +
+                 kernel('a', "sm_90") + kernel('b', "sm_80"));
+  fill("user", {entry_of('a'), entry_of('c')});
+  const CommandResult missing = sale({"pack", pack(), "--manifest", manifest});
+  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_EQ(missing.err, "sale: \"attend\" (bbbbbbbbbbbb) is not in the cache\n"
+                         "sale: 1 of the 2 kernels of " +
+                             manifest + " are missing, so nothing is packed; sale prewarm --manifest " + manifest +
+                             " compiles them\n");
+  EXPECT_FALSE(fs::exists(pack()));
+  EXPECT_EQ(sale({"pack", pack(), "--manifest", manifest, "--arch", "sm_90"}).exit_code, 0);
+  EXPECT_EQ(keys(), (Keys{"a sm_90 13.0"}));
+  fill("user", {entry_of('b', "sm_80")});
+  EXPECT_EQ(sale({"pack", pack(), "--manifest", manifest}).exit_code, 0);
+  EXPECT_EQ(keys(), (Keys{"a sm_90 13.0", "b sm_80 13.0"}));
+}
+
+TEST_F(CachePack, does_without_a_folder_of_the_system_that_others_may_write_into) {
+  fill("user", {entry_of('a')});
+  fill("system", {entry_of('b')});
+  fs::permissions(path("system") + "/kernels", fs::perms::others_write, fs::perm_options::add);
+  const CommandResult result = sale({"pack", pack()});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("others may write into it"), std::string::npos) << result.err;
+  EXPECT_EQ(keys(), (Keys{"a sm_90 13.0"}));
 }
 
 TEST_F(CachePack, of_nothing_is_refused) {
