@@ -62,6 +62,22 @@ void YamlNode::require_map(const std::vector<std::string_view> &known_keys) cons
   }
 }
 
+std::vector<std::string> YamlNode::keys(const std::string &what) const {
+  if (!node_.IsMap()) {
+    refuse(fmt::format("{} must be a map", what));
+  }
+  std::vector<std::string> keys;
+  std::set<std::string> seen;
+  for (const auto &entry : node_) {
+    const YamlNode key_node(entry.first, file_name_);
+    keys.push_back(key_node.text("a key"));
+    if (!seen.insert(keys.back()).second) {
+      key_node.refuse(fmt::format("{:?} is given twice", keys.back()));
+    }
+  }
+  return keys;
+}
+
 std::optional<YamlNode> YamlNode::find(const std::string &key) const {
   const YAML::Node value = node_[key];
   return value.IsDefined() ? std::optional(YamlNode(value, file_name_)) : std::nullopt;

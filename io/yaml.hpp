@@ -21,8 +21,12 @@ public:
   static YamlNode parse(const std::string &text, const std::string &file_name, const YamlLimits &limits = {});
 
   bool is_map() const { return node_.IsMap(); }
+  bool is_null() const { return node_.IsNull(); }
   /// Refuses anything but a map of these keys, each given once.
   void require_map(const std::vector<std::string_view> &known_keys) const;
+
+  /// The keys of a map, each given once; `what` names the map in errors.
+  std::vector<std::string> keys(const std::string &what) const;
 
   std::optional<YamlNode> find(const std::string &key) const;
   YamlNode at(const std::string &key) const;
