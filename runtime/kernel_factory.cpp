@@ -178,8 +178,12 @@ KernelFactory::EntryPointer KernelFactory::make_once(Job &job) const {
       flight,
       [&] {
         // It may have been made between the look at the cache and here.
-        const EntryPointer made = memory_.find(job.key);
-        return made != nullptr ? made : make_locked(job, id);
+        EntryPointer made = memory_.find(job.key);
+        if (made == nullptr) {
+          made = make_locked(job, id);
+          memory_.insert(made); // for whoever missed it before and comes here when this flight has ended
+        }
+        return made;
       },
       cancelled);
 }

@@ -19,14 +19,12 @@ struct Kind {
 };
 
 constexpr Kind kinds[] = {
-    {killed_alone, 1},    {killed_among_others, 1}, {killed_at_random_times, 2},
-    {one_call_fails, 1},  {all_calls_fail, 1},      {race_cold, 20},
-    {race_warm, 20},      {race_without_locks, 20}, {race_with_eviction, 20},
-    {owner_killed, 5},    {owner_stopped, 40},      {disk_full, 5},
-    {disk_filling, 5},    {read_only_cold, 5},      {read_only_warm, 5},
-    {read_only_locks, 5}, {folder_vanishes, 10},    {clock_goes_backwards, 5},
-    {foreign_folder, 5},  {foreign_files, 5},       {linked_folder, 5},
-    {linked_files, 5},    {linked_locks, 5},
+    {killed_alone, 1},        {killed_while_evicting, 2}, {killed_among_others, 1},  {killed_at_random_times, 2},
+    {one_call_fails, 1},      {all_calls_fail, 1},        {race_cold, 20},           {race_warm, 20},
+    {race_without_locks, 20}, {race_with_eviction, 20},   {owner_killed, 5},         {owner_stopped, 40},
+    {disk_full, 5},           {disk_filling, 5},          {read_only_cold, 5},       {read_only_warm, 5},
+    {read_only_locks, 5},     {folder_vanishes, 10},      {clock_goes_backwards, 5}, {foreign_folder, 5},
+    {foreign_files, 5},       {linked_folder, 5},         {linked_files, 5},         {linked_locks, 5},
 };
 
 int run(int rounds) {

@@ -8,6 +8,7 @@ namespace sale::faults {
 
 // rows_calls.cpp: kill -9 while kernels are built, and system calls that fail.
 Row killed_alone(int rounds);
+Row killed_while_evicting(int rounds);
 Row killed_among_others(int rounds);
 Row killed_at_random_times(int rounds);
 Row one_call_fails(int rounds);

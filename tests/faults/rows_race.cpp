@@ -51,10 +51,10 @@ Row race_without_locks(int rounds) {
 }
 
 Row race_with_eviction(int rounds) {
-  Row row{.fault = "32 processes x 16 threads race for 18 kernels, room for 5"};
+  Row row{.fault = "32 processes x 16 threads race for 12 kernels, room for 5"};
   Job job = race;
-  job.keys = 18;
-  job.repeat = 3;
+  job.keys = 12;
+  job.repeat = 2;
   job.compile_ms = 2;
   job.max_files = 5;
   for (int i = 0; i < rounds; ++i) {

@@ -120,30 +120,26 @@ int __wrap_close(int file) {
   result __real_##name parameters;                                                                                     \
   result __wrap_##name parameters { return fails() ? -1 : __real_##name arguments; }
 
-SALE_FAULTY_CALL(int, mkostemp, (char *path, int flags), (path, flags))
 SALE_FAULTY_CALL(ssize_t, read, (int file, void *bytes, std::size_t size), (file, bytes, size))
 SALE_FAULTY_CALL(ssize_t, pread, (int file, void *bytes, std::size_t size, off_t offset), (file, bytes, size, offset))
 SALE_FAULTY_CALL(int, fsync, (int file), (file))
-SALE_FAULTY_CALL(int, fdatasync, (int file), (file))
 SALE_FAULTY_CALL(int, ftruncate, (int file, off_t size), (file, size))
 SALE_FAULTY_CALL(int, flock, (int file, int operation), (file, operation))
-SALE_FAULTY_CALL(int, stat, (const char *path, struct stat *info), (path, info))
 SALE_FAULTY_CALL(int, lstat, (const char *path, struct stat *info), (path, info))
 SALE_FAULTY_CALL(int, fstat, (int file, struct stat *info), (file, info))
 SALE_FAULTY_CALL(int, fstatat, (int folder, const char *path, struct stat *info, int flags),
                  (folder, path, info, flags))
-SALE_FAULTY_CALL(int, mkdir, (const char *path, mode_t mode), (path, mode))
 SALE_FAULTY_CALL(int, mkdirat, (int folder, const char *path, mode_t mode), (folder, path, mode))
 SALE_FAULTY_CALL(int, fchmod, (int file, mode_t mode), (file, mode))
 SALE_FAULTY_CALL(int, fchmodat, (int folder, const char *path, mode_t mode, int flags), (folder, path, mode, flags))
+SALE_FAULTY_CALL(int, utimensat, (int folder, const char *path, const struct timespec *times, int flags),
+                 (folder, path, times, flags))
 SALE_FAULTY_CALL(int, futimens, (int file, const struct timespec *times), (file, times))
 SALE_FAULTY_CALL(int, rename, (const char *from, const char *to), (from, to))
 SALE_FAULTY_CALL(int, renameat, (int from_folder, const char *from, int to_folder, const char *to),
                  (from_folder, from, to_folder, to))
 SALE_FAULTY_CALL(int, unlink, (const char *path), (path))
 SALE_FAULTY_CALL(int, unlinkat, (int folder, const char *path, int flags), (folder, path, flags))
-SALE_FAULTY_CALL(int, access, (const char *path, int mode), (path, mode))
-SALE_FAULTY_CALL(int, faccessat, (int folder, const char *path, int mode, int flags), (folder, path, mode, flags))
 
 #undef SALE_FAULTY_CALL
 
