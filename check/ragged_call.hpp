@@ -45,6 +45,8 @@ public:
               unsigned seed = 1);
   /// Enqueues the call.
   void launch(CUstream_st *stream) const;
+  /// What launch hands over.
+  const RunArgs &arguments() const { return args_; }
   /// One result per sequence, after the stream is done.
   std::vector<DeviceResult> download() const;
 

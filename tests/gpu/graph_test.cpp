@@ -2,8 +2,8 @@
 // A call of a ragged Plan in a CUDA graph: captured once, replayed with other lengths, and equal to direct calls.
 #include "check/ragged_call.hpp"
 #include "reference/synthetic.hpp"
-#include "runtime/shared_library.hpp"
 #include "tests/gpu/gpu_fixture.hpp"
+#include "tests/gpu/stream_capture.hpp"
 
 #include <cstring>
 #include <random>
@@ -14,53 +14,6 @@ namespace {
 using check::DeviceResult;
 using check::RaggedCall;
 using check::RaggedRun;
-
-using Graph = struct CUgraph_st *;
-using Executable = struct CUgraphExec_st *;
-
-// The calls of the driver that libsale itself has no use for.
-class StreamCapture {
-public:
-  explicit StreamCapture(const Driver &driver) : library_(SharedLibrary::open(driver.file())) {
-    expect_success(symbol<int(cu::Stream *, unsigned)>("cuStreamCreate")(&stream_, 0));
-  }
-  ~StreamCapture() {
-    if (executable_ != nullptr) {
-      symbol<int(Executable)>("cuGraphExecDestroy")(executable_);
-    }
-    symbol<int(cu::Stream)>("cuStreamDestroy_v2")(stream_);
-  }
-  StreamCapture(const StreamCapture &) = delete;
-  StreamCapture &operator=(const StreamCapture &) = delete;
-
-  template <class Work>
-  void capture(const Work &work) {
-    constexpr int only_this_thread = 1;
-    expect_success(symbol<int(cu::Stream, int)>("cuStreamBeginCapture_v2")(stream_, only_this_thread));
-    work(stream_);
-    Graph graph = nullptr;
-    expect_success(symbol<int(cu::Stream, Graph *)>("cuStreamEndCapture")(stream_, &graph));
-    expect_success(
-        symbol<int(Executable *, Graph, unsigned long long)>("cuGraphInstantiateWithFlags")(&executable_, graph, 0));
-    expect_success(symbol<int(Graph)>("cuGraphDestroy")(graph));
-  }
-  void replay() const {
-    expect_success(symbol<int(Executable, cu::Stream)>("cuGraphLaunch")(executable_, stream_));
-    expect_success(symbol<int(cu::Stream)>("cuStreamSynchronize")(stream_));
-  }
-  cu::Stream stream() const { return stream_; }
-
-private:
-  template <class Function>
-  Function *symbol(const char *name) const {
-    return reinterpret_cast<Function *>(library_.symbol(name));
-  }
-  static void expect_success(int code) { ASSERT_EQ(code, 0); }
-
-  SharedLibrary library_;
-  cu::Stream stream_ = nullptr;
-  Executable executable_ = nullptr;
-};
 
 struct Batch {
   const char *name;
