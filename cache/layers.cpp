@@ -76,6 +76,8 @@ void Layers::open() const {
     }
     if (!options_.user.root.empty()) {
       user_.emplace(options_.user, warning_);
+    } else if (any()) {
+      warning_("compiled kernels are not kept: neither SALE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set");
     }
     opened_ = true;
   });

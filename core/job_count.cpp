@@ -78,11 +78,15 @@ std::uint64_t cores_of(std::uint64_t quota, std::uint64_t period) {
   return period == 0 ? unlimited : std::max<std::uint64_t>(1, (quota + period - 1) / period);
 }
 
-std::uint64_t free_below(const Number &limit, const Number &used, const Number &reclaimable) {
-  if (!limit || !used) {
+// What a group may still take. Version 1 says "no limit" by a number near the largest.
+std::uint64_t free_in_group(const fs::path &limit_file, const char *used_file, std::string_view reclaimable) {
+  const Number limit = number_in(limit_file);
+  if (!limit || *limit > unlimited / 4) {
     return unlimited;
   }
-  const std::uint64_t kept = *used - std::min(*used, reclaimable.value_or(0));
+  const fs::path group = limit_file.parent_path();
+  const std::uint64_t used = number_in(group / used_file).value_or(0);
+  const std::uint64_t kept = used - std::min(used, number_after(group / "memory.stat", reclaimable).value_or(0));
   return *limit - std::min(*limit, kept);
 }
 
@@ -112,13 +116,11 @@ std::uint64_t available_memory(const fs::path &root) {
   const Number kibibytes = number_after(root / "proc/meminfo", "MemAvailable:");
   std::uint64_t bytes = kibibytes ? *kibibytes * 1024 : unlimited;
   for (const fs::path &group : groups(root, "")) {
-    bytes = std::min(bytes, free_below(number_in(group / "memory.max"), number_in(group / "memory.current"),
-                                       number_after(group / "memory.stat", "inactive_file")));
+    bytes = std::min(bytes, free_in_group(group / "memory.max", "memory.current", "inactive_file"));
   }
   for (const fs::path &group : groups(root, "memory")) {
-    bytes = std::min(bytes,
-                     free_below(number_in(group / "memory.limit_in_bytes"), number_in(group / "memory.usage_in_bytes"),
-                                number_after(group / "memory.stat", "total_inactive_file")));
+    bytes =
+        std::min(bytes, free_in_group(group / "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
   }
   return bytes;
 }

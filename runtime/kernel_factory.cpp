@@ -67,8 +67,7 @@ Entry header_of(const KernelRequest &request, const std::string &key) {
                           spec.describe()),
               {.where = "frozen",
                .spec = spec.describe(),
-               .advice = how_to_add ? how_to_add()
-                                    : fmt::format("add it with `sale prewarm --arch {} ...`", spec.arch.name())});
+               .advice = how_to_add ? how_to_add() : "compile it where SALE_FROZEN and Options.frozen are not set"});
 }
 
 } // namespace

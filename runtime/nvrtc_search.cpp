@@ -8,6 +8,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -35,6 +38,50 @@ std::vector<fs::path> python_folders(const fs::path &parent) {
     return x.size() != y.size() ? x.size() > y.size() : x > y;
   });
   return found;
+}
+
+// Folders that a file of ld.so.conf's kind names, and those of the files that it includes.
+void add_configured(std::vector<fs::path> &folders, const fs::path &file, const fs::path &root, int depth) {
+  constexpr std::size_t most = 256;
+  std::ifstream in(file);
+  for (std::string line; folders.size() < most && std::getline(in, line);) {
+    std::istringstream words(line.substr(0, line.find('#')));
+    std::string first;
+    std::string included;
+    words >> first >> included;
+    if (first == "include" && depth > 0) {
+      // In practice a folder's *.conf.
+      std::vector<fs::path> files;
+      std::error_code error;
+      const fs::path folder = root / fs::path(included).parent_path().relative_path();
+      for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+        if (it->path().extension() == ".conf") {
+          files.push_back(it->path());
+        }
+      }
+      std::sort(files.begin(), files.end());
+      for (const fs::path &next : files) {
+        add_configured(folders, next, root, depth - 1);
+      }
+    } else if (first.rfind('/', 0) == 0) {
+      folders.push_back(root / fs::path(first).relative_path());
+    }
+  }
+}
+
+// What the loader would find, without opening it.
+void add_loader_folders(std::vector<NvrtcPlace> &places, const fs::path &root) {
+  std::vector<fs::path> folders;
+  add_configured(folders, root / "etc/ld.so.conf", root, 3);
+  for (const fs::path &folder : folders) {
+    std::error_code error;
+    const bool has_one = std::any_of(std::begin(supported_majors), std::end(supported_majors), [&](int major) {
+      return fs::exists(folder / fmt::format("libnvrtc.so.{}", major), error);
+    });
+    if (has_one) {
+      places.push_back({folder, "ld.so.conf"});
+    }
+  }
 }
 
 void add_wheels(std::vector<NvrtcPlace> &places, const fs::path &prefix, const std::string &why) {
@@ -160,6 +207,7 @@ std::vector<NvrtcPlace> nvrtc_places(const fs::path &requested, const SearchEnvi
   }
   add_wheels(places, root / "usr/local/lib", "pip wheel");
   add_wheels(places, root / "usr/lib", "pip wheel");
+  add_loader_folders(places, root);
   return places;
 }
 

@@ -41,7 +41,7 @@ struct NvrtcSearchResult {
 };
 
 /// Every place in order: `requested` alone if given, else SALE_NVRTC (a file or folder) alone if set, else CUDA_HOME,
-/// CUDA_PATH, LD_LIBRARY_PATH, /usr/local/cuda, the system's library folders, pip wheels.
+/// CUDA_PATH, LD_LIBRARY_PATH, /usr/local/cuda, the system's library folders, pip wheels, what ld.so.conf names.
 std::vector<NvrtcPlace> nvrtc_places(const std::filesystem::path &requested, const SearchEnvironment &environment);
 
 /// What the loader finds by name. Opens the library, so that it is for when nothing else was found.

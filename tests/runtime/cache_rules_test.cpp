@@ -131,6 +131,18 @@ TEST_F(CacheRules, CompilesWhatTheSystemsFolderLacksIntoTheUsers) {
   EXPECT_FALSE(fs::exists(with.system_cache_dir));
 }
 
+TEST_F(CacheRules, WarnsOnceWhereNoFolderIsTheUsers) {
+  const std::string home = std::getenv("HOME") != nullptr ? std::getenv("HOME") : "/";
+  ::unsetenv("HOME");
+  Options with = options();
+  with.cache_dir.clear();
+  const KernelFactory factory(with);
+  factory.build(requests());
+  ::setenv("HOME", home.c_str(), 1);
+  ASSERT_EQ(warnings_.size(), 1U);
+  EXPECT_EQ(warnings_[0], "compiled kernels are not kept: neither SALE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set");
+}
+
 TEST_F(CacheRules, KeepsTheUsersFolderWithinItsLimits) {
   Options with = options();
   with.cache_max_files = 4;

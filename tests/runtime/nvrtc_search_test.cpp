@@ -159,6 +159,19 @@ TEST_F(NvrtcSearch, SaysWhereItLookedAndHowToGetOne) {
   EXPECT_NE(what.find("pip install nvidia-cuda-nvrtc"), std::string::npos);
 }
 
+TEST_F(NvrtcSearch, LooksIntoFoldersOfTheLoadersConfigurationWithoutOpeningAnything) {
+  both("opt/cuda-13.0/lib");
+  fs::create_directories(root() / "etc/ld.so.conf.d");
+  std::ofstream(root() / "etc/ld.so.conf") << "include /etc/ld.so.conf.d/*.conf\n\n/absent\n";
+  std::ofstream(root() / "etc/ld.so.conf.d/b.conf") << "# libraries\n/usr/local/lib # none\n/opt/cuda-13.0/lib\n";
+  std::ofstream(root() / "etc/ld.so.conf.d/a.conf") << "include /etc/ld.so.conf.d/*.conf\nrelative\n";
+  std::ofstream(root() / "etc/ld.so.conf.d/c.txt") << "/elsewhere\n";
+  EXPECT_EQ(found(), "opt/cuda-13.0/lib");
+  EXPECT_EQ(search().files->why, "ld.so.conf");
+  both("usr/local/cuda/lib64");
+  EXPECT_EQ(found(), "usr/local/cuda/lib64");
+}
+
 TEST_F(NvrtcSearch, AsksTheLoaderWhenNothingElseIsThere) {
   both("opt/cuda");
   loader_folder_ = root() / "opt/cuda";
