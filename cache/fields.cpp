@@ -36,7 +36,7 @@ std::string FieldReader::field(std::string_view label) {
   if (text() != label) {
     good_ = false;
   }
-  return text();
+  return std::string(text());
 }
 
 std::uint64_t FieldReader::number(std::string_view label, std::uint64_t most) {
@@ -50,7 +50,7 @@ std::uint64_t FieldReader::number(std::string_view label, std::uint64_t most) {
   return value;
 }
 
-std::string FieldReader::text() {
+std::string_view FieldReader::text() {
   if (!good_ || rest_.size() < 4) {
     good_ = false;
     return {};
@@ -63,7 +63,7 @@ std::string FieldReader::text() {
   }
   const auto bytes = rest_.first(static_cast<std::size_t>(size));
   rest_ = rest_.subspan(static_cast<std::size_t>(size));
-  return {bytes.begin(), bytes.end()};
+  return {reinterpret_cast<const char *>(bytes.data()), bytes.size()};
 }
 
 } // namespace sale

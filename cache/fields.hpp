@@ -38,7 +38,7 @@ public:
   bool at_end() const { return rest_.empty(); }
 
 private:
-  std::string text();
+  std::string_view text();
   std::span<const unsigned char> rest_;
   bool good_ = true;
 };
