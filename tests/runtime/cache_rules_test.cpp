@@ -260,6 +260,35 @@ TEST_F(CacheRules, CompilesAKernelOnceForThreadsOfSeveralEngines) {
   EXPECT_EQ(kernel_files(), 6U);
 }
 
+TEST_F(CacheRules, UsesItsOwnBytesWhenAnotherPublishesTheSameKernel) {
+  fake_compiles_take(20);
+  Options with = options();
+  with.lock_seconds = 0;
+  with.compile_seconds = 100; // so that threads do not share what they compile
+  const KernelFactory one(with);
+  with.compile_seconds = 200;
+  const KernelFactory other(with);
+  std::vector<BuiltKernel> built[2];
+  parallel_for(2, [&](std::int64_t i) { built[i] = (i == 0 ? one : other).build({requests()[0]}); }, 2);
+  EXPECT_EQ(built[0][0].entry->binary, built[1][0].entry->binary);
+  EXPECT_NE(built[0][0].entry, built[1][0].entry);
+  EXPECT_EQ(kernel_files(), 1U);
+  EXPECT_TRUE(warnings_.empty());
+}
+
+TEST_F(CacheRules, ServesEnginesOfSeveralGpusFromOneFolder) {
+  fake_cuda().device_count = 2;
+  const Engine engines[] = {Engine(0, options()), Engine(1, options())};
+  const int compiles = fake_compiles();
+  std::vector<Plan> plans;
+  for (const Engine &engine : engines) {
+    plans.push_back(engine.prepare({}, {}));
+  }
+  EXPECT_EQ(fake_compiles(), compiles + 6);
+  EXPECT_EQ(engines[1].cache_counters().user_hits, 6U);
+  EXPECT_EQ(fake_cuda().live_modules, 12);
+}
+
 /// A process that compiles `request`, as others see it.
 class OtherProcess {
 public:

@@ -114,6 +114,20 @@ TEST_F(PackLayer, RefusesAPackWithoutTheSignatureThatIsAskedFor) {
   EXPECT_EQ(error_of([&] { Engine(0, with_pack()).prepare({}, {}); }).kind(), ErrorKind::cache);
 }
 
+TEST_F(PackLayer, CompilesWhatIsDamagedInAPack) {
+  {
+    std::fstream file(pack_, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(-20, std::ios::end);
+    file << "damaged";
+  }
+  const Engine engine(0, with_pack());
+  EXPECT_EQ(engine.prepare({}, {}).kernels().size(), 6U);
+  EXPECT_EQ(engine.cache_counters().pack_hits, 5U);
+  EXPECT_EQ(engine.cache_counters().compiles, 1U);
+  EXPECT_GE(engine.cache_counters().disk_errors, 1U);
+  EXPECT_FALSE(warnings_.empty());
+}
+
 TEST_F(PackLayer, SaysHowToAddAKernelWhenFrozen) {
   Options with = with_pack();
   with.frozen = true;
