@@ -13,11 +13,11 @@ namespace {
 namespace fs = std::filesystem;
 
 // "a/cache/" is the folder "a/cache": after a slash, a link would be followed unseen.
-fs::path without_last_slash(fs::path path) { return path.has_filename() ? path : path.parent_path(); }
+fs::path without_last_slash(const fs::path &path) { return path.has_filename() ? path : path.parent_path(); }
 
 } // namespace
 
-CacheFolder::CacheFolder(fs::path root, Keeper keeper) : root_(without_last_slash(std::move(root))), keeper_(keeper) {}
+CacheFolder::CacheFolder(const fs::path &root, Keeper keeper) : root_(without_last_slash(root)), keeper_(keeper) {}
 
 fs::path CacheFolder::kernels() const { return root_ / kernels_folder; }
 

@@ -12,7 +12,7 @@ namespace sale {
 
 class CacheFolder {
 public:
-  CacheFolder(std::filesystem::path root, Keeper keeper);
+  CacheFolder(const std::filesystem::path &root, Keeper keeper);
 
   struct Opened {
     FileStatus status = FileStatus::failed;

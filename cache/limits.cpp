@@ -153,7 +153,7 @@ GarbageLock::GarbageLock(int root)
     failure_ = failure_of("fstat gc.lock", errno);
   } else if (!S_ISREG(info.st_mode)) {
     failure_ = {0, "gc.lock is not a regular file"};
-  } else if (std::string reason = distrust(info, Keeper::me); !reason.empty()) {
+  } else if (const std::string reason = distrust(info, Keeper::me); !reason.empty()) {
     failure_ = {0, "gc.lock: " + reason};
   } else {
     busy_ = without_interruption([&] { return ::flock(file_.get(), LOCK_EX | LOCK_NB); }) != 0 && errno == EWOULDBLOCK;

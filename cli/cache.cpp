@@ -45,7 +45,7 @@ std::string of_at_most(const std::string &value, std::uint64_t limit, const std:
 
 int print_stats(const Store &store) {
   const Usage usage = store.usage();
-  const StoreOptions limits = store.options();
+  const StoreOptions &limits = store.options();
   Table table({"", store.root().string()});
   table.add({"files", of_at_most(std::to_string(usage.files), limits.max_files, std::to_string(limits.max_files))});
   table.add({"bytes", of_at_most(bytes_text(usage.bytes), limits.max_bytes, bytes_text(limits.max_bytes))});
