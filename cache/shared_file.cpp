@@ -35,7 +35,7 @@ SharedFile SharedFile::open(const fs::path &path, Keeper keeper) {
   Descriptor descriptor(
       without_interruption([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
   struct stat info{};
-  if (!descriptor || ::fstat(descriptor.get(), &info) != 0) {
+  if (!descriptor || without_interruption([&] { return ::fstat(descriptor.get(), &info); }) != 0) {
     refuse(path, error_text(errno));
   }
   if (!S_ISREG(info.st_mode)) {
@@ -122,7 +122,7 @@ void NewSharedFile::commit() {
   if (without_interruption([&] { return ::fsync(descriptor_.get()); }) != 0) {
     fail("fsync");
   }
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+  if (without_interruption([&] { return ::rename(temporary_.c_str(), path_.c_str()); }) != 0) {
     fail("rename");
   }
   descriptor_ = Descriptor();
