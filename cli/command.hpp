@@ -13,6 +13,7 @@ inline constexpr int exit_ok = 0;
 inline constexpr int exit_failed = 1;
 inline constexpr int exit_bad_input = 2;
 inline constexpr int exit_check_not_met = 3;
+inline constexpr int exit_by_signal = 128; ///< And its number: 130 after Ctrl-C.
 
 /// What the parsed command line asks for; returns the exit code.
 using Command = std::function<int()>;

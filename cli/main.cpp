@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The `sale` command. Exit codes: 0 ok, 1 failed, 2 bad usage or input, 3 a check not met.
+// The `sale` command. Exit codes: 0 ok, 1 failed, 2 bad usage or input, 3 a check not met, 128 + a signal's number.
 #include "cli/command.hpp"
 #include "sale/error.hpp"
 

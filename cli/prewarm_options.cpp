@@ -41,6 +41,8 @@ std::vector<io::Model> load_models(const PrewarmOptions &options) {
   return models;
 }
 
+bool is_not_help(const CLI::Option *option) { return !option->check_name("--help"); }
+
 } // namespace
 
 void ShapeOptions::add_to(CLI::App &app) {
@@ -74,7 +76,6 @@ Problem ShapeOptions::resolve() const {
 }
 
 void PrewarmOptions::add_to(CLI::App &app) {
-  app.add_option("--arch", archs, "Architectures, e.g. sm_80,sm_90a (which an H100 takes)")->delimiter(',')->required();
   app.add_option("--model", models, "Models that libsale knows, or paths of their config.json or folders")
       ->delimiter(',');
   app.add_flag("--all-models", all_models, "Every model that libsale knows");
@@ -90,12 +91,35 @@ void PrewarmOptions::add_to(CLI::App &app) {
   const std::string group = "Policy (decides results)";
   app.add_flag("--fixed-channels", arrays.channels, "fp8: the policy brings the channels")->group(group);
   app.add_flag("--projection", arrays.projection, "fp8: the policy brings a projection")->group(group);
+  const std::vector<CLI::Option *> said_by_a_manifest = app.get_options(is_not_help);
+  auto *manifest_option =
+      app.add_option("--manifest", manifest, "What --write-manifest wrote, instead of all of these");
+  for (CLI::Option *option : said_by_a_manifest) {
+    manifest_option->excludes(option);
+  }
+  app.add_option("--arch", archs, "Architectures, e.g. sm_80,sm_90a (which an H100 takes); of a manifest, its own")
+      ->delimiter(',');
+  app.add_option("--write-manifest", write_manifest, "YAML of the needs and the keys of their kernels");
+  auto *check_flag =
+      app.add_flag("--check", check, "Compile nothing, list what is missing; exit code 3 if anything is");
+  app.add_flag("--dry-run", dry_run, "Compile nothing, list the kernels that are needed")->excludes(check_flag);
+  app.add_option("--deadline", deadline, "Seconds for one kernel, then it fails (NVRTC 12.8 or newer; default none)")
+      ->check(CLI::Range(0.0, 1e6));
   engine.add_cache_dir_to(app);
   engine.add_nvrtc_to(app);
   engine.add_jobs_to(app);
 }
 
+Options PrewarmOptions::engine_options() const {
+  Options options = engine.resolve();
+  options.compile_seconds = deadline;
+  return options;
+}
+
 std::vector<NamedNeed> PrewarmOptions::needs() const {
+  if (archs.empty()) {
+    refuse("--arch is required: say which architectures to compile for, e.g. --arch sm_80,sm_90a");
+  }
   for (const std::string &arch : archs) {
     parse_arch(arch);
   }

@@ -40,12 +40,19 @@ struct PrewarmOptions {
   std::vector<std::string> serving = {"plain"};
   PolicyOptions policy;
   HeadArrays arrays;
+  std::string manifest;       ///< to read
+  std::string write_manifest; ///< to write
+  bool check = false;
+  bool dry_run = false;
+  double deadline = 0; ///< seconds for one kernel
   EngineOptions engine;
 
   void add_to(CLI::App &app);
 
-  /// Every model in every way of serving. Throws Error(invalid_argument) where the command line says too little or too
-  /// much.
+  Options engine_options() const;
+
+  /// Every model in every way of serving, without a look at a manifest. Throws Error(invalid_argument) where the
+  /// command line says too little or too much.
   std::vector<NamedNeed> needs() const;
 };
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/prewarm_plan.hpp"
+
+#include "core/version.hpp"
+#include "sale/error.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+
+namespace sale::cli {
+
+namespace {
+
+// Of several: what differs in both directions is one cause, so one sentence names the first.
+void require_same_kernels(const io::Manifest &manifest, const PrewarmPlan &plan) {
+  std::map<std::string, const PlannedKernel *> planned;
+  for (const PlannedKernel &kernel : plan.kernels) {
+    planned.emplace(kernel.key, &kernel);
+  }
+  const auto refuse = [&](int line, const std::string &kernel, const std::string &what) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}:{}: {} {}: the manifest was made by another version, {}, and this is libsale {}; write "
+                            "it anew with --write-manifest",
+                            manifest.file_name, line, kernel, what, manifest.library, library_version()));
+  };
+  for (const io::ManifestKernel &kernel : manifest.kernels) {
+    const bool asked = std::find(plan.archs.begin(), plan.archs.end(), kernel.arch) != plan.archs.end();
+    if (asked && planned.erase(kernel.key) == 0) {
+      refuse(kernel.line, kernel.name, "is made differently here, or not at all");
+    }
+  }
+  if (!planned.empty()) {
+    refuse(1, planned.begin()->second->request.spec.describe(), "is not in it");
+  }
+}
+
+std::vector<std::string> chosen_archs(const std::vector<std::string> &asked, const io::Manifest &manifest) {
+  for (const std::string &arch : asked) {
+    if (std::find(manifest.archs.begin(), manifest.archs.end(), arch) == manifest.archs.end()) {
+      throw Error(ErrorKind::invalid_argument, fmt::format("{}: --arch {} is not among its archs, which are {}",
+                                                           manifest.file_name, arch, fmt::join(manifest.archs, ", ")));
+    }
+  }
+  return asked.empty() ? manifest.archs : asked;
+}
+
+} // namespace
+
+std::vector<Need> PrewarmPlan::needs() const {
+  std::vector<Need> needs;
+  std::transform(named.begin(), named.end(), std::back_inserter(needs),
+                 [](const NamedNeed &each) { return each.need; });
+  return needs;
+}
+
+PrewarmPlan plan_prewarm(const PrewarmOptions &options) {
+  PrewarmPlan plan;
+  if (options.manifest.empty()) {
+    plan.named = options.needs();
+    plan.archs = options.archs;
+    plan.kernels = planned_kernels(plan.archs, plan.needs());
+    return plan;
+  }
+  const io::Manifest manifest = io::load_manifest(options.manifest);
+  plan.archs = chosen_archs(options.archs, manifest);
+  plan.named = manifest.needs;
+  plan.kernels = planned_kernels(plan.archs, plan.needs());
+  require_same_kernels(manifest, plan);
+  return plan;
+}
+
+io::Manifest manifest_of(const PrewarmPlan &plan) {
+  io::Manifest manifest;
+  manifest.library = library_version();
+  manifest.archs = plan.archs;
+  manifest.needs = plan.named;
+  for (const PlannedKernel &kernel : plan.kernels) {
+    manifest.kernels.push_back({kernel.request.spec.describe(), kernel.request.spec.arch.name(), kernel.key});
+  }
+  return manifest;
+}
+
+} // namespace sale::cli
