@@ -58,7 +58,8 @@ std::vector<std::uint16_t> random_tensor(std::size_t count, bool bf16, unsigned 
 } // namespace
 
 CommandResult run_sale(const std::vector<std::string> &arguments, const std::map<std::string, std::string> &environment,
-                       const std::string &output) {
+                       const std::string &output,
+                       const std::function<void(pid_t, const std::filesystem::path &)> &meanwhile) {
   const TemporaryFolder folder;
   const std::string out = output.empty() ? (folder.path() / "out").string() : output;
   const std::string err = folder.path() / "err";
@@ -77,6 +78,9 @@ CommandResult run_sale(const std::vector<std::string> &arguments, const std::map
   posix_spawn_file_actions_destroy(&actions);
   if (problem != 0) {
     throw std::runtime_error("cannot start " SALE_COMMAND);
+  }
+  if (meanwhile) {
+    meanwhile(process, err);
   }
   int status = 0;
   waitpid(process, &status, 0);

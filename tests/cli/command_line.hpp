@@ -5,9 +5,12 @@
 #include "tests/support/temporary_folder.hpp"
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
+
+#include <sys/types.h>
 
 namespace sale::cli_test {
 
@@ -18,9 +21,11 @@ struct CommandResult {
 };
 
 /// Runs `sale` with these arguments; `environment` adds to this process's own. `output` = where standard output goes,
-/// if not into the result.
+/// if not into the result. `meanwhile` is called once it runs, with its process and the file that its standard error
+/// goes to.
 CommandResult run_sale(const std::vector<std::string> &arguments,
-                       const std::map<std::string, std::string> &environment = {}, const std::string &output = "");
+                       const std::map<std::string, std::string> &environment = {}, const std::string &output = "",
+                       const std::function<void(pid_t, const std::filesystem::path &)> &meanwhile = {});
 
 std::string read_file(const std::filesystem::path &path);
 void write_file(const std::filesystem::path &path, const std::string &text);
