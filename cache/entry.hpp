@@ -44,6 +44,8 @@ struct ParsedEntry {
   std::string problem; ///< Why there is no entry; empty if there is one.
 };
 
-ParsedEntry parse_entry(std::span<const unsigned char> bytes);
+/// `are_known`: somebody has just compared the bytes with a digest of their own, so that the checksum need not be
+/// formed.
+ParsedEntry parse_entry(std::span<const unsigned char> bytes, bool are_known = false);
 
 } // namespace sale

@@ -95,7 +95,7 @@ ParsedEntry Pack::read(const PackEntryInfo &info) const {
   if (digest_of(bytes) != info.digest) {
     return {std::nullopt, "it does not have the digest that the pack's index states"};
   }
-  ParsedEntry parsed = parse_entry(bytes);
+  ParsedEntry parsed = parse_entry(bytes, true);
   if (parsed.entry && !is_entry_of(*parsed.entry, info)) {
     return {std::nullopt, "it is another kernel than the pack's index says"};
   }

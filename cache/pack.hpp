@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pack: one portable read-only file of many cache entries. Opening it reads and checks its index; each entry is
-// checked when it is read, by the index's digest and by its own checksum.
+// checked when it is read, by the index's digest.
 #pragma once
 
 #include "cache/pack_index.hpp"
