@@ -129,7 +129,7 @@ OpenedFolder open_folder_at(int parent, const char *name, Keeper keeper, IfAbsen
   return folder ? checked(std::move(folder), keeper) : not_opened(errno);
 }
 
-Failure for_each_name(int folder, const std::function<void(const std::string &)> &visit) {
+Failure for_each_name(int folder, const std::function<void(std::string_view)> &visit) {
   Descriptor names(without_interruption([&] { return ::openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (!names) {
     return plain_failure(errno);
@@ -143,7 +143,7 @@ Failure for_each_name(int folder, const std::function<void(const std::string &)>
     errno = 0;
     const dirent *found = ::readdir(stream.get());
     if (found != nullptr) {
-      const std::string name = found->d_name;
+      const std::string_view name = found->d_name;
       if (name != "." && name != "..") {
         visit(name);
       }

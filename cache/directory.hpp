@@ -8,7 +8,7 @@
 
 #include <filesystem>
 #include <functional>
-#include <string>
+#include <string_view>
 
 namespace sale {
 
@@ -29,6 +29,6 @@ OpenedFolder open_folder(const std::filesystem::path &path, Keeper keeper, IfAbs
 OpenedFolder open_folder_at(int parent, const char *name, Keeper keeper, IfAbsent if_absent);
 
 /// Calls `visit` with the name of everything in the folder, in any order.
-Failure for_each_name(int folder, const std::function<void(const std::string &)> &visit);
+Failure for_each_name(int folder, const std::function<void(std::string_view)> &visit);
 
 } // namespace sale

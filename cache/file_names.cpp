@@ -44,9 +44,7 @@ std::string lock_file_name(const std::string &key, const CompilerId &compiler) {
 
 bool is_kernel_file(std::string_view name) { return name.ends_with(kernel_extension) && !is_temporary_file(name); }
 
-bool is_kernel_file_of(std::string_view name, std::string_view key) {
-  return is_kernel_file(name) && name.starts_with(plain(key) + "-");
-}
+std::string kernel_file_start(const std::string &key) { return plain(key) + "-"; }
 
 bool is_lock_file(std::string_view name) { return name.ends_with(lock_extension); }
 

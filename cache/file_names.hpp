@@ -28,7 +28,8 @@ inline constexpr std::size_t max_kernel_file_bytes = max_entry_header_bytes + ma
 std::string lock_file_name(const std::string &key, const CompilerId &compiler);
 
 bool is_kernel_file(std::string_view name);
-bool is_kernel_file_of(std::string_view name, std::string_view key);
+/// What the names of all files of one kernel begin with.
+std::string kernel_file_start(const std::string &key);
 bool is_lock_file(std::string_view name);
 bool is_temporary_file(std::string_view name);
 

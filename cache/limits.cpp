@@ -44,9 +44,9 @@ bool is_held(int folder, const std::string &name) {
 template <class IsOurs>
 void sweep(int folder, const IsOurs &is_ours, Collected &collected) {
   std::vector<std::string> names;
-  note(collected, for_each_name(folder, [&](const std::string &name) {
+  note(collected, for_each_name(folder, [&](std::string_view name) {
          if (is_ours(name)) {
-           names.push_back(name);
+           names.emplace_back(name);
          }
        }));
   for (const std::string &name : names) {
@@ -92,9 +92,9 @@ bool exceeds(const Usage &usage, const Limits &limits) {
 
 Failure list_kernel_files(int kernels, std::vector<KernelFile> &files) {
   std::vector<std::string> names;
-  Failure failure = for_each_name(kernels, [&](const std::string &name) {
+  Failure failure = for_each_name(kernels, [&](std::string_view name) {
     if (is_kernel_file(name)) {
-      names.push_back(name);
+      names.emplace_back(name);
     }
   });
   for (std::string &name : names) {

@@ -86,10 +86,12 @@ std::vector<std::string> Store::newest_first(int kernels, const std::string &key
   std::vector<Candidate> found;
   const std::int64_t now = stamp_now();
   Failure unseen;
-  failure = for_each_name(kernels, [&](const std::string &name) {
+  const std::string start = kernel_file_start(key);
+  failure = for_each_name(kernels, [&](std::string_view name) {
     FileFacts facts;
-    if (is_kernel_file_of(name, key) && look_at(kernels, name, facts, unseen) == FileStatus::ok) {
-      found.push_back({compiler_in(name), std::min(facts.stamp, now), name});
+    if (name.starts_with(start) && is_kernel_file(name) &&
+        look_at(kernels, std::string(name), facts, unseen) == FileStatus::ok) {
+      found.push_back({compiler_in(name), std::min(facts.stamp, now), std::string(name)});
     }
   });
   if (!failure) {

@@ -51,10 +51,11 @@ std::vector<StoredFile> Store::list() const {
   std::vector<StoredFile> files;
   use_or_throw([&](const CacheFolder::Opened &opened) {
     files.clear();
-    return for_each_name(opened.kernels.get(), [&](const std::string &name) {
-      if (!is_kernel_file(name)) {
+    return for_each_name(opened.kernels.get(), [&](std::string_view found) {
+      if (!is_kernel_file(found)) {
         return;
       }
+      const std::string name(found);
       const FileContents contents = read_file_at(opened.kernels.get(), name, max_kernel_file_bytes, folder_.keeper());
       StoredFile file{folder_.kernels() / name, static_cast<std::size_t>(contents.facts.bytes), std::nullopt,
                       contents.problem};
@@ -81,9 +82,9 @@ Cleared Store::clear() const {
   Cleared cleared;
   use_or_throw([&](const CacheFolder::Opened &opened) {
     std::vector<std::string> ours;
-    Failure failure = for_each_name(opened.kernels.get(), [&](const std::string &name) {
+    Failure failure = for_each_name(opened.kernels.get(), [&](std::string_view name) {
       if (is_kernel_file(name) || is_temporary_file(name)) {
-        ours.push_back(name);
+        ours.emplace_back(name);
       }
     });
     for (const std::string &name : ours) {
