@@ -10,6 +10,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace sale::cli {
 
 namespace {
@@ -124,9 +127,7 @@ std::vector<NamedNeed> PrewarmOptions::needs() const {
     parse_arch(arch);
   }
   std::vector<Serving> servings;
-  for (const std::string &word : serving) {
-    servings.push_back(parse_serving(word));
-  }
+  std::transform(serving.begin(), serving.end(), std::back_inserter(servings), parse_serving);
   std::vector<NamedNeed> needs;
   for (const io::Model &model : load_models(*this)) {
     const Policy resolved = policy.resolve(model.problem);
