@@ -60,6 +60,17 @@ void remove_if_named(const Descriptor &folder, const std::string &name, const De
   }
 }
 
+// One waiter at a time, or the second would remove what the first has made instead. Where folders cannot be locked,
+// that can happen, and costs a build.
+void take_from(const Descriptor &owner_file, const Descriptor &folder, const std::string &name) {
+  if (::flock(folder.get(), LOCK_EX | LOCK_NB) == 0) {
+    remove_if_named(folder, name, owner_file);
+    ::flock(folder.get(), LOCK_UN);
+  } else if (errno != EWOULDBLOCK) {
+    remove_if_named(folder, name, owner_file);
+  }
+}
+
 enum class Outcome { held, busy, replaced, unusable };
 
 struct Attempt {
@@ -164,7 +175,8 @@ private:
   }
 
   void beat(std::uint32_t beats) const {
-    const std::string text = fmt::format("{:010} heartbeats of process {} on {}\n", beats, ::getpid(), host_);
+    const std::string text =
+        fmt::format("{:010} heartbeats of process {} on {}, lock {}\n", beats, ::getpid(), host_, tenure_);
     // A failed write is a silence that others notice.
     [[maybe_unused]] const ssize_t written = ::pwrite(file_.get(), text.data(), text.size(), 0);
   }
@@ -173,6 +185,8 @@ private:
   std::string name_;
   Descriptor file_;
   std::string host_ = host_name();
+  // So that a waiter does not take the next owner in the same process for this one, silent.
+  Clock::rep tenure_ = Clock::now().time_since_epoch().count();
   std::jthread heart_;
 };
 
@@ -207,7 +221,7 @@ BuildLock BuildLock::acquire(const std::filesystem::path &file, const Limits &li
       if (listener.silent_seconds(contents(attempt.file)) > limits.silent_seconds) {
         // The next attempt makes a new file, and whoever else waits then waits for its owner.
         lock.gave_up_ = true;
-        remove_if_named(folder, name, attempt.file);
+        take_from(attempt.file, folder, name);
       }
     }
     if (waited_seconds() >= limits.wait_seconds) {

@@ -189,12 +189,12 @@ TEST_F(BuildLockTest, OneOfTheWaitersTakesItAndTheOthersWaitForThatOne) {
   std::atomic<int> inside{0};
   std::atomic<int> together{0};
   std::vector<std::thread> threads;
-  for (int i = 0; i < 6; ++i) {
+  for (int i = 0; i < 30; ++i) {
     threads.emplace_back([&] {
       const BuildLock lock = acquire({.wait_seconds = 60, .silent_seconds = 0.7});
       EXPECT_TRUE(lock.held());
       together += ++inside > 1 ? 1 : 0;
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
       --inside;
     });
   }
