@@ -2,6 +2,7 @@
 #include "runtime/prewarm.hpp"
 
 #include "generator/generate.hpp"
+#include "runtime/tuned_tiles.hpp"
 
 #include <algorithm>
 #include <set>
@@ -23,12 +24,16 @@ std::vector<Arch> parse_archs(const std::vector<std::string> &names) {
 
 } // namespace
 
-std::vector<PlannedKernel> planned_kernels(const std::vector<std::string> &archs, const std::vector<Need> &needs) {
+std::vector<PlannedKernel> planned_kernels(const std::vector<std::string> &archs, const std::vector<Need> &needs,
+                                           const Options &options) {
+  const std::vector<Arch> targets = parse_archs(archs);
+  const TunedTiles tiles(options, targets);
   std::vector<PlannedKernel> kernels;
   std::set<std::string> keys;
-  for (const Arch &arch : parse_archs(archs)) {
+  for (const Arch &arch : targets) {
     for (const Need &need : needs) {
-      for (const KernelSpec &spec : plan_kernels(need.problem, need.policy, arch, need.serving)) {
+      const std::vector<KernelSpec> specs = plan_kernels(need.problem, need.policy, arch, need.serving);
+      for (const KernelSpec &spec : tiles.with_choices(specs)) {
         const KernelRequest request{spec, BinaryKind::cubin};
         std::string key = cache_key(request);
         if (keys.insert(key).second) {
@@ -43,7 +48,7 @@ std::vector<PlannedKernel> planned_kernels(const std::vector<std::string> &archs
 std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const std::vector<Need> &needs,
                                 const Options &options) {
   std::vector<KernelRequest> requests;
-  for (const PlannedKernel &kernel : planned_kernels(archs, needs)) {
+  for (const PlannedKernel &kernel : planned_kernels(archs, needs, options)) {
     requests.push_back(kernel.request);
   }
   std::vector<KernelInfo> infos;
@@ -62,7 +67,7 @@ std::vector<KernelInfo> missing(const std::vector<std::string> &archs, const std
                                 const Options &options) {
   const KernelFactory factory(options);
   std::vector<KernelInfo> infos;
-  for (const PlannedKernel &kernel : planned_kernels(archs, needs)) {
+  for (const PlannedKernel &kernel : planned_kernels(archs, needs, options)) {
     if (!factory.has(kernel.request)) {
       KernelInfo info;
       info.name = kernel.request.spec.describe();

@@ -15,7 +15,9 @@ struct PlannedKernel {
   std::string key;
 };
 
-/// Every kernel of the needs for each architecture, each once, in order of need. Needs neither NVRTC nor the cache.
-std::vector<PlannedKernel> planned_kernels(const std::vector<std::string> &archs, const std::vector<Need> &needs);
+/// Every kernel of the needs for each architecture, each once, in order of need; with those that Options.tuning can
+/// choose. Needs neither NVRTC nor the cache.
+std::vector<PlannedKernel> planned_kernels(const std::vector<std::string> &archs, const std::vector<Need> &needs,
+                                           const Options &options = {});
 
 } // namespace sale
