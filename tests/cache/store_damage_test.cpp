@@ -4,6 +4,7 @@
 #include "cache/store.hpp"
 #include "tests/cache/sample_entry.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -41,6 +42,7 @@ protected:
     EXPECT_EQ(store_.counters().corrupt, static_cast<std::size_t>(rounds_));
     EXPECT_EQ(store_.counters().errors, 0U);
     EXPECT_EQ(warnings_, rounds_);
+    fmt::print("{} damaged files\n", rounds_);
   }
 
   TemporaryFolder folder_;
