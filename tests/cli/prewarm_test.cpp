@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `sale prewarm` with the stand-in for NVRTC, or with a real one where a kernel must be one.
 #include "cache/store.hpp"
+#include "sale/sale.hpp"
 #include "tests/cli/command_line.hpp"
 
 #include <fmt/format.h>
@@ -9,6 +10,8 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <iterator>
+#include <sstream>
 #include <thread>
 
 namespace sale::cli_test {
@@ -204,6 +207,42 @@ TEST_F(PrewarmFake, a_second_ctrl_c_does_not_wait) {
   EXPECT_EQ(killed.exit_code, 128 + SIGINT);
   expect_lacks(killed.err, "stopped");
   expect_contains(run_sale({"cache", "verify", "--cache-dir", cache()}).out, " kernels checked, 0 damaged");
+}
+
+TEST_F(PrewarmFake, as_a_frozen_engine_advises_it_adds_what_was_missing) {
+  Options options;
+  options.cuda_driver = FAKE_CUDA;
+  options.nvrtc = "/nonexistent";
+  options.cache_dir = cache();
+  options.system_cache_dir = file("none");
+  options.frozen = true;
+  const Engine engine(-1, options);
+  Problem problem;
+  problem.num_q_heads = 6;
+  problem.num_kv_heads = 2;
+  problem.sliding_window = 100;
+  Policy policy;
+  policy.block_k = 64;
+  const Serving serving = {.page_size = 64, .parts = true};
+  std::string message;
+  try {
+    engine.prepare(problem, policy, serving);
+  } catch (const Error &error) {
+    EXPECT_EQ(error.kind(), ErrorKind::not_cached);
+    message = error.what();
+  }
+  const std::string start = "`sale prewarm ";
+  ASSERT_NE(message.find(start), std::string::npos) << message;
+  std::string command = message.substr(message.find(start) + start.size());
+  command.resize(command.find('`'));
+  Words words;
+  std::istringstream stream(command);
+  std::copy(std::istream_iterator<std::string>(stream), {}, std::back_inserter(words));
+
+  const CommandResult filled = prewarm(words);
+  EXPECT_EQ(filled.exit_code, 0) << filled.err;
+  const Plan plan = engine.prepare(problem, policy, serving);
+  EXPECT_EQ(plan.kernels().size(), stored().size());
 }
 
 TEST_F(PrewarmFake, cannot_fill_a_cache_that_is_frozen) {
