@@ -109,6 +109,7 @@ int fill(const PrewarmPlan &plan, const std::filesystem::path &folder, Options e
   engine.cancelled = [&] { return interruption.signal() != 0; };
   try {
     const std::vector<KernelInfo> kernels = prewarm(plan.archs, plan.needs(), engine);
+    progress.erase();
     print_compiled(kernels, progress.elapsed(), folder);
     require_on_disk(kernels, folder);
     return exit_ok;
@@ -117,6 +118,7 @@ int fill(const PrewarmPlan &plan, const std::filesystem::path &folder, Options e
       throw;
     }
   }
+  progress.erase();
   fmt::print(stderr,
              "sale: stopped; {} of {} kernels are done, nothing is half-written, and the same command goes on with the "
              "others\n",

@@ -43,10 +43,12 @@ std::string duration_text(double seconds) {
 
 Progress::Progress() : terminal_(isatty(fileno(stderr)) == 1) {}
 
-// Also after an error: the message then stands on a line of its own.
-Progress::~Progress() {
+Progress::~Progress() { erase(); }
+
+void Progress::erase() {
   if (bar_shown_) {
     fmt::print(stderr, "{}", erase_line);
+    bar_shown_ = false;
   }
 }
 

@@ -37,6 +37,8 @@ public:
   Progress &operator=(const Progress &) = delete;
 
   void show(const KernelInfo &kernel, int done, int total);
+  /// Takes the bar away, so that what is printed next stands on a line of its own; as when it is destroyed.
+  void erase();
 
   int done() const { return done_; }
   double elapsed() const;
