@@ -60,14 +60,21 @@ void sweep(int folder, const IsOurs &is_ours, Collected &collected) {
   }
 }
 
-void evict(int kernels, std::vector<KernelFile> files, const Limits &limits, Collected &collected) {
-  // A clock set back leaves stamps in the future, which count as now: else such kernels would stay for ever.
+// A clock that was ahead leaves stamps in the future. They count as now, and from now on they age like all others: else
+// such kernels would be the last to go until the clock is there again.
+void bring_to_now(int kernels, const std::vector<KernelFile> &files) {
   const std::int64_t now = stamp_now();
-  const auto age_order = [&](const KernelFile &file) {
-    return std::make_tuple(std::min(file.facts.stamp, now), std::string_view(file.name));
-  };
-  std::sort(files.begin(), files.end(),
-            [&](const KernelFile &a, const KernelFile &b) { return age_order(a) < age_order(b); });
+  for (const KernelFile &file : files) {
+    if (file.facts.stamp > now) {
+      stamp_file(kernels, file.name);
+    }
+  }
+}
+
+void evict(int kernels, std::vector<KernelFile> files, const Limits &limits, Collected &collected) {
+  std::sort(files.begin(), files.end(), [](const KernelFile &a, const KernelFile &b) {
+    return std::tie(a.facts.stamp, a.name) < std::tie(b.facts.stamp, b.name);
+  });
   const Limits target{nine_tenths(limits.max_bytes), nine_tenths(limits.max_files)};
   for (const KernelFile &file : files) {
     if (!exceeds(collected.kept, target)) {
@@ -137,8 +144,9 @@ Collected collect_garbage(int root, int kernels, const Limits &limits) {
   note(collected, list_kernel_files(kernels, files));
   collected.kept = usage_of(files);
   if (exceeds(collected.kept, limits)) {
-    evict(kernels, std::move(files), limits, collected);
+    evict(kernels, files, limits, collected);
   }
+  bring_to_now(kernels, files);
   return collected;
 }
 
