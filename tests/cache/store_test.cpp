@@ -162,6 +162,19 @@ TEST_F(StoreTest, IsNotUsedWhenOthersMayWriteIntoIt) {
   EXPECT_NE(warnings_[0].find("others may write into it"), std::string::npos);
 }
 
+TEST_F(StoreTest, MakesAFolderAnewThatVanished) {
+  const Store store = open();
+  for (const fs::path &gone : {kernels(), root()}) {
+    store.publish(sample_entry());
+    EXPECT_TRUE(store.lookup(sample_entry().key, compiler));
+    fs::remove_all(gone);
+    EXPECT_FALSE(store.lookup(sample_entry().key, compiler));
+    EXPECT_FALSE(store.exists());
+  }
+  EXPECT_EQ(store.counters().published, 2U);
+  EXPECT_TRUE(warnings_.empty());
+}
+
 TEST_F(StoreTest, DoesNotFollowALinkInAnEntrysPlace) {
   const Store store = open();
   store.publish(sample_entry());
