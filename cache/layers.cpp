@@ -66,21 +66,26 @@ Layers::Layers(LayerOptions options, Store::Warning warning)
     : options_(std::move(options)), warning_(std::move(warning)) {}
 
 void Layers::open() const {
-  std::call_once(once_, [this] {
-    packs_.clear(); // of an attempt that threw
-    for (const fs::path &file : options_.packs) {
-      open_pack(file);
-    }
-    if (!options_.system.empty()) {
-      system_.emplace(StoreOptions{.root = options_.system, .writable = false}, warning_);
-    }
-    if (!options_.user.root.empty()) {
-      user_.emplace(options_.user, warning_);
-    } else if (any()) {
-      warning_("compiled kernels are not kept: neither SALE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set");
-    }
-    opened_ = true;
-  });
+  if (opened_) {
+    return;
+  }
+  const std::scoped_lock lock(mutex_);
+  if (opened_) {
+    return;
+  }
+  packs_.clear(); // of an attempt that threw
+  for (const fs::path &file : options_.packs) {
+    open_pack(file);
+  }
+  if (!options_.system.empty()) {
+    system_.emplace(StoreOptions{.root = options_.system, .writable = false}, warning_);
+  }
+  if (!options_.user.root.empty()) {
+    user_.emplace(options_.user, warning_);
+  } else if (any()) {
+    warning_("compiled kernels are not kept: neither SALE_CACHE_DIR, XDG_CACHE_HOME nor HOME is set");
+  }
+  opened_ = true;
 }
 
 void Layers::open_pack(const fs::path &file) const {

@@ -64,7 +64,7 @@ private:
 
   LayerOptions options_;
   Store::Warning warning_;
-  mutable std::once_flag once_;
+  mutable std::mutex mutex_; ///< Of opening. Not std::once_flag: a named pack may throw again and again.
   mutable std::atomic<bool> opened_{false};
   mutable std::vector<Pack> packs_;
   mutable std::atomic<std::uint64_t> pack_hits_{0};
