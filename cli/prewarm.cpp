@@ -81,7 +81,8 @@ std::string list_text(const Kernels &kernels, const Row &row) {
 
 int list_needed(const PrewarmPlan &plan) {
   const std::string text = list_text(plan.kernels, [](const PlannedKernel &kernel) {
-    return std::vector<std::string>{kernel.request.spec.describe(), kernel.request.spec.arch.name(),
+    return std::vector<std::string>{kernel.request.spec.describe(),
+                                    target_name(kernel.request.spec.arch, kernel.request.kind),
                                     kernel.key.substr(0, 12)};
   });
   fmt::print("{}{} kernels are needed\n", text, plan.kernels.size());

@@ -4,9 +4,9 @@
 #include "cli/command.hpp"
 
 #include "core/serving_words.hpp"
-#include "generator/arch.hpp"
 #include "io/model.hpp"
 #include "io/names.hpp"
+#include "runtime/prewarm.hpp"
 
 #include <fmt/format.h>
 
@@ -100,7 +100,9 @@ void PrewarmOptions::add_to(CLI::App &app) {
   for (CLI::Option *option : said_by_a_manifest) {
     manifest_option->excludes(option);
   }
-  app.add_option("--arch", archs, "Architectures, e.g. sm_80,sm_90a (which an H100 takes); of a manifest, its own")
+  app.add_option("--arch", archs,
+                 "Architectures, e.g. sm_80,sm_90a (which an H100 takes), or compute_90: PTX, for newer GPUs; of a "
+                 "manifest, its own")
       ->delimiter(',');
   app.add_option("--write-manifest", write_manifest, "YAML of the needs and the keys of their kernels");
   auto *check_flag =
@@ -124,7 +126,7 @@ std::vector<NamedNeed> PrewarmOptions::needs() const {
     refuse("--arch is required: say which architectures to compile for, e.g. --arch sm_80,sm_90a");
   }
   for (const std::string &arch : archs) {
-    parse_arch(arch);
+    parse_target(arch);
   }
   std::vector<Serving> servings;
   std::transform(serving.begin(), serving.end(), std::back_inserter(servings), parse_serving);

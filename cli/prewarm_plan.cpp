@@ -79,7 +79,8 @@ io::Manifest manifest_of(const PrewarmPlan &plan) {
   manifest.archs = plan.archs;
   manifest.needs = plan.named;
   for (const PlannedKernel &kernel : plan.kernels) {
-    manifest.kernels.push_back({kernel.request.spec.describe(), kernel.request.spec.arch.name(), kernel.key});
+    const KernelSpec &spec = kernel.request.spec;
+    manifest.kernels.push_back({spec.describe(), target_name(spec.arch, kernel.request.kind), kernel.key});
   }
   return manifest;
 }

@@ -73,7 +73,7 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   for (const KernelSpec &spec : state_->tiles.with_choices(plan_kernels(problem, policy, arch, serving))) {
     requests.push_back({spec, kind});
   }
-  const std::vector<BuiltKernel> built = state_->factory.build(requests, [&, name = arch.name()] {
+  const std::vector<BuiltKernel> built = state_->factory.build(requests, [&, name = target_name(arch, kind)] {
     return fmt::format("add it with `{}`", prewarm_command({name}, problem, policy, serving));
   });
 

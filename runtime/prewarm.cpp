@@ -3,38 +3,61 @@
 
 #include "generator/generate.hpp"
 #include "runtime/tuned_tiles.hpp"
+#include "sale/error.hpp"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 
 namespace sale {
 
 namespace {
 
-std::vector<Arch> parse_archs(const std::vector<std::string> &names) {
-  std::vector<Arch> archs;
+constexpr std::string_view virtual_prefix = "compute_";
+
+// Each once, in order.
+std::vector<std::string> without_repeats(const std::vector<std::string> &names) {
+  std::vector<std::string> once;
   for (const std::string &name : names) {
-    const Arch arch = parse_arch(name);
-    if (std::find(archs.begin(), archs.end(), arch) == archs.end()) {
-      archs.push_back(arch);
+    if (std::find(once.begin(), once.end(), name) == once.end()) {
+      once.push_back(name);
     }
   }
-  return archs;
+  return once;
 }
 
 } // namespace
 
+KernelTarget parse_target(const std::string &name) {
+  if (!name.starts_with(virtual_prefix)) {
+    return {parse_arch(name), BinaryKind::cubin};
+  }
+  const Arch arch = parse_arch(fmt::format("sm_{}", name.substr(virtual_prefix.size())));
+  if (arch.specific) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("PTX of {} runs on no other GPU than its machine code; name {}", name, arch.name()));
+  }
+  return {arch, BinaryKind::ptx};
+}
+
 std::vector<PlannedKernel> planned_kernels(const std::vector<std::string> &archs, const std::vector<Need> &needs,
                                            const Options &options) {
-  const std::vector<Arch> targets = parse_archs(archs);
-  const TunedTiles tiles(options, targets);
+  std::vector<KernelTarget> targets;
+  std::vector<Arch> tuned;
+  for (const std::string &name : without_repeats(archs)) {
+    targets.push_back(parse_target(name));
+    tuned.push_back(targets.back().arch);
+  }
+  const TunedTiles tiles(options, tuned);
   std::vector<PlannedKernel> kernels;
   std::set<std::string> keys;
-  for (const Arch &arch : targets) {
+  for (const auto &[arch, kind] : targets) {
     for (const Need &need : needs) {
       const std::vector<KernelSpec> specs = plan_kernels(need.problem, need.policy, arch, need.serving);
       for (const KernelSpec &spec : tiles.with_choices(specs)) {
-        const KernelRequest request{spec, BinaryKind::cubin};
+        const KernelRequest request{spec, kind};
         std::string key = cache_key(request);
         if (keys.insert(key).second) {
           kernels.push_back({request, std::move(key)});

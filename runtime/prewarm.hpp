@@ -2,12 +2,16 @@
 // Which kernels prewarm makes.
 #pragma once
 
+#include "runtime/arch_choice.hpp"
 #include "runtime/kernel_factory.hpp"
 
 #include <string>
 #include <vector>
 
 namespace sale {
+
+/// "sm_90a": machine code. "compute_90": PTX, which GPUs of later major versions take. Throws Error(invalid_argument).
+KernelTarget parse_target(const std::string &name);
 
 /// A kernel to compile and its cache key.
 struct PlannedKernel {

@@ -238,7 +238,8 @@ struct Need {
 };
 
 /// Compiles every kernel of the needs for each architecture into the cache, each kernel once. Needs no GPU and no
-/// driver. Name what an Engine there would take: sm_90a for an H100, not sm_90.
+/// driver. Name what an Engine there would take: sm_90a for an H100, not sm_90; compute_90 for PTX, which GPUs take
+/// that are newer than libsale.
 std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const std::vector<Need> &needs,
                                 const Options &options = {});
 

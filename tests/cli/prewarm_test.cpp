@@ -55,6 +55,44 @@ protected:
                     {{"FAKE_NVRTC_MS", milliseconds}}, "", send);
   }
 
+  /// What a frozen Engine lacks is there after the command that its error advises.
+  void expect_good_advice(const std::string &arch) const {
+    Options options;
+    options.cuda_driver = FAKE_CUDA;
+    options.nvrtc = "/nonexistent";
+    options.cache_dir = cache();
+    options.system_cache_dir = file("none");
+    options.frozen = true;
+    options.arch = arch;
+    const Engine engine(-1, options);
+    Problem problem;
+    problem.num_q_heads = 6;
+    problem.num_kv_heads = 2;
+    problem.sliding_window = 100;
+    Policy policy;
+    policy.block_k = 64;
+    const Serving serving = {.page_size = 64, .parts = true};
+    std::string message;
+    try {
+      engine.prepare(problem, policy, serving);
+    } catch (const Error &error) {
+      EXPECT_EQ(error.kind(), ErrorKind::not_cached);
+      message = error.what();
+    }
+    const std::string start = "`sale prewarm ";
+    ASSERT_NE(message.find(start), std::string::npos) << message;
+    std::string command = message.substr(message.find(start) + start.size());
+    command.resize(command.find('`'));
+    Words words;
+    std::istringstream stream(command);
+    std::copy(std::istream_iterator<std::string>(stream), {}, std::back_inserter(words));
+
+    const CommandResult filled = prewarm(words);
+    EXPECT_EQ(filled.exit_code, 0) << filled.err;
+    const Plan plan = engine.prepare(problem, policy, serving);
+    EXPECT_EQ(plan.kernels().size(), stored().size());
+  }
+
   std::string cache() const { return (folder_.path() / "cache").string(); }
   std::string file(const std::string &name) const { return (folder_.path() / name).string(); }
 
@@ -209,40 +247,22 @@ TEST_F(PrewarmFake, a_second_ctrl_c_does_not_wait) {
   expect_contains(run_sale({"cache", "verify", "--cache-dir", cache()}).out, " kernels checked, 0 damaged");
 }
 
-TEST_F(PrewarmFake, as_a_frozen_engine_advises_it_adds_what_was_missing) {
-  Options options;
-  options.cuda_driver = FAKE_CUDA;
-  options.nvrtc = "/nonexistent";
-  options.cache_dir = cache();
-  options.system_cache_dir = file("none");
-  options.frozen = true;
-  const Engine engine(-1, options);
-  Problem problem;
-  problem.num_q_heads = 6;
-  problem.num_kv_heads = 2;
-  problem.sliding_window = 100;
-  Policy policy;
-  policy.block_k = 64;
-  const Serving serving = {.page_size = 64, .parts = true};
-  std::string message;
-  try {
-    engine.prepare(problem, policy, serving);
-  } catch (const Error &error) {
-    EXPECT_EQ(error.kind(), ErrorKind::not_cached);
-    message = error.what();
-  }
-  const std::string start = "`sale prewarm ";
-  ASSERT_NE(message.find(start), std::string::npos) << message;
-  std::string command = message.substr(message.find(start) + start.size());
-  command.resize(command.find('`'));
-  Words words;
-  std::istringstream stream(command);
-  std::copy(std::istream_iterator<std::string>(stream), {}, std::back_inserter(words));
+TEST_F(PrewarmFake, as_a_frozen_engine_advises_it_adds_what_was_missing) { expect_good_advice(""); }
 
-  const CommandResult filled = prewarm(words);
-  EXPECT_EQ(filled.exit_code, 0) << filled.err;
-  const Plan plan = engine.prepare(problem, policy, serving);
-  EXPECT_EQ(plan.kernels().size(), stored().size());
+TEST_F(PrewarmFake, as_a_frozen_engine_advises_it_adds_ptx_for_a_newer_gpu) {
+  expect_good_advice("sm_80");
+  for (const StoredFile &file : stored()) {
+    EXPECT_EQ(file.entry->target, "compute_80");
+  }
+}
+
+TEST_F(PrewarmFake, ptx_goes_into_manifests_as_its_own_target) {
+  const std::string manifest = file("needs.yaml");
+  EXPECT_EQ(prewarm({"--arch", "sm_80,compute_80", "--model", "qwen3-8b", "--write-manifest", manifest}).exit_code, 0);
+  EXPECT_EQ(stored().size(), 12U);
+  expect_contains(read_file(manifest), "arch: compute_80, key: ");
+  EXPECT_EQ(prewarm({"--manifest", manifest, "--check"}, "/nonexistent").exit_code, 0);
+  expect_contains(prewarm({"--manifest", manifest, "--arch", "compute_80", "--dry-run"}).out, "6 kernels are needed");
 }
 
 TEST_F(PrewarmFake, cannot_fill_a_cache_that_is_frozen) {
