@@ -26,11 +26,11 @@ constexpr std::size_t most_facts = 64;
 constexpr std::size_t most_choices = 256; // of a kernel; calls look through them
 constexpr int most_tokens = 1 << 20;      // what calls may have
 
-const std::array<std::pair<const char *, int Tile::*>, 5> tile_fields = {{{"rows_per_warp", &Tile::rows_per_warp},
-                                                                          {"warps", &Tile::warps},
-                                                                          {"keys_per_step", &Tile::keys_per_step},
-                                                                          {"stages", &Tile::stages},
-                                                                          {"min_ctas", &Tile::min_ctas}}};
+constexpr std::array<std::pair<const char *, int Tile::*>, 5> tile_fields = {{{"rows_per_warp", &Tile::rows_per_warp},
+                                                                              {"warps", &Tile::warps},
+                                                                              {"keys_per_step", &Tile::keys_per_step},
+                                                                              {"stages", &Tile::stages},
+                                                                              {"min_ctas", &Tile::min_ctas}}};
 
 bool is_plain(const std::string &text) {
   return !text.empty() && text.size() <= most_text &&

@@ -45,6 +45,8 @@ struct PrewarmOptions {
   bool check = false;
   bool dry_run = false;
   double deadline = 0; ///< seconds for one kernel
+  std::string tuning;
+  std::string gpu = "any"; ///< of the tuning record
   EngineOptions engine;
 
   void add_to(CLI::App &app);

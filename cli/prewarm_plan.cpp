@@ -22,10 +22,11 @@ void require_same_kernels(const io::Manifest &manifest, const PrewarmPlan &plan)
     planned.emplace(kernel.key, &kernel);
   }
   const auto refuse = [&](int line, const std::string &kernel, const std::string &what) {
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{}:{}: {} {}: the manifest was made by another version, {}, and this is libsale {}; write "
-                            "it anew with --write-manifest",
-                            manifest.file_name, line, kernel, what, manifest.library, library_version()));
+    throw Error(
+        ErrorKind::invalid_argument,
+        fmt::format("{}:{}: {} {}: the manifest was made by another version, {}, and this is libsale {}, or with "
+                    "another --tuning; write it anew with --write-manifest",
+                    manifest.file_name, line, kernel, what, manifest.library, library_version()));
   };
   for (const io::ManifestKernel &kernel : manifest.kernels) {
     const bool asked = std::find(plan.archs.begin(), plan.archs.end(), kernel.arch) != plan.archs.end();
@@ -62,13 +63,13 @@ PrewarmPlan plan_prewarm(const PrewarmOptions &options) {
   if (options.manifest.empty()) {
     plan.named = options.needs();
     plan.archs = options.archs;
-    plan.kernels = planned_kernels(plan.archs, plan.needs());
+    plan.kernels = planned_kernels(plan.archs, plan.needs(), options.engine_options());
     return plan;
   }
   const io::Manifest manifest = io::load_manifest(options.manifest);
   plan.archs = chosen_archs(options.archs, manifest);
   plan.named = manifest.needs;
-  plan.kernels = planned_kernels(plan.archs, plan.needs());
+  plan.kernels = planned_kernels(plan.archs, plan.needs(), options.engine_options());
   require_same_kernels(manifest, plan);
   return plan;
 }

@@ -74,7 +74,8 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
     requests.push_back({spec, kind});
   }
   const std::vector<BuiltKernel> built = state_->factory.build(requests, [&, name = target_name(arch, kind)] {
-    return fmt::format("add it with `{}`", prewarm_command({name}, problem, policy, serving));
+    return fmt::format("add it with `{}{}`", prewarm_command({name}, problem, policy, serving),
+                       state_->tiles.prewarm_words());
   });
 
   const RelaxedCapture relaxed(state_->device->driver());

@@ -64,4 +64,15 @@ std::vector<TileChoice> TunedTiles::choices(const KernelSpec &spec) const {
   return gpus_.empty() ? std::vector<TileChoice>() : choices_for(*record_, *gpus_.front(), spec);
 }
 
+std::string TunedTiles::prewarm_words() const {
+  const auto quoted = [](std::string text) {
+    for (std::size_t at = 0; (at = text.find('\'', at)) != std::string::npos; at += 4) {
+      text.replace(at, 1, "'\\''");
+    }
+    return '\'' + text + '\'';
+  };
+  return gpus_.empty() ? ""
+                       : fmt::format(" --tuning {} --gpu {}", quoted(record_->source), quoted(gpus_.front()->name));
+}
+
 } // namespace sale

@@ -26,6 +26,8 @@ public:
   std::vector<KernelSpec> with_choices(const std::vector<KernelSpec> &specs) const;
   /// Of one GPU: when which.
   std::vector<TileChoice> choices(const KernelSpec &spec) const;
+  /// Of one GPU: what `sale prewarm` must be told beside the problem, for a shell; empty without tiles.
+  std::string prewarm_words() const;
 
 private:
   std::shared_ptr<const TuningRecord> record_;
