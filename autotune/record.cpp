@@ -34,13 +34,13 @@ constexpr std::array<std::pair<const char *, int Tile::*>, 5> tile_fields = {{{"
 
 bool is_plain(const std::string &text) {
   return !text.empty() && text.size() <= most_text &&
-         std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 32 && c != 127; });
+         std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 32 && c < 127; });
 }
 
 std::string text_of(const YamlNode &node, const std::string &what) {
   const std::string found = node.text(what);
   if (!is_plain(found)) {
-    node.refuse(fmt::format("{} must be 1 to {} characters of one line", what, most_text));
+    node.refuse(fmt::format("{} must be 1 to {} printable ASCII characters", what, most_text));
   }
   return found;
 }
@@ -62,7 +62,7 @@ TuningFacts read_facts(const YamlNode &of) {
     }
     for (const std::string &name : names) {
       if (!is_plain(name)) {
-        node->refuse(fmt::format("a fact's name must be 1 to {} characters of one line", most_text));
+        node->refuse(fmt::format("a fact's name must be 1 to {} printable ASCII characters", most_text));
       }
       facts[name] = text_of(node->at(name), name);
     }
