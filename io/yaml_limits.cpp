@@ -8,11 +8,60 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <sstream>
+#include <string_view>
 
 namespace sale::io {
 
 namespace {
+
+// Control characters are for values, written as escapes: in a file they steer the terminal of who reads of it.
+enum class Controls : bool { refused, allowed };
+
+bool is_allowed(unsigned code, Controls controls) {
+  if (code < 0x20 || (code >= 0x80 && code < 0xA0)) {
+    return controls == Controls::allowed || code == '\t' || code == '\n' || code == '\r';
+  }
+  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
+  const bool no_character = (code & 0xFFFEU) == 0xFFFE || (code >= 0xFDD0 && code <= 0xFDEF);
+  return !surrogate && !no_character && code <= 0x10FFFF;
+}
+
+// Bytes of the UTF-8 character at the front, 0 where there is none that is allowed.
+std::size_t character_bytes(std::string_view text, Controls controls) {
+  const auto byte_at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte_at(0);
+  if (first < 0x80) {
+    return is_allowed(first, controls) ? 1 : 0;
+  }
+  const std::size_t bytes = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC0 || first >= 0xF8 || text.size() < bytes) {
+    return 0;
+  }
+  unsigned code = first & (0xFFU >> (bytes + 1));
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if ((byte_at(i) & 0xC0U) != 0x80) {
+      return 0;
+    }
+    code = code << 6U | (byte_at(i) & 0x3FU);
+  }
+  const unsigned least = bytes == 4 ? 0x10000 : bytes == 3 ? 0x800 : 0x80;
+  return code >= least && is_allowed(code, controls) ? bytes : 0;
+}
+
+// Where text stops being text; its size when it does not.
+std::size_t text_end(std::string_view text, Controls controls) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::size_t bytes = character_bytes(text.substr(at), controls);
+    if (bytes == 0) {
+      break;
+    }
+    at += bytes;
+  }
+  return at;
+}
 
 // yaml-cpp says what it meets while it parses; an exception from here ends that.
 class Limiter : public YAML::EventHandler {
@@ -28,6 +77,9 @@ public:
     count(mark, anchor);
     if (value.size() > limits_.scalar) {
       refuse(mark, fmt::format("{} bytes are too many for one value; the most is {}", value.size(), limits_.scalar));
+    }
+    if (text_end(value, Controls::allowed) != value.size()) {
+      refuse(mark, "an escape of this value stands for no character");
     }
   }
   void OnSequenceStart(const YAML::Mark &mark, const std::string & /*tag*/, YAML::anchor_t anchor,
@@ -82,6 +134,12 @@ std::string printable(std::string text) {
 } // namespace
 
 void check_yaml(const std::string &text, const std::string &file_name, const YamlLimits &limits) {
+  // yaml-cpp takes any bytes, and writes others than it read.
+  if (const std::size_t end = text_end(text, Controls::refused); end != text.size()) {
+    const auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n') + 1;
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{}:{}: this is not UTF-8 text without control characters", file_name, line));
+  }
   try {
     std::istringstream stream(text);
     YAML::Parser parser(stream);

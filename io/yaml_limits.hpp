@@ -13,8 +13,8 @@ struct YamlLimits {
   std::size_t scalar = 64U << 10U; ///< bytes of one key or value
 };
 
-/// Throws Error(invalid_argument) "FILE:LINE: ..." when the text is no YAML, has an anchor or alias, or is over a
-/// limit. Builds nothing, and stops at the first of these.
+/// Throws Error(invalid_argument) "FILE:LINE: ..." when the text is no YAML, has an anchor or alias, is no UTF-8
+/// without control characters, or is over a limit. Builds nothing, and stops at the first of these.
 void check_yaml(const std::string &text, const std::string &file_name, const YamlLimits &limits);
 
 } // namespace sale::io

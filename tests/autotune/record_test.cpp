@@ -114,7 +114,7 @@ TEST(Record, RefusesInASentenceWithALine) {
   EXPECT_NE(refusal(with(good, "stages: 3, ", "")).find("the key \"stages\" is missing"), std::string::npos);
   EXPECT_EQ(refusal(with(good, "name: NVIDIA H100 80GB HBM3", "name: \"a\\nb\"")),
             "gpu.yaml:6: name must be 1 to 1024 printable ASCII characters");
-  EXPECT_EQ(refusal(with(good, "0.1.0", "0.1\x80")),
+  EXPECT_EQ(refusal(with(good, "0.1.0", "0.1\xc3\xa9")),
             "gpu.yaml:3: library must be 1 to 1024 printable ASCII characters");
   EXPECT_EQ(refusal("[1, 2"), "gpu.yaml:1: this is not valid YAML (end of sequence flow not found)");
   for (const char *nothing : {"", "1", "[]", "~", "- - - -"}) {

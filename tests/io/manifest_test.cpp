@@ -67,7 +67,8 @@ TEST(Manifest, what_is_written_is_read_again) {
   written.library = "1.2.3";
   written.archs = {"sm_90a"};
   const Serving coded = {.page_size = 64, .code_cache = true, .parts = true};
-  written.needs.push_back({"a: \"b\" # \x01\n", smallest_need(problem, policy, coded, {.channels = true})});
+  written.needs.push_back(
+      {"a: \"b\" # \x01\x1b\x7f\xc2\x9b\xc3\xa9\n", smallest_need(problem, policy, coded, {.channels = true})});
   written.needs.push_back({"c", smallest_need({}, policy, {}, {.projection = true})});
   written.kernels.push_back({"attend: {}", "sm_90a", key});
   const std::string text = manifest_text(written);
@@ -135,8 +136,14 @@ TEST(Manifest, hostile_yaml_is_refused_before_it_grows) {
   expect_refused(many + "]", "this YAML has more than 262144 values");
   expect_refused(std::string((8U << 20U) + 1, ' '), "m.yaml: the file has 8388609 bytes; a manifest has at most");
   expect_refused("a: [", "this is not valid YAML");
-  expect_refused("a: \"\\\n\"\nb: \"\\\x01\"", "this is not valid YAML (unknown escape character: ?)");
+  expect_refused("a: \"\\\n\"\nb: \"\\\x01\"", "m.yaml:3: this is not UTF-8 text");
   expect_refused("\xff\xfe\x00\x00: [", "m.yaml:");
+  for (const char *bytes : {"\xff", "\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xef\xbf\xbf",
+                            "\xf4\x90\x80\x80", "\xc2\x9b", "\xc3", "\x1b"}) {
+    expect_refused(std::string("schema: 1\nlibrary: a") + bytes, "m.yaml:2: this is not UTF-8 text without control");
+  }
+  expect_refused("schema: \"\\uffff\"", "m.yaml:1: an escape of this value stands for no character");
+  expect_refused("schema: \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "m.yaml:1: ");
   expect_refused("? {a: b}\n: c\n", "m.yaml:");
 }
 
