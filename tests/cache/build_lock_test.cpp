@@ -191,7 +191,7 @@ TEST_F(BuildLockTest, OneOfTheWaitersTakesItAndTheOthersWaitForThatOne) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 30; ++i) {
     threads.emplace_back([&] {
-      const BuildLock lock = acquire({.wait_seconds = 60, .silent_seconds = 0.7});
+      const BuildLock lock = acquire({.wait_seconds = 60, .silent_seconds = 2});
       EXPECT_TRUE(lock.held());
       together += ++inside > 1 ? 1 : 0;
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
