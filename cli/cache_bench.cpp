@@ -55,6 +55,7 @@ double microseconds(const std::function<void()> &work, int repeats) {
 // This program again, with its output thrown away.
 void run_self(const std::vector<std::string> &words) {
   std::vector<char *> arguments;
+  arguments.reserve(words.size() + 1);
   for (const std::string &word : words) {
     arguments.push_back(const_cast<char *>(word.c_str()));
   }
