@@ -6,10 +6,10 @@
 #include "cache/signature.hpp"
 #include "cli/output.hpp"
 #include "cli/text.hpp"
-#include "generator/arch.hpp"
+#include "core/version.hpp"
 #include "generator/template_source.hpp"
 #include "io/manifest.hpp"
-#include "runtime/compiler.hpp"
+#include "runtime/prewarm.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -44,8 +44,8 @@ class Wanted {
 public:
   Wanted(const std::vector<std::string> &archs, const std::optional<io::Manifest> &manifest) {
     for (const std::string &name : archs) {
-      const Arch arch = parse_arch(name);
-      targets_.insert(target_name(arch, BinaryKind::cubin));
+      const auto [arch, kind] = parse_target(name);
+      targets_.insert(target_name(arch, kind));
       targets_.insert(target_name(arch, BinaryKind::ptx));
     }
     if (manifest) {
@@ -117,8 +117,7 @@ void require_all(const io::Manifest &manifest, const Wanted &wanted, const std::
   }
   std::size_t missing = 0;
   for (const io::ManifestKernel &kernel : manifest.kernels) {
-    if (wanted.has(kernel.key, target_name(parse_arch(kernel.arch), BinaryKind::cubin)) &&
-        found.count(kernel.key) == 0) {
+    if (wanted.has(kernel.key, kernel.arch) && found.count(kernel.key) == 0) {
       ++missing;
       fmt::print(stderr, "sale: {:?} ({}) is not in the cache\n", kernel.name, kernel.key.substr(0, 12));
     }
@@ -150,7 +149,7 @@ int run_pack(const PackArguments &arguments, const EngineOptions &engine) {
     throw Error(ErrorKind::not_found, "there are no kernels to pack",
                 {.advice = "sale prewarm compiles those that a model needs"});
   }
-  const PackFacts facts = write_pack(arguments.file, entries, {SALE_VERSION, std::string(templates_digest())});
+  const PackFacts facts = write_pack(arguments.file, entries, {library_version(), std::string(templates_digest())});
   if (key) {
     key->sign_file(arguments.file);
   }
@@ -161,7 +160,7 @@ int run_pack(const PackArguments &arguments, const EngineOptions &engine) {
 void warn_of_other_templates(const Pack &pack) {
   if (pack.facts().templates != templates_digest()) {
     warn(fmt::format("{} is of another libsale ({}) than this one ({}): kernels whose source differs will not be found",
-                     pack.path().string(), pack.facts().library_version, SALE_VERSION));
+                     pack.path().string(), pack.facts().library_version, library_version()));
   }
 }
 
@@ -270,7 +269,10 @@ void add_cache_pack(CLI::App &cache, Command &command, const std::shared_ptr<Eng
     return sub;
   };
   CLI::App *pack = add("pack", "Put the kernels of all layers into one portable file", run_pack);
-  pack->add_option("--arch", arguments->archs, "Only kernels for these, e.g. sm_80,sm_90a")->delimiter(',');
+  pack->add_option(
+          "--arch", arguments->archs,
+          "Only kernels for these, e.g. sm_80,sm_90a; sm_80 also means PTX of compute_80, which may be named alone")
+      ->delimiter(',');
   pack->add_option("--manifest", arguments->manifest,
                    "Exactly the kernels that it names (sale prewarm --write-manifest)");
   pack->add_option("--sign-with", arguments->sign_with, "Private ed25519 key (PEM); writes FILE.sig");

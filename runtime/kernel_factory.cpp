@@ -127,31 +127,24 @@ BuiltKernel KernelFactory::build_one(const KernelRequest &request, const Cancell
     source.binary.assign(job.source.begin(), job.source.end());
     entry = std::make_shared<const Entry>(std::move(source));
     job.compiled = true;
-  } else if (entry = find(job.key); entry == nullptr) {
+  } else if (entry = find_on_disk(job.key); entry == nullptr) {
+    ++counts_.misses;
     if (frozen_) {
       fail_missing(request.spec, how_to_add);
     }
     entry = make_once(job);
   }
-  memory_.insert(entry);
-  BuiltKernel kernel{request.spec, entry, info_of(request.spec, *entry)};
-  memo_.insert(request, kernel);
+  BuiltKernel kernel = remember(request, entry);
   kernel.info.from_cache = !job.compiled;
   kernel.info.milliseconds =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return kernel;
 }
 
-KernelFactory::EntryPointer KernelFactory::find(const std::string &key) const {
-  if (EntryPointer entry = memory_.find(key)) {
-    ++counts_.memory_hits;
-    return entry;
-  }
-  EntryPointer entry = find_on_disk(key);
-  if (entry == nullptr) {
-    ++counts_.misses;
-  }
-  return entry;
+BuiltKernel KernelFactory::remember(const KernelRequest &request, const EntryPointer &entry) const {
+  BuiltKernel kernel{request.spec, entry, info_of(request.spec, *entry)};
+  memo_.insert(request, kernel);
+  return kernel;
 }
 
 // Frozen, whatever compiler made it serves: nothing else is to be had.
@@ -177,11 +170,11 @@ KernelFactory::EntryPointer KernelFactory::make_once(Job &job) const {
       flight,
       [&] {
         // It may have been made between the look at the cache and here.
-        EntryPointer made = memory_.find(job.key);
-        if (made == nullptr) {
-          made = make_locked(job, id);
-          memory_.insert(made); // for whoever missed it before and comes here when this flight has ended
+        if (const auto known = memo_.find(job.request)) {
+          return known->entry;
         }
+        EntryPointer made = make_locked(job, id);
+        remember(job.request, made); // for whoever missed it before and comes here when this flight has ended
         return made;
       },
       cancelled);
@@ -221,7 +214,7 @@ KernelFactory::EntryPointer KernelFactory::make(Job &job) const {
 }
 
 bool KernelFactory::has(const KernelRequest &request) const {
-  return memo_.find(request) || find(cache_key(request)) != nullptr;
+  return memo_.find(request) || find_on_disk(cache_key(request)) != nullptr;
 }
 
 CacheCounters KernelFactory::counters() const {

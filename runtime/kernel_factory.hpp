@@ -4,7 +4,6 @@
 #pragma once
 
 #include "cache/layers.hpp"
-#include "cache/memory.hpp"
 #include "runtime/callbacks.hpp"
 #include "runtime/kernel_memo.hpp"
 #include "runtime/lazy_compiler.hpp"
@@ -57,7 +56,7 @@ private:
 
   BuiltKernel build_one(const KernelRequest &request, const Cancellation &cancellation,
                         const std::function<std::string()> &how_to_add) const;
-  EntryPointer find(const std::string &key) const;
+  BuiltKernel remember(const KernelRequest &request, const EntryPointer &entry) const;
   EntryPointer find_on_disk(const std::string &key) const;
   EntryPointer make_once(Job &job) const;
   EntryPointer make_locked(Job &job, const CompilerId &id) const;
@@ -70,7 +69,6 @@ private:
   double lock_seconds_;
   Layers layers_;
   LazyCompiler compiler_;
-  mutable MemoryCache memory_;
   mutable KernelMemo memo_;
 
   struct Counts {

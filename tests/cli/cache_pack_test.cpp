@@ -103,6 +103,8 @@ TEST_F(CachePack, takes_the_named_architectures_only) {
   fill("user", {entry_of('a', "sm_80"), entry_of('b', "sm_90a"), entry_of('c', "sm_90"), entry_of('d', "compute_80")});
   EXPECT_EQ(sale({"pack", pack(), "--arch", "sm_80,sm_90a"}).exit_code, 0);
   EXPECT_EQ(keys(), (Keys{"a sm_80 13.0", "b sm_90a 13.0", "d compute_80 13.0"}));
+  EXPECT_EQ(sale({"pack", pack(), "--arch", "compute_80"}).exit_code, 0);
+  EXPECT_EQ(keys(), (Keys{"d compute_80 13.0"}));
   EXPECT_EQ(sale({"pack", pack(), "--arch", "sm_1"}).exit_code, 2);
 }
 
@@ -112,15 +114,15 @@ TEST_F(CachePack, holds_what_a_manifest_names_and_nothing_else) {
   };
   const std::string manifest = path("manifest.yaml");
   write_file(manifest,
-             "schema: 1\nlibrary: 0.1.0\narchs: [sm_80, sm_90]\nneeds:\n"
+             "schema: 1\nlibrary: 0.1.0\narchs: [sm_80, sm_90, compute_80]\nneeds:\n"
              "  - {name: a, problem: {dtype: bf16, head_dim: 64, gqa: 1}, policy: {estimator: int8}, serving: plain}\n"
              "kernels:\n" +
-                 kernel('a', "sm_90") + kernel('b', "sm_80"));
-  fill("user", {entry_of('a'), entry_of('c')});
+                 kernel('a', "sm_90") + kernel('b', "sm_80") + kernel('d', "compute_80"));
+  fill("user", {entry_of('a'), entry_of('c'), entry_of('d', "compute_80")});
   const CommandResult missing = sale({"pack", pack(), "--manifest", manifest});
   EXPECT_EQ(missing.exit_code, 1);
   EXPECT_EQ(missing.err, "sale: \"attend\" (bbbbbbbbbbbb) is not in the cache\n"
-                         "sale: 1 of the 2 kernels of " +
+                         "sale: 1 of the 3 kernels of " +
                              manifest + " are missing, so nothing is packed; sale prewarm --manifest " + manifest +
                              " compiles them\n");
   EXPECT_FALSE(fs::exists(pack()));
@@ -128,7 +130,7 @@ TEST_F(CachePack, holds_what_a_manifest_names_and_nothing_else) {
   EXPECT_EQ(keys(), (Keys{"a sm_90 13.0"}));
   fill("user", {entry_of('b', "sm_80")});
   EXPECT_EQ(sale({"pack", pack(), "--manifest", manifest}).exit_code, 0);
-  EXPECT_EQ(keys(), (Keys{"a sm_90 13.0", "b sm_80 13.0"}));
+  EXPECT_EQ(keys(), (Keys{"a sm_90 13.0", "b sm_80 13.0", "d compute_80 13.0"}));
 }
 
 TEST_F(CachePack, does_without_a_folder_of_the_system_that_others_may_write_into) {
