@@ -66,8 +66,9 @@ void print_compiled(const std::vector<KernelInfo> &kernels, double seconds, cons
     bytes += kernel.binary_bytes;
     hits += kernel.from_cache ? 1 : 0;
   }
-  fmt::print("{}{} kernels, {}: {} compiled, {} from the cache in {}; {:.1f} s\n", table.text(), kernels.size(),
-             bytes_text(bytes), static_cast<std::ptrdiff_t>(kernels.size()) - hits, hits, folder.string(), seconds);
+  fmt::print("{}{} kernels, {}: {} compiled, {} from the cache; {:.1f} s; new ones are in {}\n", table.text(),
+             kernels.size(), bytes_text(bytes), static_cast<std::ptrdiff_t>(kernels.size()) - hits, hits, seconds,
+             folder.string());
 }
 
 template <class Kernels, class Row>
