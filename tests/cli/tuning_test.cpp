@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a tuning record to calls on another host: prewarm, pack, unpack, and an Engine that may compile nothing.
-#include "autotune/record.hpp"
+#include "autotune/record/record.hpp"
 #include "generator/generate.hpp"
 #include "sale/tuning.hpp"
 #include "tests/cli/command_line.hpp"

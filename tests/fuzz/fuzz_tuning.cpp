@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any text either is a tuning record that comes back the same from its own text, or throws sale::Error of one line.
-#include "autotune/record.hpp"
+#include "autotune/record/record.hpp"
 #include "sale/error.hpp"
 
 #include <cstdlib>

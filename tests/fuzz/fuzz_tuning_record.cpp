@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tuning record is refused with an Error, or is one that can be written and read back.
-#include "autotune/record.hpp"
+#include "autotune/record/record.hpp"
 #include "sale/error.hpp"
 
 #include <cstddef>

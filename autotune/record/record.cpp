@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "autotune/record.hpp"
+#include "autotune/record/record.hpp"
 
 #include "io/yaml.hpp"
 #include "sale/error.hpp"
