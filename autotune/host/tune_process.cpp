@@ -54,7 +54,7 @@ std::filesystem::path find_sale_program(const std::filesystem::path &named) {
     return wanted;
   }
   const char *path = std::getenv("PATH");
-  std::string folders = path == nullptr ? "" : path;
+  const std::string folders = path == nullptr ? "" : path;
   for (std::size_t begin = 0; begin < folders.size();) {
     const std::size_t end = std::min(folders.find(':', begin), folders.size());
     const std::filesystem::path file = std::filesystem::path(folders.substr(begin, end - begin)) / "sale";
