@@ -31,6 +31,20 @@ bool accept(const PlanKernels &kernels, const RunArgs &args, RunMode mode) {
   return has_work;
 }
 
+// With events around each stage; `call` is for the sentence that refuses it.
+StageTimes profiled(const PlanKernels &kernels, const RunArgs &args, cu::Stream stream, RunMode mode,
+                    const char *call) {
+  if (!accept(kernels, args, mode)) {
+    return {};
+  }
+  const CurrentContext scope(*kernels.device);
+  const Driver &driver = kernels.device->driver();
+  require_no_capture(driver, stream, call);
+  Timeline timeline(driver, stream);
+  enqueue(kernels, args, stream, mode, &timeline);
+  return timeline.times();
+}
+
 } // namespace
 
 Plan::Plan(std::shared_ptr<const State> state) : state_(std::move(state)) {}
@@ -79,14 +93,11 @@ void Plan::merge(const MergeArgs &args, CUstream_st *stream) const {
 }
 
 StageTimes Plan::profile(const RunArgs &args, CUstream_st *stream) const {
-  if (!accept(state_->kernels, args, RunMode::sparse)) {
-    return {};
-  }
-  const CurrentContext scope(*state_->kernels.device);
-  require_no_capture(state_->kernels.device->driver(), stream, "Plan::profile");
-  Timeline timeline(state_->kernels.device->driver(), stream);
-  enqueue(state_->kernels, args, stream, RunMode::sparse, &timeline);
-  return timeline.times();
+  return profiled(state_->kernels, args, stream, RunMode::sparse, "Plan::profile");
+}
+
+StageTimes Plan::profile_select(const RunArgs &args, CUstream_st *stream) const {
+  return profiled(state_->kernels, args, stream, RunMode::select, "Plan::profile_select");
 }
 
 const Problem &Plan::problem() const { return state_->kernels.problem; }

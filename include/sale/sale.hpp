@@ -150,6 +150,9 @@ public:
   /// run with events around each stage; waits for the stream.
   StageTimes profile(const RunArgs &args, CUstream_st *stream) const;
 
+  /// The same of select.
+  StageTimes profile_select(const RunArgs &args, CUstream_st *stream) const;
+
   const Problem &problem() const;
   const Policy &policy() const;
   const Serving &serving() const;

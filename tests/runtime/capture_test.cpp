@@ -76,6 +76,9 @@ TEST_F(CaptureTest, RunsButDoesNotProfileOnACapturedStream) {
   fake_cuda().capturing_stream = stream_;
   fake_cuda().calls.clear();
   EXPECT_EQ(error_of([&] { plan.profile(args, stream_); }).kind(), ErrorKind::capturing);
+  RunArgs selects = args;
+  selects.mask_out = reinterpret_cast<std::uint32_t *>(0x500000000);
+  EXPECT_EQ(error_of([&] { plan.profile_select(selects, stream_); }).kind(), ErrorKind::capturing);
   EXPECT_EQ(calls_of("cuLaunchKernel"), 0U);
   EXPECT_EQ(calls_of("cuEventCreate"), 0U);
   EXPECT_FALSE(enqueued(plan, args).empty());

@@ -339,6 +339,7 @@ TEST_F(PlanTest, DoesNothingWhenThereIsNoWork) {
     args.shape = shape;
     EXPECT_TRUE(enqueued(plan, args).empty());
     EXPECT_EQ(plan.profile(args, stream_).total, 0.0);
+    EXPECT_EQ(plan.profile_select(args, stream_).total, 0.0);
   }
 }
 
@@ -373,6 +374,22 @@ TEST_F(PlanTest, ProfilesEachStageAndLeavesNoEvents) {
   EXPECT_EQ(times.select, 1.0);
   EXPECT_EQ(times.attend, 1.0);
   EXPECT_EQ(times.total, 5.0);
+  EXPECT_EQ(fake_cuda().live_events, 0);
+}
+
+TEST_F(PlanTest, ProfilesSelectionWithoutAttention) {
+  const Plan plan = prepare({});
+  RunArgs args = args_for(plan, {1, 100, 100});
+  args.mask_out = reinterpret_cast<std::uint32_t *>(0x500000000);
+  args.v = {};
+  args.out = {};
+  fake_cuda().calls.clear();
+  const StageTimes times = plan.profile_select(args, stream_);
+  EXPECT_EQ(enqueued(), (Names{memset_call, "sale_mean", "sale_quantize", "sale_prepare", "sale_select"}));
+  EXPECT_EQ(times.prepare, 1.0);
+  EXPECT_EQ(times.select, 1.0);
+  EXPECT_EQ(times.attend, 0.0);
+  EXPECT_EQ(times.total, 4.0);
   EXPECT_EQ(fake_cuda().live_events, 0);
 }
 
