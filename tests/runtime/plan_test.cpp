@@ -339,7 +339,9 @@ TEST_F(PlanTest, DoesNothingWhenThereIsNoWork) {
     args.shape = shape;
     EXPECT_TRUE(enqueued(plan, args).empty());
     EXPECT_EQ(plan.profile(args, stream_).total, 0.0);
-    EXPECT_EQ(plan.profile_select(args, stream_).total, 0.0);
+    RunArgs selects = args;
+    selects.mask_out = reinterpret_cast<std::uint32_t *>(0x500000000);
+    EXPECT_EQ(plan.profile_select(selects, stream_).total, 0.0);
   }
 }
 
