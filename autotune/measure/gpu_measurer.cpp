@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "autotune/measure/gpu_measurer.hpp"
+
+#include "check/run_case.hpp"
+#include "runtime/arch_choice.hpp"
+#include "runtime/nvrtc.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace sale::autotune {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr cu::DeviceAttribute l2_cache_bytes{38};
+constexpr std::chrono::milliseconds idle_time{20}; // after which clocks may have fallen
+
+std::size_t l2_of(const Device &of) {
+  const CurrentContext current(of);
+  const cu::Api &api = of.driver().api;
+  cu::Device device = 0;
+  int bytes = 0;
+  const bool known =
+      api.context_device(&device) == cu::success && api.device_attribute(&bytes, l2_cache_bytes, device) == cu::success;
+  return known ? static_cast<std::size_t>(std::max(bytes, 0)) : 0;
+}
+
+bool is_good(const Measurement &measurement) { return measurement.outcome == Outcome::good; }
+
+// Takes the rounds that nothing disturbed, at most so many; all where none is such.
+void take_rounds(const std::vector<RoundTimes> &rounds, std::vector<bool> disturbed, std::size_t most,
+                 std::vector<Measurement> &of) {
+  if (std::all_of(disturbed.begin(), disturbed.end(), [](bool value) { return value; })) {
+    disturbed.assign(disturbed.size(), false);
+  }
+  std::size_t taken = 0;
+  for (std::size_t i = 0; i < rounds.size() && taken < most; ++i) {
+    if (disturbed[i]) {
+      continue;
+    }
+    ++taken;
+    for (std::size_t tile = 0; tile < of.size(); ++tile) {
+      if (is_good(of[tile])) {
+        of[tile].ms.push_back(rounds[i][tile]);
+      }
+    }
+  }
+}
+
+} // namespace
+
+GpuMeasurer::GpuMeasurer(int device, Options options, MeasureSettings settings)
+    : options_(std::move(options)), settings_(std::move(settings)), driver_(Driver::open(options_.cuda_driver)),
+      device_(std::make_shared<const Device>(driver_, device)),
+      gpu_{device_->name(), choose_target(options_.arch, device_->major(), device_->minor(), driver_->emulated()).arch,
+           device_->multiprocessors()},
+      l2_bytes_(l2_of(*device_)), clocks_(*device_), inputs_(device_, settings_.input), masks_(device_) {
+  options_.cuda_driver = driver_->file();
+  flushed_ = DeviceArray(device_, settings_.flush_bytes.value_or(2 * l2_bytes_));
+}
+
+GpuMeasurer::~GpuMeasurer() = default;
+
+TuningFacts GpuMeasurer::facts() {
+  TuningFacts facts;
+  const auto add = [&](const char *name, double value) {
+    if (value > 0) {
+      facts[name] = fmt::format("{:g}", value);
+    }
+  };
+  add("sm_mhz", clocks_.median_sm_mhz());
+  add("memory_mhz", clocks_.memory_mhz());
+  add("power_limit_watts", clocks_.power_limit_watts());
+  facts["l2_bytes"] = fmt::format("{}", l2_bytes_);
+  facts["cuda"] = driver_->version();
+  if (!clocks_.driver_version().empty()) {
+    facts["driver"] = clocks_.driver_version();
+  }
+  try {
+    facts["nvrtc"] = Nvrtc::open(locate_nvrtc(options_.nvrtc))->version();
+  } catch (const Error &) {
+    // Everything was in the cache.
+  }
+  return facts;
+}
+
+GpuParameters GpuMeasurer::parameters() {
+  require_alive();
+  return assumed_parameters(gpu_.arch, gpu_.multiprocessors);
+}
+
+void GpuMeasurer::require_alive() const {
+  if (poisoned_) {
+    throw Error(ErrorKind::launch, "a kernel that faulted has left this process without a usable CUDA context",
+                {.advice = "go on in a new process"});
+  }
+}
+
+TaskBench &GpuMeasurer::bench_of(const Task &task) {
+  if (task.kernel.arch != gpu_.arch) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("the task's kernels are for {}, but the device's are for {}",
+                                                         task.kernel.arch.name(), gpu_.arch.name()));
+  }
+  if (bench_ == nullptr || bench_->name() != TaskBench::name_of(task)) {
+    bench_.reset();
+    const auto make = [&] {
+      bench_ = std::make_unique<TaskBench>(device_, options_, gpu_, task, inputs_, masks_, memory_);
+    };
+    try {
+      make();
+    } catch (const Error &error) {
+      if (!is_out_of_memory(error)) {
+        throw;
+      }
+      inputs_.forget(); // those of other lengths
+      masks_.forget();
+      memory_ = {};
+      make();
+    }
+  }
+  return *bench_;
+}
+
+void GpuMeasurer::note_failure(const Error &error, Measurement &measurement) {
+  if (error.kind() == ErrorKind::cancelled) {
+    throw Error(error);
+  }
+  measurement = {Outcome::failed, error.what(), {}};
+  poisoned_ = driver_->api.stream_synchronize(nullptr) != cu::success;
+}
+
+Measurement GpuMeasurer::outcome_of(const std::function<std::string()> &work) {
+  Measurement measurement;
+  try {
+    const std::string problem = work();
+    if (!problem.empty()) {
+      measurement = {Outcome::wrong, problem, {}};
+    }
+  } catch (const Error &error) {
+    note_failure(error, measurement);
+  }
+  return measurement;
+}
+
+void GpuMeasurer::flush() {
+  if (flushed_.bytes() != 0) {
+    driver_->check(driver_->api.fill_words(reinterpret_cast<cu::Address>(flushed_.data()), ++flush_value_,
+                                           flushed_.bytes() / sizeof(flush_value_), nullptr),
+                   "cuMemsetD32Async");
+  }
+}
+
+bool GpuMeasurer::measure_round(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t first,
+                                std::vector<Measurement> &of, RoundTimes &times) {
+  times.assign(tiles.size(), 0);
+  for (std::size_t i = 0; i < tiles.size(); ++i) {
+    const std::size_t tile = (first + i) % tiles.size();
+    if (!is_good(of[tile])) {
+      continue;
+    }
+    try {
+      times[tile] = bench.time(tiles[tile], [this] { flush(); });
+    } catch (const Error &error) {
+      note_failure(error, of[tile]);
+      if (poisoned_) {
+        return false;
+      }
+    }
+  }
+  busy_until_ = Clock::now();
+  return true;
+}
+
+void GpuMeasurer::warm_up(TaskBench &bench, const std::vector<Tile> &tiles, std::vector<Measurement> &of) {
+  const Clock::time_point begin = Clock::now();
+  const std::chrono::duration<double> enough(begin - busy_until_ > idle_time ? settings_.warmup_seconds : 0);
+  RoundTimes times;
+  do {
+    if (!measure_round(bench, tiles, 0, of, times)) {
+      return;
+    }
+  } while (Clock::now() - begin < enough && std::any_of(of.begin(), of.end(), is_good));
+}
+
+Rounds GpuMeasurer::measure(const Task &task, const std::vector<Tile> &tiles, int rounds) {
+  require_alive();
+  const CurrentContext current(*device_);
+  TaskBench &bench = bench_of(task);
+  Rounds result;
+  for (const Tile &tile : tiles) {
+    Measurement first;
+    if (!poisoned_) {
+      first = outcome_of([&] { return bench.compare(tile); });
+    }
+    result.of.push_back(std::move(first));
+  }
+  if (!poisoned_) {
+    warm_up(bench, tiles, result.of);
+  }
+  const auto wanted = static_cast<std::size_t>(std::max(rounds, 0));
+  std::vector<RoundTimes> measured;
+  std::vector<bool> slowed;
+  std::vector<bool> disturbed;
+  const auto good_rounds = [&] {
+    return static_cast<std::size_t>(std::count(disturbed.begin(), disturbed.end(), false));
+  };
+  // What was disturbed is measured again, but not for ever.
+  while (!poisoned_ && good_rounds() < wanted && measured.size() < 2 * wanted) {
+    RoundTimes times;
+    if (!measure_round(bench, tiles, measured.size(), result.of, times)) {
+      break;
+    }
+    measured.push_back(std::move(times));
+    slowed.push_back(clocks_.is_slowed());
+    if (measured.size() >= wanted) {
+      disturbed = disturbed_rounds(measured);
+      std::transform(disturbed.begin(), disturbed.end(), slowed.begin(), disturbed.begin(), std::logical_or<>());
+    }
+  }
+  disturbed.resize(measured.size());
+  result.disturbed = static_cast<int>(measured.size() - good_rounds());
+  take_rounds(measured, disturbed, wanted, result.of);
+  return result;
+}
+
+Measurement GpuMeasurer::check(const Task &task, const Tile &tile) {
+  require_alive();
+  const CurrentContext current(*device_);
+  TaskBench &bench = bench_of(task);
+  Measurement on_full_shape = outcome_of([&] { return bench.compare(tile); });
+  if (!is_good(on_full_shape)) {
+    return on_full_shape;
+  }
+  Options with = options_;
+  with.tuning = record_with(gpu_, task.kernel, tile);
+  for (const check::CheckCase &c : oracle_cases(task)) {
+    const check::CaseResult result = check::run_case(c, driver_, -1, with);
+    if (driver_->api.stream_synchronize(nullptr) != cu::success) {
+      poisoned_ = true;
+    }
+    if (!result.problems.empty()) {
+      const bool ran = !poisoned_ && !result.kernels.empty();
+      return {ran ? Outcome::wrong : Outcome::failed, fmt::format("{}: {}", c.describe(), result.problems.front()), {}};
+    }
+    if (!has_tile(result.kernels, task.kernel, tile)) {
+      return {Outcome::failed, fmt::format("{}: the tile was not in the plan", c.describe()), {}};
+    }
+  }
+  return {};
+}
+
+} // namespace sale::autotune

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "autotune/measure/inputs.hpp"
+
+#include "bench/input.hpp"
+#include "reference/element.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace sale::autotune {
+
+namespace {
+
+bool same_tensors(const Problem &a, const Problem &b) {
+  return a.dtype == b.dtype && a.head_dim == b.head_dim && effective_v_head_dim(a) == effective_v_head_dim(b) &&
+         a.num_q_heads == b.num_q_heads && a.num_kv_heads == b.num_kv_heads;
+}
+
+std::string tensors_of(const Problem &problem) {
+  return fmt::format("{} d{}{} {}/{} heads", to_string(problem.dtype), problem.head_dim,
+                     problem.v_head_dim == 0 ? "" : fmt::format("/{}", problem.v_head_dim), problem.num_q_heads,
+                     problem.num_kv_heads);
+}
+
+// Without its sign an element's bits grow with its size, in both types.
+float largest(const std::vector<std::uint16_t> &values, DType dtype) {
+  constexpr std::uint16_t without_sign = 0x7FFF;
+  std::uint16_t bits = 0;
+  for (const std::uint16_t value : values) {
+    bits = std::max<std::uint16_t>(bits, value & without_sign);
+  }
+  return reference::element_to_float(bits, dtype);
+}
+
+double gib(std::size_t bytes) { return static_cast<double>(bytes) / (1U << 30U); }
+
+} // namespace
+
+std::string input_name(const Problem &problem, int tokens) {
+  return fmt::format("{}{}, scale {}, {} tokens", tensors_of(problem), problem.sink_logits ? ", sinks" : "",
+                     effective_softmax_scale(problem), tokens);
+}
+
+bool is_out_of_memory(const Error &error) { return error.details().where == "cuMemAlloc"; }
+
+RunArgs Input::args() const {
+  RunArgs args;
+  args.shape = shape;
+  args.q = packed_view(q.data(), problem.num_q_heads, shape.q_len, problem.head_dim);
+  args.k = packed_view(k.data(), problem.num_kv_heads, shape.kv_len, problem.head_dim);
+  args.v = packed_view(v.data(), problem.num_kv_heads, shape.kv_len, effective_v_head_dim(problem));
+  args.sink_logits = static_cast<const float *>(sink_logits.data());
+  return args;
+}
+
+Inputs::Inputs(std::shared_ptr<const Device> device, InputSettings settings)
+    : device_(std::move(device)), settings_(std::move(settings)) {}
+
+const Input &Inputs::get(const Problem &problem, int tokens) {
+  const std::string name = input_name(problem, tokens);
+  const auto known = std::find_if(inputs_.begin(), inputs_.end(), [&](const Input &i) { return i.name == name; });
+  if (known != inputs_.end()) {
+    return *known;
+  }
+  return inputs_.emplace_back(make(problem, tokens));
+}
+
+const io::Qkv &Inputs::file_of(const Problem &problem) {
+  if (!file_) {
+    file_ = io::load_qkv(settings_.file);
+  }
+  if (!same_tensors(file_->problem, problem)) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("{} holds {}, but {} are to be tuned", settings_.file.string(),
+                                                         tensors_of(file_->problem), tensors_of(problem)));
+  }
+  if (file_->shape.q_len != file_->shape.kv_len) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} holds {} queries for {} keys; a whole prefill is needed", settings_.file.string(),
+                            file_->shape.q_len, file_->shape.kv_len));
+  }
+  return *file_;
+}
+
+Input Inputs::make(const Problem &problem, int tokens) {
+  Input input;
+  input.name = input_name(problem, tokens);
+  input.problem = problem;
+  input.shape = {1, tokens, tokens};
+  validate(input.shape);
+  io::Qkv made;
+  if (settings_.file.empty()) {
+    made = bench::make_input(problem, input.shape, settings_.density);
+  } else if (file_of(problem).shape.kv_len < tokens) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} has {} tokens, fewer than {}", settings_.file.string(), file_->shape.kv_len, tokens));
+  }
+  const io::Qkv &from = settings_.file.empty() ? made : *file_;
+  try {
+    input.q = upload(from.q, from.shape, problem.num_q_heads, tokens);
+    input.k = upload(from.k, from.shape, problem.num_kv_heads, tokens);
+    input.v = upload(from.v, from.shape, problem.num_kv_heads, tokens);
+  } catch (const Error &error) {
+    if (!is_out_of_memory(error)) {
+      throw;
+    }
+    const auto channels = [&](int heads, int width) { return static_cast<std::size_t>(heads) * width; };
+    const std::size_t bytes = sizeof(std::uint16_t) * tokens *
+                              (channels(problem.num_q_heads, problem.head_dim) +
+                               channels(problem.num_kv_heads, problem.head_dim + effective_v_head_dim(problem)));
+    throw Error(
+        ErrorKind::load,
+        fmt::format("Q, K and V of {} tokens need {:.1f} GiB, more than the device has free", tokens, gib(bytes)),
+        error.details());
+  }
+  input.largest_value = largest(from.v, problem.dtype);
+  if (problem.sink_logits) {
+    const std::vector<float> zeros(static_cast<std::size_t>(problem.num_q_heads));
+    input.sink_logits = DeviceArray(device_, zeros.size() * sizeof(float));
+    input.sink_logits.upload(zeros.data());
+  }
+  return input;
+}
+
+DeviceArray Inputs::upload(const std::vector<std::uint16_t> &values, const Shape &from, int heads, int tokens) const {
+  const std::size_t stored = values.size() / static_cast<std::size_t>(from.batch * heads); // of a head
+  const std::size_t used = stored / static_cast<std::size_t>(from.kv_len) * static_cast<std::size_t>(tokens);
+  DeviceArray array(device_, used * static_cast<std::size_t>(heads) * sizeof(values[0]));
+  const Driver &driver = device_->driver();
+  for (std::size_t head = 0; head < static_cast<std::size_t>(heads); ++head) {
+    const cu::Address to = reinterpret_cast<cu::Address>(array.data()) + head * used * sizeof(values[0]);
+    driver.check(driver.api.copy_to_device(to, values.data() + head * stored, used * sizeof(values[0])), "cuMemcpyHtoD",
+                 ErrorKind::load);
+  }
+  return array;
+}
+
+} // namespace sale::autotune
