@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,8 @@ private:
   // What a tile's call came to; `work` throws where it fails, and gives a sentence where it is wrong.
   Measurement outcome_of(const std::function<std::string()> &work);
   void note_failure(const Error &error, Measurement &measurement);
+  void note_poison();
+  Measurement against_oracle(const Task &task, const Tile &tile);
   void flush();
   void warm_up(TaskBench &bench, const std::vector<Tile> &tiles, std::vector<Measurement> &of);
   bool measure_round(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t first, std::vector<Measurement> &of,
@@ -67,7 +70,8 @@ private:
   Inputs inputs_;
   Masks masks_;
   BenchMemory memory_;
-  std::unique_ptr<TaskBench> bench_; ///< Of the latest task.
+  std::unique_ptr<TaskBench> bench_;    ///< Of the latest task.
+  std::set<std::string> oracle_agrees_; ///< With these kernels; of which length does not matter to it.
   std::chrono::steady_clock::time_point busy_until_;
   bool poisoned_ = false;
 };

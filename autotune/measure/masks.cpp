@@ -45,9 +45,9 @@ const DeviceMask &Masks::get(const Plan &plan, const Input &input, const DeviceA
 DeviceMask Masks::make(const Plan &plan, const Input &input, const DeviceArray &workspace, float density) const {
   const Problem &problem = plan.problem();
   const Policy &policy = plan.policy();
-  std::vector<float> usual;
+  std::vector<float> usual(static_cast<std::size_t>(problem.num_q_heads));
   for (int head = 0; head < problem.num_q_heads; ++head) {
-    usual.push_back(reference::tau_of(policy, head));
+    usual[static_cast<std::size_t>(head)] = reference::tau_of(policy, head);
   }
   if (density > 0 && std::all_of(usual.begin(), usual.end(), [](float tau) { return tau == 0.0F; })) {
     std::fill(usual.begin(), usual.end(), usual_tau);

@@ -21,6 +21,10 @@ constexpr int most_kv_heads = 2;
 constexpr std::array<Shape, 3> shapes = {Shape{1, 333, 333}, Shape{1, 200, 517}, Shape{1, 70, 1100}};
 constexpr std::array<std::uint64_t, 3> seeds = {6, 1, 2}; // a sixth of them has no structure (check::make_data)
 
+// What StageResult::same holds.
+constexpr std::array<const char *, 6> same_names = {"mask",        "thresholds",   "thresholds of estimates",
+                                                    "query codes", "query scales", "places of pruned queries"};
+
 template <class T>
 void keep_heads(std::vector<T> &values, std::size_t heads, std::size_t kept) {
   values.resize(values.size() / heads * kept);
@@ -63,6 +67,8 @@ std::string output_difference(const StageResult &result, const StageResult &expe
                               float largest_value) {
   const std::size_t head = static_cast<std::size_t>(task.tokens) * effective_v_head_dim(task.problem);
   const Bounds bounds = bounds_of(task);
+  // The second filter may leave out what is within rounding of a threshold, or not.
+  const double undecided_share = task.policy.second_filter ? 1e-3 : 0;
   std::vector<std::string> problems(expected.out.size() / head);
   parallel_for(static_cast<std::int64_t>(problems.size()), [&](std::int64_t index) {
     double error = 0;
@@ -76,7 +82,7 @@ std::string output_difference(const StageResult &result, const StageResult &expe
       // So written, NaN is wrong.
       wrong += std::abs(value - wanted) <= bounds.of_value * (largest_value + std::abs(wanted)) ? 0 : 1;
     }
-    if (wrong != 0) {
+    if (static_cast<double>(wrong) > undecided_share * static_cast<double>(head)) {
       problems[static_cast<std::size_t>(index)] = fmt::format(
           "{} of {} output elements of a head differ from the default tile's by more than roundings", wrong, head);
     } else if (!(std::sqrt(error) <= bounds.of_head * std::sqrt(size))) {
@@ -91,9 +97,6 @@ std::string output_difference(const StageResult &result, const StageResult &expe
 }
 
 } // namespace
-
-const std::vector<std::string> same_names = {"mask",        "thresholds",   "estimates' thresholds",
-                                             "query codes", "query scales", "places of pruned queries"};
 
 std::vector<CheckCase> oracle_cases(const Task &task) {
   CheckCase c;

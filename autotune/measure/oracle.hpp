@@ -18,14 +18,12 @@ std::vector<check::CheckCase> oracle_cases(const Task &task);
 
 /// Of one call: what tuning must not change.
 struct StageResult {
-  /// prepare, select: the mask, and of a few heads thresholds and codes.
+  /// prepare, select: the mask, and of a few heads thresholds, the estimate's thresholds, query codes, their scales,
+  /// and where pruned queries have values.
   std::vector<std::vector<std::uint8_t>> same;
   /// attend: elements of the output, a few heads of [tokens, v_head_dim] after one another.
   std::vector<std::uint16_t> out;
 };
-
-/// What StageResult::same holds, for messages.
-extern const std::vector<std::string> same_names;
 
 /// A sentence that says how a tile's result is not the default tile's; empty where it is, outputs within the roundings
 /// of both (docs/numerics.md, sections 11 and 14). `largest_value`: the largest |v|.

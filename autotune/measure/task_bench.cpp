@@ -131,6 +131,15 @@ std::string TaskBench::compare(const Tile &tile) {
   return difference(result_of(tile), expected_, task_, largest_value_);
 }
 
+const std::string &TaskBench::compare_once(const Tile &tile) {
+  const auto known =
+      std::find_if(compared_.begin(), compared_.end(), [&](const auto &each) { return each.first == tile; });
+  if (known != compared_.end()) {
+    return known->second;
+  }
+  return compared_.emplace_back(tile, compare(tile)).second;
+}
+
 std::vector<std::uint8_t> TaskBench::head_bytes(std::size_t offset, std::size_t bytes, const void *base) const {
   const Driver &driver = device_->driver();
   const std::size_t of_head = bytes / static_cast<std::size_t>(task_.problem.num_q_heads);

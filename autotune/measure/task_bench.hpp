@@ -47,6 +47,8 @@ public:
 
   /// Runs the tile over poisoned memory and compares with the default tile: as difference() says.
   std::string compare(const Tile &tile);
+  /// The same where this tile has not been compared yet; else what was found then.
+  const std::string &compare_once(const Tile &tile);
 
 private:
   const Plan &plan_of(const Tile &tile);
@@ -62,6 +64,7 @@ private:
   std::string name_;
   BenchMemory &memory_;
   std::vector<std::pair<Tile, Plan>> plans_;
+  std::vector<std::pair<Tile, std::string>> compared_;
   RunArgs args_;
   float largest_value_ = 0;
   StageResult expected_; ///< The default tile's, once it has run.
