@@ -109,6 +109,7 @@ double GpuClocks::median_sm_mhz() const { return median(sm_mhz_); }
 
 std::vector<bool> disturbed_rounds(const std::vector<RoundTimes> &rounds) {
   const std::size_t tiles = rounds.empty() ? 0 : rounds.front().size();
+  std::size_t counted = 0;
   std::vector<std::size_t> off(rounds.size());
   for (std::size_t tile = 0; tile < tiles; ++tile) {
     std::vector<double> of_tile;
@@ -117,12 +118,13 @@ std::vector<bool> disturbed_rounds(const std::vector<RoundTimes> &rounds) {
       of_tile.push_back(round[tile]);
     }
     const double middle = median(of_tile);
+    counted += middle > 0 ? 1 : 0; // a tile that failed has no times
     for (std::size_t i = 0; i < rounds.size(); ++i) {
       off[i] += std::abs(of_tile[i] - middle) > most_deviation * middle ? 1 : 0;
     }
   }
   std::vector<bool> disturbed(rounds.size());
-  std::transform(off.begin(), off.end(), disturbed.begin(), [&](std::size_t count) { return 2 * count > tiles; });
+  std::transform(off.begin(), off.end(), disturbed.begin(), [&](std::size_t count) { return 2 * count > counted; });
   return disturbed;
 }
 

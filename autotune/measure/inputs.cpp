@@ -34,8 +34,6 @@ float largest(const std::vector<std::uint16_t> &values, DType dtype) {
   return reference::element_to_float(bits, dtype);
 }
 
-double gib(std::size_t bytes) { return static_cast<double>(bytes) / (1U << 30U); }
-
 } // namespace
 
 std::string input_name(const Problem &problem, int tokens) {
@@ -97,23 +95,9 @@ Input Inputs::make(const Problem &problem, int tokens) {
                 fmt::format("{} has {} tokens, fewer than {}", settings_.file.string(), file_->shape.kv_len, tokens));
   }
   const io::Qkv &from = settings_.file.empty() ? made : *file_;
-  try {
-    input.q = upload(from.q, from.shape, problem.num_q_heads, tokens);
-    input.k = upload(from.k, from.shape, problem.num_kv_heads, tokens);
-    input.v = upload(from.v, from.shape, problem.num_kv_heads, tokens);
-  } catch (const Error &error) {
-    if (!is_out_of_memory(error)) {
-      throw;
-    }
-    const auto channels = [&](int heads, int width) { return static_cast<std::size_t>(heads) * width; };
-    const std::size_t bytes = sizeof(std::uint16_t) * tokens *
-                              (channels(problem.num_q_heads, problem.head_dim) +
-                               channels(problem.num_kv_heads, problem.head_dim + effective_v_head_dim(problem)));
-    throw Error(
-        ErrorKind::load,
-        fmt::format("Q, K and V of {} tokens need {:.1f} GiB, more than the device has free", tokens, gib(bytes)),
-        error.details());
-  }
+  input.q = upload(from.q, from.shape, problem.num_q_heads, tokens);
+  input.k = upload(from.k, from.shape, problem.num_kv_heads, tokens);
+  input.v = upload(from.v, from.shape, problem.num_kv_heads, tokens);
   input.largest_value = largest(from.v, problem.dtype);
   if (problem.sink_logits) {
     const std::vector<float> zeros(static_cast<std::size_t>(problem.num_q_heads));

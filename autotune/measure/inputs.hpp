@@ -38,8 +38,8 @@ public:
   Inputs(std::shared_ptr<const Device> device, InputSettings settings);
 
   /// q_len = kv_len = tokens, batch 1. Made once for each length and kept as long as nobody calls forget(). Throws
-  /// Error(invalid_argument) where the file does not suit the problem or is too short, Error(load) where the device's
-  /// memory does not suffice.
+  /// Error(invalid_argument) where the file does not suit the problem or is too short, is_out_of_memory()
+  /// where the device's memory does not suffice.
   const Input &get(const Problem &problem, int tokens);
 
   /// Frees the device memory of all.

@@ -20,6 +20,19 @@ Policy policy_for(const Task &task) {
   return policy;
 }
 
+// Of 16-bit elements.
+std::size_t bytes_of(const Task &task, int heads, int channels) {
+  return sizeof(std::uint16_t) * static_cast<std::size_t>(task.tokens) * static_cast<std::size_t>(heads) *
+         static_cast<std::size_t>(channels);
+}
+
+// Q, K, V and the output.
+std::size_t bytes_of_tensors(const Task &task) {
+  const Problem &problem = task.problem;
+  const int both = problem.head_dim + effective_v_head_dim(problem);
+  return bytes_of(task, problem.num_q_heads, both) + bytes_of(task, problem.num_kv_heads, both);
+}
+
 void at_least(const std::shared_ptr<const Device> &device, std::size_t bytes, DeviceArray &array) {
   if (array.bytes() < bytes) {
     array = DeviceArray();
@@ -60,40 +73,45 @@ TaskBench::TaskBench(std::shared_ptr<const Device> device, Options options, GpuI
                      Masks &masks, BenchMemory &memory)
     : device_(std::move(device)), options_(std::move(options)), gpu_(std::move(gpu)), task_(task), name_(name_of(task)),
       memory_(memory) {
-  const Plan &plan = plan_of(task_.kernel.tile);
-  const Input &input = inputs.get(task_.problem, task_.tokens);
-  largest_value_ = input.largest_value;
-  const std::size_t rows = static_cast<std::size_t>(task_.tokens) * static_cast<std::size_t>(task_.problem.num_q_heads);
   try {
-    at_least(device_, plan.workspace_bytes(input.shape), memory_.workspace);
-    if (selects()) {
-      at_least(device_, mask_words(task_.problem, task_.policy, input.shape) * sizeof(std::uint32_t), memory_.mask);
-    } else {
-      at_least(device_, rows * effective_v_head_dim(task_.problem) * sizeof(std::uint16_t), memory_.out);
-    }
-    args_ = input.args();
-    args_.out =
-        packed_view(memory_.out.data(), task_.problem.num_q_heads, task_.tokens, effective_v_head_dim(task_.problem));
-    args_.workspace = memory_.workspace.data();
-    args_.workspace_bytes = memory_.workspace.bytes();
-    if (selects()) {
-      args_.mask_out = static_cast<std::uint32_t *>(memory_.mask.data());
-    } else if (!task_.kernel.dense) {
-      const DeviceMask &mask = masks.get(plan, input, memory_.workspace, task_.density);
-      // The second filter needs thresholds, so the call selects, and attend's own time is taken.
-      if (task_.kernel.second_filter) {
-        args_.tau = static_cast<const float *>(mask.tau.data());
-      } else {
-        args_.mask_in = static_cast<const std::uint32_t *>(mask.words.data());
-      }
-    }
+    allocate(inputs, masks);
   } catch (const Error &error) {
     if (!is_out_of_memory(error)) {
       throw;
     }
     throw Error(ErrorKind::load,
-                fmt::format("calls of {} tokens need more memory than the device has free", task_.tokens),
+                fmt::format("calls of {} tokens need {:.1f} GiB, more than the device has free", task_.tokens,
+                            static_cast<double>(bytes_of_tensors(task_) + workspace_bytes_) / (1U << 30U)),
                 error.details());
+  }
+}
+
+void TaskBench::allocate(Inputs &inputs, Masks &masks) {
+  const Plan &plan = plan_of(task_.kernel.tile);
+  workspace_bytes_ = plan.workspace_bytes({1, task_.tokens, task_.tokens});
+  const Input &input = inputs.get(task_.problem, task_.tokens);
+  largest_value_ = input.largest_value;
+  const int v_head_dim = effective_v_head_dim(task_.problem);
+  at_least(device_, workspace_bytes_, memory_.workspace);
+  if (selects()) {
+    at_least(device_, mask_words(task_.problem, task_.policy, input.shape) * sizeof(std::uint32_t), memory_.mask);
+  } else {
+    at_least(device_, bytes_of(task_, task_.problem.num_q_heads, v_head_dim), memory_.out);
+  }
+  args_ = input.args();
+  args_.out = packed_view(memory_.out.data(), task_.problem.num_q_heads, task_.tokens, v_head_dim);
+  args_.workspace = memory_.workspace.data();
+  args_.workspace_bytes = memory_.workspace.bytes();
+  if (selects()) {
+    args_.mask_out = static_cast<std::uint32_t *>(memory_.mask.data());
+  } else if (!task_.kernel.dense) {
+    const DeviceMask &mask = masks.get(plan, input, memory_.workspace, task_.density);
+    // The second filter needs thresholds, so the call selects, and attend's own time is taken.
+    if (task_.kernel.second_filter) {
+      args_.tau = static_cast<const float *>(mask.tau.data());
+    } else {
+      args_.mask_in = static_cast<const std::uint32_t *>(mask.words.data());
+    }
   }
 }
 

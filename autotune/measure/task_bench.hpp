@@ -51,6 +51,7 @@ public:
   const std::string &compare_once(const Tile &tile);
 
 private:
+  void allocate(Inputs &inputs, Masks &masks);
   const Plan &plan_of(const Tile &tile);
   bool selects() const { return task_.kernel.stage != Stage::attend; }
   double stage_ms(const Plan &plan) const;
@@ -66,6 +67,7 @@ private:
   std::vector<std::pair<Tile, Plan>> plans_;
   std::vector<std::pair<Tile, std::string>> compared_;
   RunArgs args_;
+  std::size_t workspace_bytes_ = 0;
   float largest_value_ = 0;
   StageResult expected_; ///< The default tile's, once it has run.
   bool has_expected_ = false;

@@ -70,5 +70,42 @@ TEST_F(EmulatedMeasurer, measures_and_checks_every_tunable_kernel) {
   }
 }
 
+TEST_F(EmulatedMeasurer, measures_warpgroups_with_masks_of_a_density) {
+  GpuMeasurer measurer = make("sm_90");
+  ASSERT_EQ(measurer.gpu().arch, parse_arch("sm_90a"));
+  Task task = task_of(Stage::attend, false, "sm_90a");
+  task.density = 0.05F;
+  const Rounds rounds = measurer.measure(task, {task.kernel.tile, other_tile(task)}, 1);
+  for (const Measurement &tile : rounds.of) {
+    EXPECT_EQ(tile.outcome, Outcome::good) << tile.why;
+    EXPECT_EQ(tile.ms.size(), 1U);
+  }
+}
+
+TEST_F(EmulatedMeasurer, measures_the_second_filter_with_thresholds) {
+  GpuMeasurer measurer = make("sm_90");
+  Task task = task_of(Stage::attend, false, "sm_90a");
+  task.policy.second_filter = true;
+  task.kernel.second_filter = true;
+  EXPECT_EQ(measurer.measure(task, {task.kernel.tile}, 1).of[0].outcome, Outcome::good);
+}
+
+TEST_F(EmulatedMeasurer, measures_fp8) {
+  GpuMeasurer measurer = make("sm_90");
+  Task task = task_of(Stage::attend, false, "sm_90a");
+  task.policy.estimator = Estimator::fp8;
+  task.policy.fp8_attend = true;
+  for (const KernelSpec &spec : plan_kernels(task.problem, task.policy, parse_arch("sm_90a"))) {
+    if (is_tunable(spec.stage)) {
+      task.kernel = spec;
+      SCOPED_TRACE(task.describe());
+      const Rounds rounds = measurer.measure(task, {spec.tile, other_tile(task)}, 1);
+      for (const Measurement &tile : rounds.of) {
+        EXPECT_EQ(tile.outcome, Outcome::good) << tile.why;
+      }
+    }
+  }
+}
+
 } // namespace
 } // namespace sale::autotune

@@ -60,17 +60,5 @@ TEST_F(TuningTest, MeasuresTwoTilesAndChecksOne) {
   EXPECT_EQ(measurer.facts().count("l2_bytes"), 1U);
 }
 
-TEST_F(TuningTest, FindsMasksOfADensity) {
-  GpuMeasurer measurer(-1, test_options());
-  Task task = task_of(measurer.gpu().arch, Stage::attend);
-  const auto median = [&](float density) {
-    task.density = density;
-    std::vector<double> ms = measurer.measure(task, {task.kernel.tile}, 9).of.front().ms;
-    std::sort(ms.begin(), ms.end());
-    return ms.at(ms.size() / 2);
-  };
-  EXPECT_LT(median(0.2F), median(0.9F));
-}
-
 } // namespace
 } // namespace sale::test
