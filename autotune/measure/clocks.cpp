@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 namespace sale::autotune {
 
@@ -126,6 +127,39 @@ std::vector<bool> disturbed_rounds(const std::vector<RoundTimes> &rounds) {
   std::vector<bool> disturbed(rounds.size());
   std::transform(off.begin(), off.end(), disturbed.begin(), [&](std::size_t count) { return 2 * count > counted; });
   return disturbed;
+}
+
+TakenRounds undisturbed_rounds(std::size_t wanted, const std::function<std::optional<RoundTimes>()> &measure,
+                               const std::function<bool()> &is_slowed) {
+  std::vector<RoundTimes> rounds;
+  std::vector<bool> slowed;
+  std::vector<bool> disturbed;
+  const auto good = [&] { return static_cast<std::size_t>(std::count(disturbed.begin(), disturbed.end(), false)); };
+  while (good() < wanted && rounds.size() < 2 * wanted) {
+    std::optional<RoundTimes> times = measure();
+    if (!times) {
+      break;
+    }
+    rounds.push_back(std::move(*times));
+    slowed.push_back(is_slowed());
+    if (rounds.size() >= wanted) {
+      disturbed = disturbed_rounds(rounds);
+      std::transform(disturbed.begin(), disturbed.end(), slowed.begin(), disturbed.begin(), std::logical_or<>());
+    }
+  }
+  disturbed.resize(rounds.size());
+  TakenRounds taken;
+  taken.disturbed = static_cast<int>(rounds.size() - good());
+  if (good() == 0) {
+    taken.rounds = std::move(rounds);
+    return taken;
+  }
+  for (std::size_t i = 0; i < rounds.size() && taken.rounds.size() < wanted; ++i) {
+    if (!disturbed[i]) {
+      taken.rounds.push_back(std::move(rounds[i]));
+    }
+  }
+  return taken;
 }
 
 } // namespace sale::autotune

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,5 +55,16 @@ using RoundTimes = std::vector<double>;
 /// Rounds in which most of the tiles took over a tenth more or less than their own median over the rounds: what all of
 /// them feel at once is the GPU's doing. Rounds are of one size.
 std::vector<bool> disturbed_rounds(const std::vector<RoundTimes> &rounds);
+
+struct TakenRounds {
+  std::vector<RoundTimes> rounds;
+  int disturbed = 0; ///< That were measured and something disturbed.
+};
+
+/// Measures until so many rounds are undisturbed, at most twice as many; `is_slowed`: whether the GPU says so after a
+/// round. Fewer are taken where that does not suffice or `measure` gives none, which ends it; and all, where each is
+/// disturbed.
+TakenRounds undisturbed_rounds(std::size_t wanted, const std::function<std::optional<RoundTimes>()> &measure,
+                               const std::function<bool()> &is_slowed);
 
 } // namespace sale::autotune

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 namespace sale::autotune {
@@ -40,26 +39,6 @@ std::string nvrtc_version(const Options &options) {
 }
 
 bool is_good(const Measurement &measurement) { return measurement.outcome == Outcome::good; }
-
-// Takes the rounds that nothing disturbed, at most so many; all where none is such.
-void take_rounds(const std::vector<RoundTimes> &rounds, std::vector<bool> disturbed, std::size_t most,
-                 std::vector<Measurement> &of) {
-  if (std::all_of(disturbed.begin(), disturbed.end(), [](bool value) { return value; })) {
-    disturbed.assign(disturbed.size(), false);
-  }
-  std::size_t taken = 0;
-  for (std::size_t i = 0; i < rounds.size() && taken < most; ++i) {
-    if (disturbed[i]) {
-      continue;
-    }
-    ++taken;
-    for (std::size_t tile = 0; tile < of.size(); ++tile) {
-      if (is_good(of[tile])) {
-        of[tile].ms.push_back(rounds[i][tile]);
-      }
-    }
-  }
-}
 
 } // namespace
 
@@ -216,29 +195,25 @@ Rounds GpuMeasurer::measure(const Task &task, const std::vector<Tile> &tiles, in
   if (!poisoned_) {
     warm_up(bench, tiles, result.of);
   }
-  const auto wanted = static_cast<std::size_t>(std::max(rounds, 0));
-  std::vector<RoundTimes> measured;
-  std::vector<bool> slowed;
-  std::vector<bool> disturbed;
-  const auto good_rounds = [&] {
-    return static_cast<std::size_t>(std::count(disturbed.begin(), disturbed.end(), false));
-  };
-  // What was disturbed is measured again, but not for ever.
-  while (!poisoned_ && good_rounds() < wanted && measured.size() < 2 * wanted) {
-    RoundTimes times;
-    if (!measure_round(bench, tiles, measured.size(), result.of, times)) {
-      break;
-    }
-    measured.push_back(std::move(times));
-    slowed.push_back(clocks_.is_slowed());
-    if (measured.size() >= wanted) {
-      disturbed = disturbed_rounds(measured);
-      std::transform(disturbed.begin(), disturbed.end(), slowed.begin(), disturbed.begin(), std::logical_or<>());
+  std::size_t first = 0; // of the tiles, another one in each round
+  const TakenRounds taken = undisturbed_rounds(
+      static_cast<std::size_t>(std::max(rounds, 0)),
+      [&]() -> std::optional<RoundTimes> {
+        RoundTimes times;
+        if (poisoned_ || !measure_round(bench, tiles, first++, result.of, times)) {
+          return std::nullopt;
+        }
+        return times;
+      },
+      [this] { return clocks_.is_slowed(); });
+  result.disturbed = taken.disturbed;
+  for (std::size_t tile = 0; tile < tiles.size(); ++tile) {
+    for (const RoundTimes &round : taken.rounds) {
+      if (is_good(result.of[tile])) {
+        result.of[tile].ms.push_back(round[tile]);
+      }
     }
   }
-  disturbed.resize(measured.size());
-  result.disturbed = static_cast<int>(measured.size() - good_rounds());
-  take_rounds(measured, disturbed, wanted, result.of);
   return result;
 }
 
@@ -246,7 +221,7 @@ Measurement GpuMeasurer::check(const Task &task, const Tile &tile) {
   require_alive();
   const CurrentContext current(*device_);
   TaskBench &bench = bench_of(task);
-  const Measurement on_full_shape = outcome_of([&] { return bench.compare(tile); });
+  Measurement on_full_shape = outcome_of([&] { return bench.compare(tile); });
   if (!is_good(on_full_shape)) {
     return on_full_shape;
   }

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace sale::autotune {
 namespace {
 
@@ -34,6 +36,53 @@ TEST(DisturbedRounds, do_not_count_tiles_that_have_no_times) {
 TEST(DisturbedRounds, are_none_of_none) {
   EXPECT_TRUE(disturbed_rounds({}).empty());
   EXPECT_EQ(disturbed_rounds({{}, {}}), (Bools{false, false}));
+}
+
+// Rounds of one tile with these times, then none; in those that are in `slowed` the GPU says that it is slow.
+TakenRounds rounds_of(std::size_t wanted, const std::vector<double> &times, const std::set<std::size_t> &slowed = {}) {
+  std::size_t next = 0;
+  return undisturbed_rounds(
+      wanted,
+      [&]() -> std::optional<RoundTimes> {
+        return next < times.size() ? std::optional(RoundTimes{times[next++]}) : std::nullopt;
+      },
+      [&] { return slowed.contains(next - 1); });
+}
+
+TEST(UndisturbedRounds, are_as_many_as_are_wanted) {
+  const TakenRounds taken = rounds_of(3, {1.0, 1.01, 1.02, 1.03, 1.04});
+  EXPECT_EQ(taken.rounds, (std::vector<RoundTimes>{{1.0}, {1.01}, {1.02}}));
+  EXPECT_EQ(taken.disturbed, 0);
+}
+
+TEST(UndisturbedRounds, replace_those_that_are_slow) {
+  const TakenRounds taken = rounds_of(3, {1.0, 1.5, 1.02, 1.03, 1.04});
+  EXPECT_EQ(taken.rounds, (std::vector<RoundTimes>{{1.0}, {1.02}, {1.03}}));
+  EXPECT_EQ(taken.disturbed, 1);
+}
+
+TEST(UndisturbedRounds, replace_those_in_which_the_gpu_says_that_it_is_slow) {
+  const TakenRounds taken = rounds_of(2, {1.0, 1.01, 1.02, 1.03}, {0});
+  EXPECT_EQ(taken.rounds, (std::vector<RoundTimes>{{1.01}, {1.02}}));
+  EXPECT_EQ(taken.disturbed, 1);
+}
+
+TEST(UndisturbedRounds, are_fewer_where_twice_as_many_do_not_suffice) {
+  const TakenRounds taken = rounds_of(3, {1.0, 2.0, 1.0, 0.5, 1.0, 2.0, 1.0}, {4});
+  EXPECT_EQ(taken.rounds, (std::vector<RoundTimes>{{1.0}, {1.0}}));
+  EXPECT_EQ(taken.disturbed, 4);
+}
+
+TEST(UndisturbedRounds, are_all_where_every_round_is_disturbed) {
+  const TakenRounds taken = rounds_of(2, {1.0, 1.0, 1.0, 1.0, 1.0}, {0, 1, 2, 3, 4});
+  EXPECT_EQ(taken.rounds.size(), 4U);
+  EXPECT_EQ(taken.disturbed, 4);
+}
+
+TEST(UndisturbedRounds, end_with_what_there_is) {
+  EXPECT_EQ(rounds_of(3, {1.0, 1.5}).rounds.size(), 2U);
+  EXPECT_TRUE(rounds_of(3, {}).rounds.empty());
+  EXPECT_TRUE(rounds_of(0, {1.0}).rounds.empty());
 }
 
 class Clocks : public FakeMachine {

@@ -56,8 +56,8 @@ TEST(OracleCases, are_valid_with_policies_that_say_something_of_each_head) {
   EXPECT_EQ(cases.size(), 3U);
   for (const check::CheckCase &c : cases) {
     EXPECT_NO_THROW(check::validate(c));
-    EXPECT_EQ(c.problem.num_q_heads, 8);
-    EXPECT_EQ(c.policy.channels.size(), 64U);
+    EXPECT_EQ(c.problem.num_q_heads, 4);
+    EXPECT_EQ(c.policy.channels.size(), 32U);
     EXPECT_EQ(c.policy.dense_below, 0) << "it must select";
   }
 }
