@@ -6,7 +6,9 @@
 #include "autotune/model/gpu_parameters.hpp"
 #include "generator/tuning.hpp"
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sale::autotune {
@@ -40,6 +42,19 @@ struct GpuId {
   int multiprocessors = 0;
 };
 
+/// What a Measurer is about to do.
+enum class Work {
+  data,  ///< The task's tensors and masks.
+  load,  ///< Compile or read a tile's kernel, load it.
+  run,   ///< Run it, once or a few times.
+  oracle ///< Run it on small shapes, and the CPU oracle.
+};
+
+struct Step {
+  Work work = Work::data;
+  int tile = -1; ///< Which of the call's; -1 = none of them.
+};
+
 class Measurer {
 public:
   Measurer() = default;
@@ -56,6 +71,19 @@ public:
   virtual Rounds measure(const Task &task, const std::vector<Tile> &tiles, int rounds) = 0;
   /// Against the CPU oracle on small shapes, and against the default tile on the task's own.
   virtual Measurement check(const Task &task, const Tile &tile) = 0;
+
+  /// `told` hears of each step before it begins: whoever waits then knows which tile it was that did not end.
+  void listen(std::function<void(const Step &)> told) { told_ = std::move(told); }
+
+protected:
+  void begin(const Step &step) const {
+    if (told_) {
+      told_(step);
+    }
+  }
+
+private:
+  std::function<void(const Step &)> told_;
 };
 
 } // namespace sale::autotune
