@@ -1,0 +1,10 @@
+# Writes OUTPUT, a C++ file with every YAML file of ROOT as a {name, text} pair. Run with cmake -P.
+file(GLOB FILES RELATIVE ${ROOT} ${ROOT}/*.yaml)
+list(SORT FILES)
+set(TEXT "#include \"autotune/space/search_space.hpp\"\n\nnamespace sale::autotune {\n\nconst std::vector<EmbeddedSpace> &embedded_spaces() {\n  static const std::vector<EmbeddedSpace> spaces = {\n")
+foreach(FILE ${FILES})
+  file(READ ${ROOT}/${FILE} CONTENT)
+  string(APPEND TEXT "      {\"${FILE}\", R\"__yaml__(${CONTENT})__yaml__\"},\n")
+endforeach()
+string(APPEND TEXT "  };\n  return spaces;\n}\n\n} // namespace sale::autotune\n")
+file(WRITE ${OUTPUT} "${TEXT}")
