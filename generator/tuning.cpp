@@ -28,7 +28,7 @@ bool is_for_this_library(const TuningRecord &record) {
   return record.library == library_version() && record.templates == templates_digest();
 }
 
-TuningRecord empty_record() { return {"", library_version(), std::string(templates_digest()), {}}; }
+TuningRecord empty_record() { return {"", library_version(), std::string(templates_digest()), {}, false}; }
 
 const GpuTuning *tuning_for(const TuningRecord &record, std::string_view gpu, const Arch &arch, int multiprocessors) {
   const auto found = std::find_if(record.gpus.begin(), record.gpus.end(), [&](const GpuTuning &tuning) {

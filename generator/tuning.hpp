@@ -51,6 +51,7 @@ struct TuningRecord {
   std::string library;   ///< library_version() ...
   std::string templates; ///< ... and templates_digest() of who measured.
   std::vector<GpuTuning> gpus;
+  bool optional = false; ///< Nobody named it: that it has nothing for a GPU is no surprise.
 };
 
 /// Whether a record is of this library's kernels: others may be slower than the default, or no more possible.

@@ -28,7 +28,7 @@ TunedTiles::TunedTiles(std::shared_ptr<const TuningRecord> record, const std::st
     warn(fmt::format("{}; default tiles are used", of_other_kernels(*record_)));
   } else if (const GpuTuning *found = tuning_for(*record_, gpu, arch, multiprocessors)) {
     gpus_.push_back(found);
-  } else {
+  } else if (!record_->optional) {
     warn(fmt::format("{} has nothing for {} ({}, {} multiprocessors); default tiles are used", record_->source, gpu,
                      arch.name(), multiprocessors));
   }
