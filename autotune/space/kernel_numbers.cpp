@@ -17,6 +17,9 @@ std::int64_t query_row_bytes(Spec spec) {
   return spec.prune_queries ? spec.code_row_bytes() / 2 : spec.code_row_bytes();
 }
 
+// Of a thread, for a wgmma unit of select: 64 rows by a step's keys; fp8 sums are 16-bit.
+std::int64_t sum_registers(Spec spec) { return spec.tile.keys_per_step / (spec.estimator == Estimator::fp8 ? 4 : 2); }
+
 } // namespace
 
 const std::vector<KernelNumber> &kernel_numbers() {
@@ -39,6 +42,7 @@ const std::vector<KernelNumber> &kernel_numbers() {
       {"block_k", false, [](Spec s) -> std::int64_t { return s.block_k; }},
       {"code_row_bytes", false, [](Spec s) -> std::int64_t { return s.code_row_bytes(); }},
       {"query_row_bytes", false, query_row_bytes},
+      {"sum_registers", false, sum_registers},
       {"compute_capability", false, [](Spec s) -> std::int64_t { return 10 * s.arch.major + s.arch.minor; }},
       {"exact", true, [](Spec s) -> std::int64_t { return s.estimator == Estimator::exact ? 1 : 0; }},
       {"int8", true, [](Spec s) -> std::int64_t { return s.estimator == Estimator::int8 ? 1 : 0; }},

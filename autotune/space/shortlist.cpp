@@ -24,7 +24,6 @@ KernelSpec with_tile(KernelSpec spec, const Tile &tile) {
 // What became of one candidate.
 struct Compiled {
   ResourceUse use;
-  std::shared_ptr<const Entry> entry;
   std::string refusal; ///< Empty: it compiled.
 };
 
@@ -35,18 +34,23 @@ bool is_of_kernel(ErrorKind kind) {
 
 Compiled compile_one(const KernelSpec &spec, const KernelFactory &factory, bool must) {
   try {
-    const BuiltKernel kernel = factory.build({{spec, BinaryKind::cubin}}).front();
-    const KernelInfo &info = kernel.info;
+    const KernelInfo info = factory.build({{spec, BinaryKind::cubin}}).front().info;
     return {{info.registers, info.spill_bytes, info.shared_memory,
              ctas_per_sm(spec.arch, spec.threads(), info.registers, info.shared_memory)},
-            kernel.entry,
             ""};
   } catch (const Error &error) {
     if (must || !is_of_kernel(error.kind())) {
       throw;
     }
-    return {{}, nullptr, error.what()};
+    return {{}, error.what()};
   }
+}
+
+// Whether what registers were budgeted for made no difference to what an SM holds.
+bool is_same_but_for_budget(const Candidate &a, const Candidate &b) {
+  Tile tile = a.tile;
+  tile.min_ctas = b.tile.min_ctas;
+  return tile == b.tile && a.use.registers == b.use.registers && a.use.ctas_per_sm == b.use.ctas_per_sm;
 }
 
 // Why a tile leaves the list at a step; nothing = it stays.
@@ -149,10 +153,11 @@ Shortlist compile(const Shortlist &estimated, const KernelSpec &spec, const Kern
     const int most = pruning.at(0).use.spill_bytes;
     return spills <= most ? Reason() : Reason(fmt::format("it spills {} bytes a thread, the default {}", spills, most));
   });
-  pruning.step("no tile before it has the same binary", [&](std::size_t i, std::size_t kept) -> Reason {
+  pruning.step("another register budget makes another kernel", [&](std::size_t i, std::size_t kept) -> Reason {
     for (std::size_t before = 0; before < kept; ++before) {
-      if (pruning.at(before).entry->binary == pruning.at(i).entry->binary) {
-        return "a tile before it has the same binary";
+      if (is_same_but_for_budget(list.candidates[before], list.candidates[i])) {
+        return fmt::format("its kernel has the registers of the one for {} CTAs per SM",
+                           list.candidates[before].tile.min_ctas);
       }
     }
     return std::nullopt;

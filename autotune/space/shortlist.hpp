@@ -28,8 +28,9 @@ struct Shortlist {
 Shortlist estimate(const KernelSpec &spec, const SearchSpace &space);
 
 /// Compiles the candidates on `jobs` threads (0 = one per core) into the factory's cache. A tile that the compiler
-/// refuses, whose kernel spills more than the default's or is that of a tile before it is left out. Throws
-/// Error(cancelled), and what keeps the default from being compiled. `progress` is called by one thread at a time.
+/// refuses, whose kernel spills more than the default's, or differs from one before it in min_ctas but not in registers
+/// is left out. Throws Error(cancelled), and what keeps the default from being compiled. `progress` is called by one
+/// thread at a time.
 Shortlist compile(const Shortlist &estimated, const KernelSpec &spec, const KernelFactory &factory, int jobs,
                   const std::function<bool()> &cancelled, const std::function<void(int done, int total)> &progress);
 

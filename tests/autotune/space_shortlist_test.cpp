@@ -114,7 +114,7 @@ TEST_F(CompiledShortlist, LeavesOutWhatDoesNotCompileOrSpillsOrIsTheSame) {
   EXPECT_EQ(list.left_out[1].tile, spilling);
   EXPECT_NE(list.left_out[1].why.find("it spills "), std::string::npos);
   EXPECT_EQ(list.left_out[2].tile, same);
-  EXPECT_EQ(list.left_out[2].why, "a tile before it has the same binary");
+  EXPECT_EQ(list.left_out[2].why, "its kernel has the registers of the one for 2 CTAs per SM");
   ASSERT_EQ(list.candidates.size(), 2U);
   EXPECT_EQ(list.candidates[0].tile, first);
   EXPECT_EQ(list.candidates[1].tile, narrow);
