@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "autotune/measure/gpu_measurer.hpp"
 
+#include "autotune/model/micro_benchmark.hpp"
 #include "check/run_case.hpp"
 #include "runtime/arch_choice.hpp"
 #include "runtime/nvrtc.hpp"
@@ -66,6 +67,9 @@ TuningFacts GpuMeasurer::facts() {
   add("power_limit_watts", clocks_.power_limit_watts());
   facts["l2_bytes"] = fmt::format("{}", l2_bytes_);
   facts["cuda"] = driver_->version();
+  if (!no_parameters_.empty()) {
+    facts["cost_model"] = fmt::format("with assumed parameters: {}", no_parameters_);
+  }
   if (!clocks_.driver_version().empty()) {
     facts["driver"] = clocks_.driver_version();
   }
@@ -77,6 +81,15 @@ TuningFacts GpuMeasurer::facts() {
 
 GpuParameters GpuMeasurer::parameters() {
   require_alive();
+  if (!driver_->emulated()) {
+    try {
+      const CurrentContext scope(*device_);
+      return measure_parameters(device_, gpu_.arch, options_);
+    } catch (const Error &error) { // the model ranks well enough with assumed ones
+      note_poison();
+      no_parameters_ = error.what();
+    }
+  }
   return assumed_parameters(gpu_.arch, gpu_.multiprocessors);
 }
 

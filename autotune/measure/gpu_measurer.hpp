@@ -74,6 +74,7 @@ private:
   std::set<std::string> oracle_agrees_; ///< With these kernels; of which length does not matter to it.
   std::chrono::steady_clock::time_point busy_until_;
   bool poisoned_ = false;
+  std::string no_parameters_; ///< Why the micro-benchmarks failed.
 };
 
 } // namespace sale::autotune
