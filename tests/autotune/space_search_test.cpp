@@ -143,6 +143,16 @@ TEST(SearchSpaceTest, IsReadable) {
   }
 }
 
+TEST(SearchSpaceTest, SaysHowManyTilesOfAKernelAreLeft) {
+  const SearchSpace space = SearchSpace::parse(space_with("stages == 2 or rows_per_warp == 16"), "space.yaml");
+  const KernelSpec spec = plan_kernels({}, {}, parse_arch("sm_80")).back();
+  EXPECT_EQ(space.text(spec), spec.class_name() + "\n"
+                                                  "      4  all values\n"
+                                                  "      3  why\n"
+                                                  "      3  a kernel has it\n"
+                                                  "      4  the default with them\n");
+}
+
 TEST(SearchSpaceTest, SaysWhichLineIsWrong) {
   const std::string good = space_with("causal");
   EXPECT_EQ(refusal(good), "");
