@@ -42,11 +42,13 @@ constexpr const char *warp_products = R"(
   float sum = 0;
   for (int i = 0; i < 8; ++i) { sum += d[i][0] + d[i][1] + d[i][2] + d[i][3]; }
 )";
-constexpr double warp_products_flops = 8.0 * 2 * 16 * 8 * 16 * (threads / 32); // of a CTA's repeat
+constexpr int warps = threads / 32;
+constexpr double warp_products_flops = 8.0 * 2 * 16 * 8 * 16 * warps; // of a CTA's repeat
 
 // Warpgroups' products of zeros in shared memory (PTX ISA, wgmma.mma_async m64n128k16).
 constexpr int group_n = 128;
-constexpr double group_products_flops = 4.0 * 2 * 64 * group_n * 16 * (threads / 128);
+constexpr int warpgroups = threads / 128;
+constexpr double group_products_flops = 4.0 * 2 * 64 * group_n * 16 * warpgroups;
 
 std::string group_products() {
   std::vector<std::string> operands;
@@ -148,9 +150,8 @@ Timing time_kernel(const std::shared_ptr<const Device> &device, const CompiledKe
     }
     std::vector<unsigned long long> found(ctas);
     clocks.download(found.data());
-    std::vector<double> values(found.begin(), found.end());
     ms.push_back(took);
-    all_clocks.push_back(median(values));
+    all_clocks.push_back(median({found.begin(), found.end()}));
   }
   return {median(all_clocks), median(ms)};
 }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <utility>
 
 namespace sale::autotune {
 
@@ -77,8 +78,10 @@ std::vector<TuneBucket> tune_buckets(const std::vector<Need> &needs, std::vector
       }
     }
   }
-  std::stable_sort(tasks.begin(), tasks.end(),
-                   [](const Task &a, const Task &b) { return weight(a.kernel) > weight(b.kernel); });
+  std::sort(tasks.begin(), tasks.end(), [](const Task &a, const Task &b) {
+    return std::make_pair(-weight(a.kernel), a.kernel.class_name()) <
+           std::make_pair(-weight(b.kernel), b.kernel.class_name());
+  });
 
   std::vector<TuneBucket> buckets;
   for (const int length : lengths) {

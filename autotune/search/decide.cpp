@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 namespace sale::autotune {
 
@@ -61,6 +62,7 @@ private:
   // with.
   Times measure(std::vector<std::size_t> &alive, int rounds) {
     std::vector<Tile> tiles;
+    tiles.reserve(alive.size());
     for (const std::size_t i : alive) {
       tiles.push_back(decision_.candidates[i].tile);
     }
@@ -117,8 +119,8 @@ private:
       step(fmt::format("{} candidates", alive.size()));
       measure(alive, rounds_for(alive, settings_.halving_rounds));
       std::vector<std::size_t> order(alive.begin() + 1, alive.end());
-      std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-        return decision_.candidates[a].ratio < decision_.candidates[b].ratio;
+      std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return std::make_pair(decision_.candidates[a].ratio, a) < std::make_pair(decision_.candidates[b].ratio, b);
       });
       order.resize(std::min(order.size(), std::max(most - 1, (order.size() + 1) / 2)));
       if (order.size() + 1 >= alive.size() && order.size() > most - 1) {

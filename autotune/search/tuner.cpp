@@ -196,8 +196,9 @@ std::vector<Candidate> pick_candidates(const std::vector<Candidate> &all, const 
                                        int how_many) {
   std::vector<std::size_t> by_model(all.size());
   std::iota(by_model.begin(), by_model.end(), 0U);
-  std::stable_sort(by_model.begin(), by_model.end(),
-                   [&](std::size_t a, std::size_t b) { return all[a].model_ms < all[b].model_ms; });
+  std::sort(by_model.begin(), by_model.end(), [&](std::size_t a, std::size_t b) {
+    return std::make_pair(all[a].model_ms, a) < std::make_pair(all[b].model_ms, b);
+  });
   std::vector<bool> picked(all.size(), false);
   int left = how_many;
   for (const std::size_t i : by_model) {
