@@ -11,6 +11,7 @@
 #include "cli/output.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/progress.hpp"
+#include "cli/tuning_options.hpp"
 #include "io/model.hpp"
 #include "io/names.hpp"
 #include "io/policy_file.hpp"
@@ -62,6 +63,7 @@ struct BenchOptions {
   std::string json;
   CLI::Option *json_option = nullptr;
   std::string svg;
+  TuningOptions tuning;
   EngineOptions engine;
 
   bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
@@ -272,6 +274,7 @@ int run_bench(const BenchOptions &options) {
 
   Options engine_options = options.engine.resolve();
   engine_options.arch = options.arch;
+  engine_options.tuning = options.tuning.load();
   const std::optional<int> ordinal = choose_device(options.device, engine_options);
   if (!ordinal) {
     refuse("sale bench needs a device: the number of a GPU, or emulator");
@@ -381,6 +384,7 @@ void add_bench(CLI::App &app, Command &command) {
           ->expected(0, 1)
           ->type_name("[FILE]");
   sub->add_option("--svg", options->svg, "Folder for time.svg, speedup.svg and stages.svg");
+  options->tuning.add_to(*sub);
   options->engine.add_cache_dir_to(*sub);
   options->engine.add_nvrtc_to(*sub);
   options->engine.add_driver_to(*sub);

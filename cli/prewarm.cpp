@@ -129,14 +129,14 @@ int fill(const PrewarmPlan &plan, const std::filesystem::path &folder, Options e
 }
 
 int run_prewarm(const PrewarmOptions &options) {
-  const PrewarmPlan plan = plan_prewarm(options);
+  const Options engine = options.engine_options();
+  const PrewarmPlan plan = plan_prewarm(options, engine);
   if (!options.write_manifest.empty()) {
     write_text(options.write_manifest, io::manifest_text(manifest_of(plan)));
   }
   if (options.dry_run) {
     return list_needed(plan);
   }
-  const Options engine = options.engine_options();
   if (options.check) {
     return list_missing(plan, engine);
   }

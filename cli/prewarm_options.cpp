@@ -7,7 +7,6 @@
 #include "io/model.hpp"
 #include "io/names.hpp"
 #include "runtime/prewarm.hpp"
-#include "sale/tuning.hpp"
 
 #include <fmt/format.h>
 
@@ -111,11 +110,9 @@ void PrewarmOptions::add_to(CLI::App &app) {
   app.add_flag("--dry-run", dry_run, "Compile nothing, list the kernels that are needed")->excludes(check_flag);
   app.add_option("--deadline", deadline, "Seconds for one kernel, then it fails (NVRTC 12.8 or newer; default none)")
       ->check(CLI::Range(0.0, 1e6));
-  auto *tuning_option = app.add_option("--tuning", tuning, "A tuning record: every kernel that it can choose, too")
-                            ->check(CLI::ExistingFile);
+  tuning.add_to(app);
   app.add_option("--gpu", gpu, "Of the tuning record, only what is for this GPU, by the name sale info gives it")
-      ->capture_default_str()
-      ->needs(tuning_option);
+      ->capture_default_str();
   engine.add_cache_dir_to(app);
   engine.add_nvrtc_to(app);
   engine.add_jobs_to(app);
@@ -124,10 +121,8 @@ void PrewarmOptions::add_to(CLI::App &app) {
 Options PrewarmOptions::engine_options() const {
   Options options = engine.resolve();
   options.compile_seconds = deadline;
-  if (!tuning.empty()) {
-    options.tuning = load_tuning(tuning);
-    options.tuning_gpu = gpu == "any" ? "" : gpu;
-  }
+  options.tuning = tuning.load();
+  options.tuning_gpu = gpu == "any" ? "" : gpu;
   return options;
 }
 

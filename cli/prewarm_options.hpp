@@ -4,6 +4,7 @@
 
 #include "cli/engine_options.hpp"
 #include "cli/policy_options.hpp"
+#include "cli/tuning_options.hpp"
 #include "core/need.hpp"
 
 #include <CLI/CLI.hpp>
@@ -45,12 +46,13 @@ struct PrewarmOptions {
   bool check = false;
   bool dry_run = false;
   double deadline = 0; ///< seconds for one kernel
-  std::string tuning;
+  TuningOptions tuning;
   std::string gpu = "any"; ///< of the tuning record
   EngineOptions engine;
 
   void add_to(CLI::App &app);
 
+  /// Loads the tuning record, so once is enough.
   Options engine_options() const;
 
   /// Every model in every way of serving, without a look at a manifest. Throws Error(invalid_argument) where the

@@ -16,7 +16,7 @@ namespace sale::cli {
 namespace {
 
 // Of several: what differs in both directions is one cause, so one sentence names the first.
-void require_same_kernels(const io::Manifest &manifest, const PrewarmPlan &plan) {
+void require_same_kernels(const io::Manifest &manifest, const PrewarmPlan &plan, const std::string &tuning) {
   std::map<std::string, const PlannedKernel *> planned;
   for (const PlannedKernel &kernel : plan.kernels) {
     planned.emplace(kernel.key, &kernel);
@@ -25,8 +25,8 @@ void require_same_kernels(const io::Manifest &manifest, const PrewarmPlan &plan)
     throw Error(
         ErrorKind::invalid_argument,
         fmt::format("{}:{}: {} {}: the manifest was made by another version, {}, and this is libsale {}, or with "
-                    "another --tuning; write it anew with --write-manifest",
-                    manifest.file_name, line, kernel, what, manifest.library, library_version()));
+                    "other tuning records than --tuning {} has here; write it anew with --write-manifest",
+                    manifest.file_name, line, kernel, what, manifest.library, library_version(), tuning));
   };
   for (const io::ManifestKernel &kernel : manifest.kernels) {
     const bool asked = std::find(plan.archs.begin(), plan.archs.end(), kernel.arch) != plan.archs.end();
@@ -58,19 +58,19 @@ std::vector<Need> PrewarmPlan::needs() const {
   return needs;
 }
 
-PrewarmPlan plan_prewarm(const PrewarmOptions &options) {
+PrewarmPlan plan_prewarm(const PrewarmOptions &options, const Options &engine) {
   PrewarmPlan plan;
   if (options.manifest.empty()) {
     plan.named = options.needs();
     plan.archs = options.archs;
-    plan.kernels = planned_kernels(plan.archs, plan.needs(), options.engine_options());
+    plan.kernels = planned_kernels(plan.archs, plan.needs(), engine);
     return plan;
   }
   const io::Manifest manifest = io::load_manifest(options.manifest);
   plan.archs = chosen_archs(options.archs, manifest);
   plan.named = manifest.needs;
-  plan.kernels = planned_kernels(plan.archs, plan.needs(), options.engine_options());
-  require_same_kernels(manifest, plan);
+  plan.kernels = planned_kernels(plan.archs, plan.needs(), engine);
+  require_same_kernels(manifest, plan, options.tuning.tuning);
   return plan;
 }
 

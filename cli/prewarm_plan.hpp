@@ -19,9 +19,9 @@ struct PrewarmPlan {
   std::vector<Need> needs() const;
 };
 
-/// Throws Error(invalid_argument) where the command line or the manifest is wrong, and when this version makes other
-/// kernels than the manifest's.
-PrewarmPlan plan_prewarm(const PrewarmOptions &options);
+/// `engine` = options.engine_options(). Throws Error(invalid_argument) where the command line or the manifest is wrong,
+/// and when this version makes other kernels than the manifest's.
+PrewarmPlan plan_prewarm(const PrewarmOptions &options, const Options &engine);
 
 io::Manifest manifest_of(const PrewarmPlan &plan);
 

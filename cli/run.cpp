@@ -8,6 +8,7 @@
 #include "cli/output.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/report.hpp"
+#include "cli/tuning_options.hpp"
 
 #include "generator/arch.hpp"
 #include "io/mask_image.hpp"
@@ -40,6 +41,7 @@ struct RunOptions {
   std::string json;
   CLI::Option *json_option = nullptr;
   EngineOptions engine;
+  TuningOptions tuning;
 
   bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
 };
@@ -103,6 +105,9 @@ int run_run(const RunOptions &options) {
   Options engine = options.engine.resolve();
   engine.arch = options.arch;
   const std::optional<int> device = choose_device(options.device, engine);
+  if (device) {
+    engine.tuning = options.tuning.load();
+  }
   const Outcome outcome = device ? run_on_gpu(qkv, policy, compare, *device, engine) : run_on_cpu(qkv, policy, compare);
 
   // The report first: it must not be lost with a picture that a full disk does not take.
@@ -149,6 +154,7 @@ void add_run(CLI::App &app, Command &command) {
       sub->add_option("--json", options->json, "Machine-readable report, to a file or standard output")
           ->expected(0, 1)
           ->type_name("[FILE]");
+  options->tuning.add_to(*sub);
   options->engine.add_cache_dir_to(*sub);
   options->engine.add_nvrtc_to(*sub);
   options->engine.add_driver_to(*sub);

@@ -2,10 +2,9 @@
 #include "runtime/tuned_tiles.hpp"
 
 #include "core/version.hpp"
+#include "runtime/callbacks.hpp"
 
 #include <fmt/format.h>
-
-#include <algorithm>
 
 namespace sale {
 
@@ -20,7 +19,7 @@ std::string of_other_kernels(const TuningRecord &record) {
 
 TunedTiles::TunedTiles(std::shared_ptr<const TuningRecord> record, const std::string &gpu, const Arch &arch,
                        int multiprocessors, const std::function<void(const std::string &)> &warn)
-    : record_(std::move(record)) {
+    : record_(std::move(record)), warn_(warn) {
   if (record_ == nullptr) {
     return;
   }
@@ -34,7 +33,9 @@ TunedTiles::TunedTiles(std::shared_ptr<const TuningRecord> record, const std::st
   }
 }
 
-TunedTiles::TunedTiles(const Options &options, const std::vector<Arch> &archs) : record_(options.tuning) {
+TunedTiles::TunedTiles(const Options &options, const std::vector<Arch> &archs)
+    : record_(options.tuning), warn_([callbacks = std::make_shared<const Callbacks>(options)](
+                                         const std::string &sentence) { callbacks->warn(sentence); }) {
   if (record_ == nullptr) {
     return;
   }
@@ -45,7 +46,7 @@ TunedTiles::TunedTiles(const Options &options, const std::vector<Arch> &archs) :
     const std::vector<const GpuTuning *> found = tunings_for(*record_, options.tuning_gpu, arch);
     gpus_.insert(gpus_.end(), found.begin(), found.end());
   }
-  if (gpus_.empty() && !options.tuning_gpu.empty()) {
+  if (gpus_.empty() && !options.tuning_gpu.empty() && !record_->optional) {
     std::string known;
     for (const GpuTuning &gpu : record_->gpus) {
       known += fmt::format("{}{} ({})", known.empty() ? "" : ", ", gpu.name, gpu.arch.name());
@@ -57,11 +58,37 @@ TunedTiles::TunedTiles(const Options &options, const std::vector<Arch> &archs) :
 }
 
 std::vector<KernelSpec> TunedTiles::with_choices(const std::vector<KernelSpec> &specs) const {
-  return gpus_.empty() ? specs : sale::with_choices(specs, *record_, gpus_);
+  if (gpus_.empty()) {
+    return specs;
+  }
+  std::vector<KernelSpec> all;
+  for (const KernelSpec &spec : specs) {
+    std::vector<KernelSpec> tiles = {spec};
+    try {
+      tiles = sale::with_choices(tiles, *record_, gpus_);
+    } catch (const Error &error) {
+      if (!record_->optional) {
+        throw;
+      }
+      warn_(fmt::format("{}; its default tile is used", error.what()));
+    }
+    all.insert(all.end(), tiles.begin(), tiles.end());
+  }
+  return all;
 }
 
 std::vector<TileChoice> TunedTiles::choices(const KernelSpec &spec) const {
-  return gpus_.empty() ? std::vector<TileChoice>() : choices_for(*record_, *gpus_.front(), spec);
+  if (gpus_.empty()) {
+    return {};
+  }
+  try {
+    return choices_for(*record_, *gpus_.front(), spec);
+  } catch (const Error &) {
+    if (!record_->optional) {
+      throw;
+    }
+    return {}; // with_choices has warned
+  }
 }
 
 std::string TunedTiles::prewarm_words() const {
@@ -71,8 +98,11 @@ std::string TunedTiles::prewarm_words() const {
     }
     return '\'' + text + '\'';
   };
-  return gpus_.empty() ? ""
-                       : fmt::format(" --tuning {} --gpu {}", quoted(record_->source), quoted(gpus_.front()->name));
+  if (gpus_.empty()) {
+    return " --tuning none"; // which a host that has records would add to otherwise
+  }
+  return fmt::format(" --tuning {} --gpu {}", record_->optional ? "layers" : quoted(record_->source),
+                     quoted(gpus_.front()->name));
 }
 
 } // namespace sale

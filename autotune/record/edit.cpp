@@ -52,15 +52,34 @@ std::string calls_text(const Bound &bound) {
   return text.empty() ? "all" : text;
 }
 
-std::string tile_at(const KernelTuning *kernel, const Bound &bound) {
-  if (kernel != nullptr) {
-    for (const TileChoice &choice : kernel->choices) {
-      if (choice.serves(bound.first, bound.second)) {
-        return tile_text(choice.tile);
-      }
+const TileChoice *choice_at(const KernelTuning *kernel, const Bound &bound) {
+  if (kernel == nullptr) {
+    return nullptr;
+  }
+  const auto found = std::find_if(kernel->choices.begin(), kernel->choices.end(),
+                                  [&](const TileChoice &choice) { return choice.serves(bound.first, bound.second); });
+  return found == kernel->choices.end() ? nullptr : &*found;
+}
+
+// Of a fact "default 1.3 ms, chosen 1.25 ms, ...": "1.25".
+std::string chosen_ms(const std::string &fact) {
+  const std::string word = "chosen ";
+  const std::size_t at = fact.find(word);
+  const std::size_t end = at == std::string::npos ? at : fact.find(" ms", at + word.size());
+  return end == std::string::npos ? "" : fact.substr(at + word.size(), end - at - word.size());
+}
+
+std::string times_text(const TileChoice &before, const TileChoice &after) {
+  std::string text;
+  for (const auto &[name, fact] : before.facts) {
+    const auto other = after.facts.find(name);
+    const std::string was = chosen_ms(fact);
+    const std::string is = other == after.facts.end() ? "" : chosen_ms(other->second);
+    if (!was.empty() && !is.empty()) {
+      text += fmt::format("{}{}: {} -> {} ms", text.empty() ? "" : "; ", name, was, is);
     }
   }
-  return "";
+  return text;
 }
 
 void add_differences(std::vector<TuningDifference> &to, const std::string &gpu, const std::string &name,
@@ -77,9 +96,16 @@ void add_differences(std::vector<TuningDifference> &to, const std::string &gpu, 
   }
   for (const int length : lengths) {
     for (const float density : densities) {
-      TuningDifference found{gpu, name, calls_text({length, density}), tile_at(before, {length, density}),
-                             tile_at(after, {length, density})};
+      const TileChoice *was = choice_at(before, {length, density});
+      const TileChoice *is = choice_at(after, {length, density});
+      TuningDifference found{gpu,
+                             name,
+                             calls_text({length, density}),
+                             was == nullptr ? "" : tile_text(was->tile),
+                             is == nullptr ? "" : tile_text(is->tile),
+                             ""};
       if (found.before != found.after) {
+        found.times = was == nullptr || is == nullptr ? "" : times_text(*was, *is);
         to.push_back(std::move(found));
       }
     }
@@ -92,8 +118,12 @@ std::string tile_text(const Tile &tile) {
   return fmt::format("{}x{}/{}/{}/{}", tile.rows_per_warp, tile.warps, tile.keys_per_step, tile.stages, tile.min_ctas);
 }
 
+bool same_kernels(const TuningRecord &a, const TuningRecord &b) {
+  return a.library == b.library && a.templates == b.templates;
+}
+
 TuningRecord merged(TuningRecord base, const TuningRecord &over) {
-  if (base.library != over.library || base.templates != over.templates) {
+  if (!same_kernels(base, over)) {
     throw Error(ErrorKind::invalid_argument,
                 fmt::format("{} (libsale {}, templates {}) and {} (libsale {}, templates {}) were measured with "
                             "different kernels, so they cannot be one record",

@@ -9,6 +9,9 @@
 
 namespace sale::autotune {
 
+/// Whether they were measured with the same kernels, of whatever library.
+bool same_kernels(const TuningRecord &a, const TuningRecord &b);
+
 /// `base` with what `over` has of each GPU and kernel in place of what it says itself; facts of a GPU are `over`'s.
 /// Throws Error(invalid_argument) where they are of different libraries' kernels.
 TuningRecord merged(TuningRecord base, const TuningRecord &over);
@@ -27,6 +30,7 @@ struct TuningDifference {
   std::string calls;  ///< "up to 8192 tokens, up to density 0.08", "all"
   std::string before; ///< "16x8/128/3/1"; empty where the record has nothing for the kernel.
   std::string after;
+  std::string times; ///< "8192 tokens: 1.25 -> 1.2 ms": of what both were measured at; empty where that is nothing.
 };
 
 std::vector<TuningDifference> differences(const TuningRecord &before, const TuningRecord &after);

@@ -20,9 +20,9 @@ struct CommandResult {
   std::string err;
 };
 
-/// Runs `sale` with these arguments; `environment` adds to this process's own. `output` = where standard output goes,
-/// if not into the result. `meanwhile` is called once it runs, with its process and the file that its standard error
-/// goes to.
+/// Runs `sale` with these arguments; `environment` adds to this process's own, in which there is no tuning record.
+/// `output` = where standard output goes, if not into the result. `meanwhile` is called once it runs, with its process
+/// and the file that its standard error goes to.
 CommandResult run_sale(const std::vector<std::string> &arguments,
                        const std::map<std::string, std::string> &environment = {}, const std::string &output = "",
                        const std::function<void(pid_t, const std::filesystem::path &)> &meanwhile = {});

@@ -53,7 +53,28 @@ protected:
   }
 
   CommandResult sale(std::vector<std::string> arguments, const std::string &cache) const {
-    return run_sale(arguments, {{"SALE_CACHE_DIR", file(cache)}, {"SALE_SYSTEM_CACHE_DIR", file("none")}});
+    return run_sale(arguments, {{"SALE_CACHE_DIR", file(cache)},
+                                {"SALE_SYSTEM_CACHE_DIR", file("none")},
+                                {"SALE_TUNING", ""},
+                                {"SALE_TUNING_DIR", file("tuning")}});
+  }
+  // The record is in the user's folder, and no option names it.
+  CommandResult prewarm_by_layers(const std::vector<std::string> &more) const {
+    std::vector<std::string> arguments = {"prewarm", "--nvrtc", FAKE_NVRTC};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return sale(arguments, "here");
+  }
+  void put_into_layers(const TuningRecord &record) const {
+    std::filesystem::create_directories(file("tuning"));
+    write_file(file("tuning") + "/a.yaml", autotune::record_text(record));
+  }
+  std::shared_ptr<const TuningRecord> layers() {
+    TuningLayers only_user;
+    only_user.shipped = false;
+    only_user.system_dir = file("none");
+    only_user.user_dir = file("tuning");
+    only_user.warning = [this](const std::string &sentence) { warnings_.push_back(sentence); };
+    return load_tuning_layers(only_user);
   }
   CommandResult prewarm(std::vector<std::string> more) const {
     std::vector<std::string> arguments = {
@@ -151,6 +172,104 @@ TEST_F(Tuning, IsInTheAdviceOfAFrozenEngine) {
   EXPECT_NE(std::string(error.what()).find(" --tuning '" + file("record.yaml") + "' --gpu 'Fake GPU'`"),
             std::string::npos)
       << error.what();
+}
+
+const std::vector<std::string> shape = {"--arch", "sm_90a", "--heads", "32", "--kv-heads", "8", "--head-dim", "128"};
+
+std::vector<std::string> with(std::vector<std::string> words, const std::vector<std::string> &more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+// As a shell does it, for words without other quotes than these.
+std::vector<std::string> words_of(const std::string &command) {
+  std::vector<std::string> words = {""};
+  bool quoted = false;
+  for (const char c : command) {
+    if (c == '\'') {
+      quoted = !quoted;
+    } else if (c == ' ' && !quoted) {
+      words.emplace_back();
+    } else {
+      words.back() += c;
+    }
+  }
+  return words;
+}
+
+TEST_F(Tuning, OfTheLayersIsWhatPrewarmTakesByDefault) {
+  const auto needed = [&](const std::vector<std::string> &more) {
+    const CommandResult result = prewarm_by_layers(with(with(shape, {"--dry-run"}), more));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.err, "");
+    return result.out.substr(result.out.rfind('\n', result.out.size() - 2) + 1);
+  };
+  EXPECT_EQ(needed({"--gpu", "Fake GPU"}), "6 kernels are needed\n") << "there is no such folder yet";
+  put_into_layers(record_);
+  EXPECT_EQ(needed({"--gpu", "Fake GPU"}), "18 kernels are needed\n");
+  EXPECT_EQ(needed({"--gpu", "A GPU"}), "6 kernels are needed\n") << "layers need not have every GPU";
+  EXPECT_EQ(needed({"--tuning", "none"}), "6 kernels are needed\n");
+}
+
+TEST_F(Tuning, OfTheLayersGoesWithManifests) {
+  put_into_layers(record_);
+  const CommandResult written = prewarm_by_layers(with(shape, {"--dry-run", "--write-manifest", file("m.yaml")}));
+  ASSERT_EQ(written.exit_code, 0) << written.err;
+  EXPECT_EQ(prewarm_by_layers({"--manifest", file("m.yaml")}).exit_code, 0);
+  const CommandResult none = prewarm_by_layers({"--manifest", file("m.yaml"), "--tuning", "none"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_NE(none.err.find("or with other tuning records than --tuning none has here; write it anew with "
+                          "--write-manifest"),
+            std::string::npos)
+      << none.err;
+}
+
+TEST_F(Tuning, OfTheLayersIsInAdviceThatAddsWhatIsMissing) {
+  put_into_layers(record_);
+  for (const bool tuned : {true, false}) {
+    Options frozen = options();
+    frozen.frozen = true;
+    frozen.cache_dir = file(tuned ? "tuned" : "default");
+    frozen.tuning = tuned ? layers() : nullptr;
+    fake_cuda().wgmma_family = true;
+    const Engine engine(0, frozen);
+    const std::string advice = error_of([&] { engine.prepare(Problem(), Policy()); }).details().advice;
+    EXPECT_NE(advice.find(tuned ? " --tuning layers --gpu 'Fake GPU'`" : " --tuning none`"), std::string::npos)
+        << advice;
+    const std::size_t begin = advice.find("`sale ") + 6;
+    const std::string command = advice.substr(begin, advice.find('`', begin) - begin);
+    const CommandResult filled = sale(with(words_of(command), {"--nvrtc", FAKE_NVRTC}), tuned ? "tuned" : "default");
+    ASSERT_EQ(filled.exit_code, 0) << filled.err;
+    EXPECT_NE(filled.out.find(tuned ? "18 kernels" : "6 kernels"), std::string::npos) << filled.out;
+    EXPECT_NO_THROW(Engine(0, frozen).prepare(Problem(), Policy()));
+  }
+  EXPECT_TRUE(warnings_.empty()) << warnings_.front();
+}
+
+TEST_F(Tuning, OfTheLayersNeverFailsACall) {
+  for (KernelTuning &kernel : record_.gpus[0].kernels) {
+    if (kernel.kernel == specs().back().class_name()) {
+      kernel.choices[0].tile.warps = 4096;
+    }
+  }
+  put_into_layers(record_);
+  Options with = options();
+  with.tuning = layers();
+  fake_cuda().wgmma_family = true;
+  Engine(0, with).prepare(Problem(), Policy());
+  ASSERT_FALSE(warnings_.empty());
+  EXPECT_NE(warnings_.front().find("is impossible"), std::string::npos) << warnings_.front();
+  EXPECT_NE(warnings_.front().find("; its default tile is used"), std::string::npos) << warnings_.front();
+  with.tuning = load_tuning(file("tuning") + "/a.yaml");
+  EXPECT_EQ(error_of([&] { Engine(0, with).prepare(Problem(), Policy()); }).kind(), ErrorKind::invalid_argument)
+      << "a record that is named is refused";
+
+  warnings_.clear();
+  record_.gpus[0].name = "No such GPU";
+  put_into_layers(record_);
+  with.tuning = layers();
+  Engine(0, with).prepare(Problem(), Policy());
+  EXPECT_TRUE(warnings_.empty()) << warnings_.front();
 }
 
 } // namespace
