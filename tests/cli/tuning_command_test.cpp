@@ -63,7 +63,7 @@ TEST_F(TuningCommand, ShowsOneOrWhatAllComeTo) {
   put("system/a.yaml", record(attend, 96));
   const CommandResult all = tuning({"show"});
   EXPECT_EQ(all.exit_code, 0) << all.err;
-  EXPECT_NE(all.out.find("name: Test GPU"), std::string::npos) << all.out;
+  EXPECT_NE(all.out.find("name: \"Test GPU\""), std::string::npos) << all.out;
   write_file(a, "schema: 7\n");
   EXPECT_EQ(tuning({"show", a}).exit_code, 2);
 }
