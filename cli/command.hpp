@@ -27,6 +27,7 @@ void add_cache(CLI::App &app, Command &command);
 void add_calibrate(CLI::App &app, Command &command);
 void add_check(CLI::App &app, Command &command);
 void add_synth(CLI::App &app, Command &command);
+void add_tune_worker(CLI::App &app, Command &command);
 void add_tuning(CLI::App &app, Command &command);
 
 /// "sale: warning: ..." on standard error.

@@ -96,6 +96,7 @@ int main(int argc, char **argv) {
   sale::cli::add_bench(app, command);
   sale::cli::add_synth(app, command);
   sale::cli::add_cache(app, command);
+  sale::cli::add_tune_worker(app, command);
   sale::cli::add_tuning(app, command);
 
   try {

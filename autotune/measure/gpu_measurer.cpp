@@ -107,6 +107,7 @@ TaskBench &GpuMeasurer::bench_of(const Task &task) {
   }
   if (bench_ == nullptr || bench_->name() != TaskBench::name_of(task)) {
     bench_.reset();
+    begin({Work::data});
     const auto make = [&] {
       bench_ = std::make_unique<TaskBench>(device_, options_, gpu_, task, inputs_, masks_, memory_);
     };
@@ -153,6 +154,12 @@ Measurement GpuMeasurer::outcome_of(const std::function<std::string()> &work) {
   return measurement;
 }
 
+void GpuMeasurer::load(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t tile) {
+  begin({Work::load, static_cast<int>(tile)});
+  bench.load(tiles[tile]);
+  begin({Work::run, static_cast<int>(tile)});
+}
+
 void GpuMeasurer::flush() {
   if (flushed_.bytes() != 0) {
     driver_->check(driver_->api.fill_words(reinterpret_cast<cu::Address>(flushed_.data()), ++flush_value_,
@@ -170,6 +177,7 @@ bool GpuMeasurer::measure_round(TaskBench &bench, const std::vector<Tile> &tiles
       continue;
     }
     try {
+      begin({Work::run, static_cast<int>(tile)});
       times[tile] = bench.time(tiles[tile], [this] { flush(); });
     } catch (const Error &error) {
       note_failure(error, of[tile]);
@@ -198,10 +206,13 @@ Rounds GpuMeasurer::measure(const Task &task, const std::vector<Tile> &tiles, in
   const CurrentContext current(*device_);
   TaskBench &bench = bench_of(task);
   Rounds result;
-  for (const Tile &tile : tiles) {
+  for (std::size_t i = 0; i < tiles.size(); ++i) {
     Measurement first;
     if (!poisoned_) {
-      first = outcome_of([&] { return bench.compare_once(tile); });
+      first = outcome_of([&] {
+        load(bench, tiles, i);
+        return bench.compare_once(tiles[i]);
+      });
     }
     result.of.push_back(std::move(first));
   }
@@ -234,7 +245,10 @@ Measurement GpuMeasurer::check(const Task &task, const Tile &tile) {
   require_alive();
   const CurrentContext current(*device_);
   TaskBench &bench = bench_of(task);
-  Measurement on_full_shape = outcome_of([&] { return bench.compare(tile); });
+  Measurement on_full_shape = outcome_of([&] {
+    load(bench, {tile}, 0);
+    return bench.compare(tile);
+  });
   if (!is_good(on_full_shape)) {
     return on_full_shape;
   }
@@ -244,6 +258,7 @@ Measurement GpuMeasurer::check(const Task &task, const Tile &tile) {
   if (oracle_agrees_.contains(name)) {
     return {};
   }
+  begin({Work::oracle, 0});
   Measurement measurement = against_oracle(task, tile);
   if (is_good(measurement)) {
     oracle_agrees_.insert(name);

@@ -53,6 +53,8 @@ private:
   void note_failure(const Error &error, Measurement &measurement);
   void note_poison();
   Measurement against_oracle(const Task &task, const Tile &tile);
+  // Says so, and that it runs next.
+  void load(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t tile);
   void flush();
   void warm_up(TaskBench &bench, const std::vector<Tile> &tiles, std::vector<Measurement> &of);
   bool measure_round(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t first, std::vector<Measurement> &of,

@@ -37,6 +37,9 @@ public:
   static std::string name_of(const Task &task);
   const std::string &name() const { return name_; }
 
+  /// Compiles or reads the tile's kernel, and loads it; else its first run does.
+  void load(const Tile &tile) { plan_of(tile); }
+
   /// Milliseconds of the task's stage in one call with this tile. `flush` is enqueued before it.
   template <class Flush>
   double time(const Tile &tile, const Flush &flush) {

@@ -79,6 +79,28 @@ TEST_F(FakeMeasurer, measures_each_tile_once_a_round_with_another_one_first) {
   }
 }
 
+TEST_F(FakeMeasurer, says_what_it_is_about_to_do) {
+  GpuMeasurer measurer(0, fake_options(), settings_);
+  std::vector<std::pair<Work, int>> steps;
+  measurer.listen([&](const Step &step) { steps.emplace_back(step.work, step.tile); });
+  const std::vector<Tile> two = {tiles_[0], tiles_[1]};
+  measurer.measure(task_, two, 1);
+  using Steps = std::vector<std::pair<Work, int>>;
+  EXPECT_EQ(steps, (Steps{{Work::data, -1},
+                          {Work::load, 0},
+                          {Work::run, 0},
+                          {Work::load, 1},
+                          {Work::run, 1},
+                          {Work::run, 0},
+                          {Work::run, 1},
+                          {Work::run, 0},
+                          {Work::run, 1}}))
+      << "compared, warm, measured";
+  steps.clear();
+  measurer.check(task_, two[1]);
+  EXPECT_EQ(steps, (Steps{{Work::load, 0}, {Work::run, 0}, {Work::oracle, 0}}));
+}
+
 TEST_F(FakeMeasurer, writes_over_the_cache_before_each_sample) {
   GpuMeasurer measurer(0, fake_options(), settings_);
   measurer.measure(task_, tiles_, 1);
