@@ -3,8 +3,8 @@
 
 namespace sale::autotune {
 
-// From the data sheets of A100, A40, L40, H100, B200 and RTX 5090: dense 16-bit products with fp32 sums over
-// multiprocessors and boost clock; half of what L2 and the multiprocessors are wired for.
+// From the data sheets of A100, A40, L40, H100, B200 (B300 multiplies 16 bits alike) and RTX 5090: dense 16-bit
+// products with fp32 sums over multiprocessors and boost clock; half of what L2 and the multiprocessors are wired for.
 GpuParameters assumed_parameters(const Arch &arch, int multiprocessors) {
   GpuParameters parameters;
   switch (10 * arch.major + arch.minor) {
@@ -12,7 +12,8 @@ GpuParameters assumed_parameters(const Arch &arch, int multiprocessors) {
   case 86: parameters = {84, 1.74, 1024, 16, false}; break;
   case 89: parameters = {142, 2.49, 512, 16, false}; break;
   case 90: parameters = {132, 1.6, 4096, 24, false}; break;
-  case 100: parameters = {148, 1.8, 8192, 24, false}; break;
+  case 100:
+  case 103: parameters = {148, 1.8, 8192, 24, false}; break;
   default: parameters = {170, 2.4, 512, 16, false}; break;
   }
   parameters.multiprocessors = multiprocessors > 0 ? multiprocessors : parameters.multiprocessors;

@@ -25,7 +25,11 @@ constexpr int read_repeats = 4000;
 constexpr std::size_t buffer_bytes = std::size_t{16} << 20; // within the L2 cache of every GPU that has kernels here
 constexpr int read_bytes = 16;
 constexpr int reads_in_flight = 8; // of a thread
-constexpr int read_ctas = 4;       // of an SM
+constexpr int cta_reads = threads * reads_in_flight * read_bytes;
+
+// Of an SM, all of them at once: CTAs that wait for their turn would count as bytes that were read in no time. Each has
+// 1 KB of shared memory beside its own, and the SM 1 KB more than one CTA may have (CUDA programming guide).
+int read_ctas(const Arch &arch) { return std::min(4, (arch.max_shared_memory() + 1024) / (cta_reads + 1024)); }
 
 // Warps' own products: eight sums that do not wait for each other (PTX ISA, mma.m16n8k16).
 constexpr const char *warp_products = R"(
@@ -176,10 +180,11 @@ GpuParameters measure_parameters(const std::shared_ptr<const Device> &device, co
 
   const Timing products =
       time_kernel(device, compiled, arch, "sale_products", multiprocessors, buffer, product_repeats);
-  const Timing read =
-      time_kernel(device, compiled, arch, "sale_reads", read_ctas * multiprocessors, buffer, read_repeats);
+  const int ctas = read_ctas(arch);
+  const Timing read = time_kernel(device, compiled, arch, "sale_reads", static_cast<unsigned>(ctas) * multiprocessors,
+                                  buffer, read_repeats);
   const double flops = (arch.has_wgmma() ? group_products_flops : warp_products_flops) * product_repeats;
-  const double bytes = static_cast<double>(read_ctas) * threads * reads_in_flight * read_bytes * read_repeats;
+  const double bytes = static_cast<double>(ctas) * cta_reads * read_repeats;
   GpuParameters parameters = assumed_parameters(arch, device->multiprocessors());
   if (!(products.clocks > 0 && products.ms > 0 && read.clocks > 0)) {
     throw Error(ErrorKind::launch, "the micro-benchmarks took no time");
