@@ -220,7 +220,8 @@ std::shared_ptr<const TuningRecord> load_tuning_layers(const TuningLayers &layer
     if (found.problem.empty()) {
       all = all ? autotune::merged(std::move(*all), *found.record) : std::move(found.record);
     } else if (found.layer != "shipped") { // a library's own is stale whenever its templates have changed since
-      const std::string sentence = fmt::format("the tuning record {} is not used: {}", found.file, found.problem);
+      const std::string sentence = fmt::format("the tuning record {} is not used: {}{}", found.file, found.problem,
+                                               found.record ? "; run sale tune again" : "");
       if (layers.warning) {
         layers.warning(sentence);
       } else {

@@ -76,6 +76,8 @@ TEST_F(LayersTest, WhatCannotBeUsedIsAWarning) {
   ASSERT_EQ(warnings_.size(), 2U);
   EXPECT_NE(warnings_[0].find("bad.yaml"), std::string::npos) << warnings_[0];
   EXPECT_NE(warnings_[1].find("measured with other kernels (libsale 0.0.1"), std::string::npos) << warnings_[1];
+  EXPECT_TRUE(warnings_[1].ends_with("; run sale tune again")) << warnings_[1];
+  EXPECT_EQ(warnings_[0].find("sale tune again"), std::string::npos) << warnings_[0];
   const std::vector<LayerRecord> all = read_layers(layers_);
   ASSERT_EQ(all.size(), 3U);
   EXPECT_FALSE(all[0].record.has_value());
