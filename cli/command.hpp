@@ -29,6 +29,7 @@ void add_check(CLI::App &app, Command &command);
 void add_synth(CLI::App &app, Command &command);
 void add_tune_worker(CLI::App &app, Command &command);
 void add_tuning(CLI::App &app, Command &command);
+void add_tune(CLI::App &app, Command &command);
 
 /// "sale: warning: ..." on standard error.
 void warn(const std::string &sentence);

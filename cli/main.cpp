@@ -98,6 +98,7 @@ int main(int argc, char **argv) {
   sale::cli::add_cache(app, command);
   sale::cli::add_tune_worker(app, command);
   sale::cli::add_tuning(app, command);
+  sale::cli::add_tune(app, command);
 
   try {
     app.parse(argc, argv);
@@ -110,7 +111,7 @@ int main(int argc, char **argv) {
   if (!command) {
     fmt::print(
         stderr,
-        "sale: say what to do: info, generate, prewarm, run, calibrate, check, bench, synth or cache; see sale --help\n");
+        "sale: say what to do: info, generate, prewarm, run, calibrate, check, bench, synth, cache or tune; see sale --help\n");
     return sale::cli::exit_bad_input;
   }
   return flush_output(execute(command, verbose));
