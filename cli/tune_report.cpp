@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/tune_report.hpp"
 
+#include "autotune/record/edit.hpp"
 #include "autotune/search/noise.hpp"
 #include "bench/variant.hpp"
 #include "cli/text.hpp"
@@ -19,6 +20,7 @@ using autotune::CandidateResult;
 using autotune::Decision;
 using autotune::Outcome;
 using autotune::Task;
+using autotune::tile_text;
 
 constexpr std::size_t ranked_tiles = 3; // of a bucket, in a dry run's table
 
@@ -252,10 +254,6 @@ ModelQuality model_quality(const std::vector<Decision> &decisions) {
 const Candidate &ModelRanking::best() const {
   return *std::min_element(candidates.begin(), candidates.end(),
                            [](const Candidate &a, const Candidate &b) { return a.model_ms < b.model_ms; });
-}
-
-std::string tile_text(const Tile &tile) {
-  return fmt::format("{}x{}/{}/{}/{}", tile.rows_per_warp, tile.warps, tile.keys_per_step, tile.stages, tile.min_ctas);
 }
 
 std::string tune_report_text(const TuneReport &report) {

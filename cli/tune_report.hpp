@@ -46,9 +46,6 @@ struct TuneReport {
   std::string record;  ///< The file it went to; empty = none.
 };
 
-/// "16x8/64/3/1": rows of a warp, warps, keys of a step, stages, CTAs.
-std::string tile_text(const Tile &tile);
-
 std::string tune_report_text(const TuneReport &report);
 std::string tune_report_json(const TuneReport &report);
 

@@ -31,8 +31,8 @@ protected:
     return run_sale(words,
                     {{"SALE_CACHE_DIR", path("cache")},
                      {"SALE_SYSTEM_CACHE_DIR", path("none")},
-                     {"XDG_DATA_HOME", path("data")},
-                     {"XDG_CONFIG_HOME", path("config")}},
+                     {"SALE_TUNING_DIR", path("tuning")},
+                     {"SALE_SYSTEM_TUNING_DIR", path("none")}},
                     "", meanwhile);
   }
   CommandResult dry(Words more) {
