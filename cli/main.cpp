@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
   if (!command) {
     fmt::print(
         stderr,
-        "sale: say what to do: info, generate, prewarm, run, calibrate, check, bench, synth, cache or tune; see sale --help\n");
+        "sale: say what to do: info, generate, prewarm, run, calibrate, check, bench, synth, cache, tune or tuning; see sale --help\n");
     return sale::cli::exit_bad_input;
   }
   return flush_output(execute(command, verbose));

@@ -48,7 +48,7 @@ std::string classes_text(const TuneReport &report) {
   std::string text;
   for (const TuneShortlists::Class &each : report.shortlists->classes()) {
     const std::string name = each.kernel.class_name();
-    text += fmt::format("{}: {} tiles\n", name, each.space);
+    text += fmt::format("{}\n", name);
     for (const autotune::PruneStep &step : each.shortlist.steps) {
       text += fmt::format("{:>8} {}\n", step.left, step.name);
     }

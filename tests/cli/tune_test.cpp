@@ -52,7 +52,7 @@ protected:
 TEST_F(Tune, without_a_gpu_says_what_is_left_of_the_space_and_what_the_model_likes) {
   const CommandResult result = dry({"--no-compile", "--lengths", "8K,1K"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  for (const char *text : {"attend sm_90a bf16 d128 gqa4 q64 k32: ", " tiles\n", "select sm_90a bf16 d128 gqa4 fp8",
+  for (const char *text : {"attend sm_90a bf16 d128 gqa4 q64 k32\n", " all values\n", "select sm_90a bf16 d128 gqa4 fp8",
                            "attend sm_90a bf16 d128 gqa4 dense", "policy's", "0.05", " default ",
                            "nothing was compiled: --no-compile", "nothing was measured"}) {
     EXPECT_NE(result.out.find(text), std::string::npos) << text << "\n" << result.out;
