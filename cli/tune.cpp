@@ -135,11 +135,10 @@ int dry_run(const TuneOptions &options) {
 
 // A run that was told to stop.
 int stopped(const std::filesystem::path &journal, std::size_t decided, std::size_t buckets, int signal) {
-  const std::string kept = decided == 0 ? "" : fmt::format(" and kept in {}", journal.string());
   fmt::print(stderr,
-             "sale: stopped; {} of {} buckets are decided{}; the same command with --resume goes on, and no record was "
-             "written\n",
-             decided, buckets, kept);
+             "sale: stopped; {} of {} buckets are decided and kept in {}; the same command with --resume goes on, and "
+             "no record was written\n",
+             decided, buckets, journal.string());
   return exit_by_signal + (signal != 0 ? signal : SIGTERM);
 }
 
@@ -189,10 +188,11 @@ public:
     return exit_ok;
   }
 
-  // After an Error(cancelled).
+  // After an Error(cancelled): buckets are decided later.
   int stopped_early() {
     line_.erase();
-    return stopped("", 0, options_.buckets(report_.gpu.arch).size(), interruption_.signal());
+    fmt::print(stderr, "sale: stopped before anything was measured; what is compiled is in the cache\n");
+    return exit_by_signal + (interruption_.signal() != 0 ? interruption_.signal() : SIGTERM);
   }
 
 private:
