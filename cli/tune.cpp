@@ -133,15 +133,6 @@ int dry_run(const TuneOptions &options) {
   return exit_by_signal + interruption.signal();
 }
 
-// A run that was told to stop.
-int stopped(const std::filesystem::path &journal, std::size_t decided, std::size_t buckets, int signal) {
-  fmt::print(stderr,
-             "sale: stopped; {} of {} buckets are decided and kept in {}; the same command with --resume goes on, and "
-             "no record was written\n",
-             decided, buckets, journal.string());
-  return exit_by_signal + (signal != 0 ? signal : SIGTERM);
-}
-
 class TuneRun {
 public:
   TuneRun(const TuneOptions &options, std::filesystem::path output)
@@ -158,7 +149,7 @@ public:
     request.buckets = options_.buckets(report_.gpu.arch);
     request.settings = options_.search;
     request.earlier = earlier_records(options_.start_from);
-    request.journal = output_.string() + ".journal";
+    request.journal = journal();
     request.resume = options_.resume;
     const std::unique_ptr<KernelFactory> factory = make_factory(options_, engine_, report_);
     const TuneShortlists shortlists(request.buckets, factory.get(), engine_.jobs, cancelled(),
@@ -167,10 +158,10 @@ public:
     report_.parameters = measurer.parameters();
     request.candidates_of = [&](const autotune::Task &task) { return shortlists.candidates(task, report_.parameters); };
     autotune::TuneResult result = autotune::tune(
-        request, measurer, [this](const autotune::TuneProgress &progress) { line_.show(progress); }, cancelled());
+        request, measurer, [this](const autotune::TuneProgress &progress) { note(progress); }, cancelled());
     line_.erase();
-    if (is_cancelled()) {
-      return stopped(request.journal, result.decisions.size(), request.buckets.size(), interruption_.signal());
+    if (!result.complete && is_cancelled()) {
+      return stopped();
     }
     add_to_record(output_, result.gpu);
     report_.decisions = std::move(result.decisions);
@@ -188,14 +179,29 @@ public:
     return exit_ok;
   }
 
-  // After an Error(cancelled): buckets are decided later.
-  int stopped_early() {
+  // Told to, here or by an Error(cancelled).
+  int stopped() {
     line_.erase();
-    fmt::print(stderr, "sale: stopped before anything was measured; what is compiled is in the cache\n");
+    if (buckets_ == 0) {
+      fmt::print(stderr, "sale: stopped before anything was measured; what is compiled is in the cache\n");
+    } else {
+      fmt::print(stderr,
+                 "sale: stopped; {} of {} buckets are decided and kept in {}; the same command with --resume goes on, "
+                 "and no record was written\n",
+                 decided_, buckets_, journal().string());
+    }
     return exit_by_signal + (interruption_.signal() != 0 ? interruption_.signal() : SIGTERM);
   }
 
 private:
+  std::filesystem::path journal() const { return output_.string() + ".journal"; }
+
+  void note(const autotune::TuneProgress &progress) {
+    buckets_ = progress.buckets;
+    decided_ = progress.bucket + (progress.decided != nullptr ? 1 : 0);
+    line_.show(progress);
+  }
+
   bool is_cancelled() const {
     return interruption_.signal() != 0 || (options_.stop_at_end_of_input && input_has_ended());
   }
@@ -240,6 +246,8 @@ private:
   const Interruption interruption_;
   TuneProgressLine line_;
   TuneReport report_;
+  std::size_t buckets_ = 0; ///< Known once the first is begun.
+  std::size_t decided_ = 0;
 };
 
 int measure(const TuneOptions &options) {
@@ -255,7 +263,7 @@ int measure(const TuneOptions &options) {
     if (error.kind() != ErrorKind::cancelled) {
       throw;
     }
-    return run.stopped_early();
+    return run.stopped();
   }
 }
 

@@ -139,6 +139,7 @@ void TuneOptions::add_to(CLI::App &app) {
       ->group(search_group);
 
   app.add_option("--device", device, "Number of a GPU, or emulator (tiny lengths; its times mean nothing)")
+      ->check(CLI::NonNegativeNumber | CLI::IsMember({"emulator"}))
       ->capture_default_str();
   app.add_option("--arch", arch, "Tune kernels of this architecture instead of the device's own (dry run: sm_90a)");
   app.add_option("-o,--output", output, "The record, which is added to what the file has (default: the user's own)");
