@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 namespace sale::cli {
 
@@ -110,17 +111,27 @@ std::string quality_text(const TuneReport &report) {
   return text;
 }
 
+// Those that the model likes best, the first of equals first; and the default, where it is none of them.
+std::vector<Candidate> first_by_model(const std::vector<Candidate> &candidates) {
+  std::vector<std::pair<double, std::size_t>> order;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    order.emplace_back(candidates[i].model_ms, i);
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<Candidate> first;
+  for (std::size_t place = 0; place < order.size(); ++place) {
+    if (place < ranked_tiles || order[place].second == 0) {
+      first.push_back(candidates[order[place].second]);
+    }
+  }
+  return first;
+}
+
 std::string rankings_text(const TuneReport &report) {
   Table table({"kernel", "tokens", "density", "tile", "CTAs/SM", "registers", "smem", "model ms", "default/model"});
   for (const ModelRanking &ranking : report.rankings) {
-    std::vector<Candidate> best = ranking.candidates;
-    std::stable_sort(best.begin(), best.end(),
-                     [](const Candidate &a, const Candidate &b) { return a.model_ms < b.model_ms; });
-    best.resize(std::min(best.size(), ranked_tiles));
+    const std::vector<Candidate> best = first_by_model(ranking.candidates);
     const Candidate &by_default = ranking.candidates.front();
-    if (std::none_of(best.begin(), best.end(), [&](const Candidate &each) { return each.tile == by_default.tile; })) {
-      best.push_back(by_default);
-    }
     const Task &task = ranking.task;
     for (const Candidate &each : best) {
       table.add({task.kernel.class_name(), bench::length_name(task.tokens), density_text(task),

@@ -20,7 +20,7 @@ struct WrongInput {
 const std::vector<WrongInput> wrong_inputs = {
     // Usage
     {"no subcommand", "", 2, "say what to do: info, generate, prewarm, run, calibrate, check, "},
-    {"unknown subcommand", "tune", 2, "was not expected: tune"},
+    {"unknown subcommand", "levitate", 2, "was not expected: levitate"},
     {"unknown cache command", "cache shrink", 2, "A subcommand is required"},
     {"unknown option", "run --qkv @/good --frobnicate", 2, "--frobnicate"},
     {"missing required option", "run", 2, "--qkv is required"},
