@@ -114,6 +114,7 @@ std::string quality_text(const TuneReport &report) {
 // Those that the model likes best, the first of equals first; and the default, where it is none of them.
 std::vector<Candidate> first_by_model(const std::vector<Candidate> &candidates) {
   std::vector<std::pair<double, std::size_t>> order;
+  order.reserve(candidates.size());
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     order.emplace_back(candidates[i].model_ms, i);
   }
