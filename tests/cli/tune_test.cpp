@@ -81,6 +81,20 @@ TEST_F(Tune, without_a_gpu_has_the_same_in_json) {
   }
 }
 
+TEST_F(Tune, compiles_what_is_left_into_the_cache) {
+  const Words words = {"--lengths", "1K", "--estimators", "int8", "--nvrtc", FAKE_NVRTC, "--json", "-"};
+  const CommandResult result = dry(words);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json report = Json::parse(result.out);
+  for (const Json &kernel : report["kernels"]) {
+    EXPECT_GT(kernel["candidates"].at(0)["registers"].get<int>(), 0) << kernel;
+  }
+  const CommandResult used = run_sale({"prewarm", "--check", "--arch", "sm_90a", "--heads", "32", "--kv-heads", "8",
+                                       "--head-dim", "128", "--cache-dir", path("cache"), "--nvrtc", FAKE_NVRTC});
+  EXPECT_NE(used.out.find("mean"), std::string::npos) << used.out; // which no tile is chosen for
+  EXPECT_EQ(used.out.find("attend"), std::string::npos) << used.out;
+}
+
 TEST_F(Tune, without_a_compiler_says_why) {
   const CommandResult result = dry({"--nvrtc", "/nonexistent", "--lengths", "1K", "--estimators", "int8"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
