@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
+#include <random>
 #include <utility>
 
 namespace sale::autotune {
@@ -40,6 +42,18 @@ std::string nvrtc_version(const Options &options) {
 }
 
 bool is_good(const Measurement &measurement) { return measurement.outcome == Outcome::good; }
+
+// Another one in each round, the same in each run: a kernel leaves heat and clocks to the one after it, which must not
+// always be the same.
+std::vector<std::size_t> order_of_round(unsigned round, std::size_t tiles) {
+  std::vector<std::size_t> order(tiles);
+  std::iota(order.begin(), order.end(), 0U);
+  std::mt19937 random(round);
+  for (std::size_t left = tiles; left > 1; --left) {
+    std::swap(order[left - 1], order[random() % left]);
+  }
+  return order;
+}
 
 } // namespace
 
@@ -168,11 +182,10 @@ void GpuMeasurer::flush() {
   }
 }
 
-bool GpuMeasurer::measure_round(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t first,
+bool GpuMeasurer::measure_round(TaskBench &bench, const std::vector<Tile> &tiles, unsigned round,
                                 std::vector<Measurement> &of, RoundTimes &times) {
   times.assign(tiles.size(), 0);
-  for (std::size_t i = 0; i < tiles.size(); ++i) {
-    const std::size_t tile = (first + i) % tiles.size();
+  for (const std::size_t tile : order_of_round(round, tiles.size())) {
     if (!is_good(of[tile])) {
       continue;
     }
@@ -219,12 +232,12 @@ Rounds GpuMeasurer::measure(const Task &task, const std::vector<Tile> &tiles, in
   if (!poisoned_) {
     warm_up(bench, tiles, result.of);
   }
-  std::size_t first = 0; // of the tiles, another one in each round
+  unsigned round = 0;
   const TakenRounds taken = undisturbed_rounds(
       static_cast<std::size_t>(std::max(rounds, 0)),
       [&]() -> std::optional<RoundTimes> {
         RoundTimes times;
-        if (poisoned_ || !measure_round(bench, tiles, first++, result.of, times)) {
+        if (poisoned_ || !measure_round(bench, tiles, round++, result.of, times)) {
           return std::nullopt;
         }
         return times;
@@ -232,9 +245,9 @@ Rounds GpuMeasurer::measure(const Task &task, const std::vector<Tile> &tiles, in
       [this] { return clocks_.is_slowed(); });
   result.disturbed = taken.disturbed;
   for (std::size_t tile = 0; tile < tiles.size(); ++tile) {
-    for (const RoundTimes &round : taken.rounds) {
+    for (const RoundTimes &taken_round : taken.rounds) {
       if (is_good(result.of[tile])) {
-        result.of[tile].ms.push_back(round[tile]);
+        result.of[tile].ms.push_back(taken_round[tile]);
       }
     }
   }

@@ -57,7 +57,7 @@ private:
   void load(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t tile);
   void flush();
   void warm_up(TaskBench &bench, const std::vector<Tile> &tiles, std::vector<Measurement> &of);
-  bool measure_round(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t first, std::vector<Measurement> &of,
+  bool measure_round(TaskBench &bench, const std::vector<Tile> &tiles, unsigned round, std::vector<Measurement> &of,
                      RoundTimes &times);
 
   Options options_;

@@ -37,9 +37,14 @@ double milliseconds(const Work &work, int ctas, const GpuParameters &gpu) {
 
 double ceil_div(int value, int divisor) { return std::ceil(static_cast<double>(value) / divisor); }
 
-// Share of the products' rate that warps' own reach where warpgroups' are faster: 601 of 989 TFLOP/s on an H100.
+// Those of wgmma are persistent, one on each SM.
+int ctas_of(const KernelSpec &kernel, int resident) { return kernel.family() == KernelFamily::wgmma ? 1 : resident; }
+
+// Share of the products' rate that warps' own reach where the GPU's is that of warpgroups: 601 of 989 TFLOP/s on an
+// H100.
 double rate_of(const KernelSpec &kernel, const GpuParameters &gpu) {
-  const bool warp_products_on_hopper = kernel.arch.major == 9 && kernel.family() == KernelFamily::mma_sync;
+  const bool of_warpgroups = kernel.arch.major == 9 && (kernel.arch.specific || !gpu.measured);
+  const bool warp_products_on_hopper = of_warpgroups && kernel.family() == KernelFamily::mma_sync;
   return gpu.mma_flops_per_clock * (warp_products_on_hopper ? 0.6 : 1);
 }
 
@@ -140,26 +145,20 @@ Work select_work(const Task &task, const KernelSpec &kernel, const GpuParameters
   return work;
 }
 
-// Few keys for each row: a CTA mostly waits, so that what counts is how many there are.
-Work prepare_work(const Task &task, const KernelSpec &kernel) {
-  constexpr double wait = 9000; // clocks of a CTA
+// Few keys for each row: a CTA mostly waits, so that it counts how many there are; they get in each other's way before
+// the SM is full.
+Work prepare_work(const Task &task, const KernelSpec &kernel, int ctas) {
+  constexpr double wait = 6000;    // clocks of a CTA
+  constexpr double per_item = 200; // its keys
   const Tile &tile = kernel.tile;
-  const double clocks_of_row = (tile.rows_per_warp >= 32 ? 54 : 61) * kernel.head_dim / 128.0;
+  const double clocks_of_row = (tile.rows_per_warp >= 32 ? 38 : 46) * kernel.head_dim / 128.0;
+  const double busy = tile.rows() * clocks_of_row + per_item;
   Work work;
   work.items = task.problem.num_q_heads * ceil_div(task.tokens, tile.rows());
   work.steps = 1;
-  work.shared = tile.rows() * clocks_of_row;
-  work.alone = wait;
+  work.shared = std::hypot(busy, (busy + wait) / ctas);
   work.longest = 1;
   return work;
-}
-
-Work work_of(const Task &task, const KernelSpec &kernel, const GpuParameters &gpu) {
-  switch (kernel.stage) {
-  case Stage::attend: return attend_work(task, kernel, gpu);
-  case Stage::select: return select_work(task, kernel, gpu);
-  default: return prepare_work(task, kernel);
-  }
 }
 
 std::vector<double> ranks(const std::vector<double> &values) {
@@ -185,7 +184,12 @@ std::vector<double> ranks(const std::vector<double> &values) {
 double model_ms(const Task &task, const Tile &tile, const ResourceUse &use, const GpuParameters &gpu) {
   KernelSpec kernel = task.kernel;
   kernel.tile = tile;
-  return milliseconds(work_of(task, kernel, gpu), std::max(1, use.ctas_per_sm), gpu);
+  const int resident = std::max(1, use.ctas_per_sm);
+  switch (kernel.stage) {
+  case Stage::attend: return milliseconds(attend_work(task, kernel, gpu), ctas_of(kernel, resident), gpu);
+  case Stage::select: return milliseconds(select_work(task, kernel, gpu), ctas_of(kernel, resident), gpu);
+  default: return milliseconds(prepare_work(task, kernel, resident), 1, gpu);
+  }
 }
 
 void add_model_times(std::vector<Candidate> &candidates, const Task &task, const GpuParameters &gpu) {

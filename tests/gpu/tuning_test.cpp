@@ -56,6 +56,12 @@ TEST_F(TuningTest, MeasuresTwoTilesAndChecksOne) {
     const Measurement checked = measurer.check(task, other);
     EXPECT_EQ(checked.outcome, Outcome::good) << checked.why;
   }
+  const GpuParameters parameters = measurer.parameters();
+  EXPECT_TRUE(parameters.measured) << measurer.facts()["cost_model"];
+  const GpuParameters assumed = assumed_parameters(arch, parameters.multiprocessors);
+  EXPECT_GT(parameters.mma_flops_per_clock, assumed.mma_flops_per_clock / 2);
+  EXPECT_LT(parameters.mma_flops_per_clock, assumed.mma_flops_per_clock * 1.1);
+  EXPECT_GT(parameters.l2_bytes_per_clock, 1);
   EXPECT_FALSE(measurer.poisoned());
   EXPECT_EQ(measurer.facts().count("l2_bytes"), 1U);
 }
