@@ -148,7 +148,7 @@ public:
     autotune::TuneRequest request;
     request.buckets = options_.buckets(report_.gpu.arch);
     request.settings = options_.search;
-    request.earlier = earlier_records(options_.start_from);
+    request.earlier = earlier_records(options_.start_from, output_);
     request.journal = journal();
     request.resume = options_.resume;
     const std::unique_ptr<KernelFactory> factory = make_factory(options_, engine_, report_);
@@ -163,10 +163,12 @@ public:
     if (!result.complete && is_cancelled()) {
       return stopped();
     }
-    add_to_record(output_, result.gpu);
+    if (!result.gpu.kernels.empty()) {
+      add_to_record(output_, result.gpu);
+      report_.record = output_.string();
+    }
     report_.decisions = std::move(result.decisions);
     report_.stopped = result.stopped;
-    report_.record = output_.string();
     report_.measure_seconds = measurer.measure_seconds();
     report_.check_seconds = measurer.check_seconds();
     report_.restarts = worker.restarts();

@@ -25,7 +25,7 @@ fs::path tuning_output(const std::string &asked) {
   return file;
 }
 
-std::vector<TuningRecord> earlier_records(const std::string &start_from) {
+std::vector<TuningRecord> earlier_records(const std::string &start_from, const fs::path &output) {
   std::vector<TuningRecord> records;
   if (start_from == "layers") {
     // Those of another libsale too: what they name is tried, not trusted.
@@ -36,6 +36,10 @@ std::vector<TuningRecord> earlier_records(const std::string &start_from) {
     }
   } else if (start_from != "none") {
     records.push_back(*load_tuning(start_from));
+  }
+  std::error_code none;
+  if (start_from != "none" && fs::is_regular_file(output, none)) {
+    records.push_back(*load_tuning(output));
   }
   return records;
 }

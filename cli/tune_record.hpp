@@ -13,8 +13,8 @@ namespace sale::cli {
 /// `asked`, else the user's own record. Throws Error(io) where it cannot be written.
 std::filesystem::path tuning_output(const std::string &asked);
 
-/// What --start-from names: a file, "layers" or "none".
-std::vector<TuningRecord> earlier_records(const std::string &start_from);
+/// What --start-from names: a file, "layers" or "none"; unless it is none, also what `output` has, as the last.
+std::vector<TuningRecord> earlier_records(const std::string &start_from, const std::filesystem::path &output);
 
 /// Puts what is known of the GPU's kernels in place of what the file says of them. The file appears whole or stays as
 /// it was.

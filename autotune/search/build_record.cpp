@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 
 namespace sale::autotune {
@@ -81,26 +82,47 @@ KernelTuning tuning_of(const std::string &kernel, const std::map<int, Bands> &le
   return tuning;
 }
 
+Tile known_tile(const GpuTuning *known, const TuneBucket &bucket) {
+  if (known != nullptr) {
+    const std::string kernel = bucket.task.kernel.class_name();
+    for (const KernelTuning &tuning : known->kernels) {
+      for (const TileChoice &choice : tuning.choices) {
+        if (tuning.kernel == kernel && choice.serves(bucket.task.tokens, bucket.up_to_density)) {
+          return choice.tile;
+        }
+      }
+    }
+  }
+  return bucket.task.kernel.tile;
+}
+
 } // namespace
 
 GpuTuning build_tuning(const GpuId &gpu, const TuningFacts &facts, const std::vector<TuneBucket> &buckets,
-                       const std::vector<Decision> &decisions) {
+                       const std::vector<Decision> &decisions, const GpuTuning *known) {
   GpuTuning tuning;
   tuning.name = gpu.name;
   tuning.arch = gpu.arch;
   tuning.multiprocessors = gpu.multiprocessors;
   tuning.facts = facts;
+  std::set<std::string> decided;
+  for (const Decision &decision : decisions) {
+    decided.insert(decision.task.kernel.class_name());
+  }
   std::vector<std::string> order;
   std::map<std::string, std::map<int, Bands>> kernels;
   for (std::size_t i = 0; i < buckets.size(); ++i) {
     const Task &task = buckets[i].task;
     const std::string kernel = task.kernel.class_name();
+    if (decided.count(kernel) == 0) {
+      continue;
+    }
     if (kernels.find(kernel) == kernels.end()) {
       order.push_back(kernel);
     }
     Found found;
     found.up_to_density = buckets[i].up_to_density;
-    found.tile = i < decisions.size() ? decisions[i].tile : task.kernel.tile;
+    found.tile = i < decisions.size() ? decisions[i].tile : known_tile(known, buckets[i]);
     if (i < decisions.size()) {
       found.facts = facts_of(task, decisions[i]);
     }

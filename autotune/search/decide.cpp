@@ -82,7 +82,7 @@ private:
       }
     }
     if (good.empty() || good.front() != 0) {
-      throw Error(ErrorKind::launch, fmt::format("the default tile of {} cannot be measured: {}",
+      throw Error(ErrorKind::load, fmt::format("the default tile of {} cannot be measured: {}",
                                                  decision_.task.describe(), decision_.candidates.front().why));
     }
     alive = std::move(good);

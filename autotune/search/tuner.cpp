@@ -37,6 +37,17 @@ std::vector<Tile> tiles_of(const std::vector<TuningRecord> &records, const Kerne
   return tiles;
 }
 
+// What is known of this GPU's kernels as they are now; the last one counts.
+const GpuTuning *known_of(const std::vector<TuningRecord> &records, const GpuId &gpu) {
+  const GpuTuning *known = nullptr;
+  for (const TuningRecord &record : records) {
+    const GpuTuning *found =
+        is_for_this_library(record) ? tuning_for(record, gpu.name, gpu.arch, gpu.multiprocessors) : nullptr;
+    known = found != nullptr ? found : known;
+  }
+  return known;
+}
+
 class Run {
 public:
   Run(const TuneRequest &request, Measurer &measurer, const std::function<void(const TuneProgress &)> &told,
@@ -55,7 +66,8 @@ public:
     }
     result_.complete = result_.decisions.size() == request_.buckets.size();
     result_.seconds = elapsed();
-    result_.gpu = build_tuning(gpu, measurer_.facts(), request_.buckets, result_.decisions);
+    result_.gpu =
+        build_tuning(gpu, measurer_.facts(), request_.buckets, result_.decisions, known_of(request_.earlier, gpu));
     return std::move(result_);
   }
 
@@ -114,7 +126,7 @@ private:
         result_.stopped = "it was interrupted";
         return false;
       }
-      // The task's tensors do not fit, or suit, this device.
+      // The task's tensors do not fit, or suit, this device, or its default tile cannot run.
       if (error.kind() != ErrorKind::load && error.kind() != ErrorKind::invalid_argument) {
         throw;
       }

@@ -106,7 +106,7 @@ TEST(Decide, WithoutItsDefaultNothingCanBeCompared) {
     decide(Task(), twelve(), measurer, quick());
     FAIL();
   } catch (const Error &error) {
-    EXPECT_EQ(error.kind(), ErrorKind::launch);
+    EXPECT_EQ(error.kind(), ErrorKind::load);
     EXPECT_NE(std::string(error.what()).find("as the test wants it"), std::string::npos);
   }
 }

@@ -5,6 +5,7 @@
 #include "tests/autotune/simulated_measurer.hpp"
 #include "tests/support/temporary_folder.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <set>
 
@@ -97,17 +98,40 @@ TEST_F(TunerTest, MakesARecordThatReadsBackAndServesEveryCall) {
   }
 }
 
-TEST_F(TunerTest, TheBudgetEndsItAndTheRestKeepsTheDefault) {
+TEST_F(TunerTest, TheBudgetEndsItAndNothingIsSaidOfTheRest) {
   request_.settings.budget_seconds = 1e-9;
   const TuneResult result = tune(request_, measurer_);
   EXPECT_FALSE(result.complete);
   EXPECT_NE(result.stopped.find("budget"), std::string::npos);
   EXPECT_TRUE(result.decisions.empty());
-  const TuningRecord record = parse_record(record_text(record_of(result)), "made");
-  for (const KernelSpec &kernel : plan_kernels(Problem(), Policy(), arch_)) {
-    for (const TileChoice &choice : choices_for(record, record.gpus.front(), kernel)) {
-      EXPECT_EQ(choice.tile, kernel.tile);
-    }
+  EXPECT_TRUE(result.gpu.kernels.empty());
+}
+
+TEST_F(TunerTest, WhatWasNotReachedKeepsTheTileOfTheRecordBefore) {
+  const std::string attend = request_.buckets.front().task.kernel.class_name();
+  const Tile by_default = request_.buckets.front().task.kernel.tile;
+  Tile known = by_default;
+  known.stages = 4;
+  TuningRecord earlier = empty_record();
+  earlier.gpus.push_back(
+      {"Simulated GPU",
+       arch_,
+       132,
+       {},
+       {{attend, {{.up_to_tokens = 1024, .tile = known, .facts = {}}, {.tile = by_default, .facts = {}}}}}});
+  int done = 0;
+  const auto two_done = [&] { return done == 2; };
+  const auto count = [&](const TuneProgress &progress) { done += progress.decided != nullptr ? 1 : 0; };
+  for (const bool with_record : {false, true}) {
+    done = 0;
+    request_.earlier.assign(with_record ? 1 : 0, earlier);
+    const TuneResult result = tune(request_, measurer_, count, two_done);
+    ASSERT_EQ(result.gpu.kernels.size(), 1U) << "attend at 4096 tokens, in both bands";
+    const std::vector<TileChoice> &choices = result.gpu.kernels.front().choices;
+    const auto at_1024 =
+        std::find_if(choices.begin(), choices.end(), [](const TileChoice &choice) { return choice.serves(1024, 1); });
+    EXPECT_EQ(at_1024->tile, with_record ? known : by_default);
+    EXPECT_EQ(choices.back().tile.stages, 2);
   }
 }
 
