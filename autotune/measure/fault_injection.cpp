@@ -35,7 +35,7 @@ Fault parse_fault(const std::string &text) {
     Tile &tile = fault.tile;
     int end = 0;
     // NOLINTNEXTLINE(cert-err34-c): numbers too large are no tile's either
-    const int found = std::sscanf(text.c_str() + colon, ":%dx%d/%dx%d/%d%n", &tile.rows_per_warp, &tile.warps,
+    const int found = std::sscanf(text.c_str() + colon, ":%dx%d/%d/%d/%d%n", &tile.rows_per_warp, &tile.warps,
                                   &tile.keys_per_step, &tile.stages, &tile.min_ctas, &end);
     for (const auto &[name, kind] : kinds) {
       if (text.compare(0, colon, name) == 0 && found == 5 && colon + static_cast<std::size_t>(end) == text.size()) {
@@ -45,22 +45,32 @@ Fault parse_fault(const std::string &text) {
     }
   }
   throw Error(ErrorKind::invalid_argument,
-              fmt::format("SALE_TUNE_FAULT is {:?}, which is not like hang:16x8/128x3/1", text),
-              {.advice = "before the tile (rows per warp x warps / keys x stages / CTAs) stands hang, poison, crash or "
+              fmt::format("SALE_TUNE_FAULT is {:?}, which is not like hang:16x8/128/3/1", text),
+              {.advice = "before the tile (rows per warp x warps / keys / stages / CTAs) stands hang, poison, crash or "
                          "wrong"});
 }
 
 FaultInjection::FaultInjection(Measurer &measurer, const Fault &fault, Options options)
     : measurer_(measurer), fault_(fault), options_(std::move(options)) {}
 
-void FaultInjection::listen_for(const std::vector<Tile> &tiles) {
-  measurer_.listen([this, &tiles](const Step &step) {
-    begin(step);
-    if (step.work == Work::run && step.tile >= 0 && tiles[static_cast<std::size_t>(step.tile)] == fault_.tile) {
-      come();
-    }
-  });
-}
+// As long as one call's tiles are there.
+class FaultInjection::Listening {
+public:
+  Listening(FaultInjection &of, const std::vector<Tile> &tiles) : measurer_(of.measurer_) {
+    measurer_.listen([&of, &tiles](const Step &step) {
+      of.begin(step);
+      if (step.work == Work::run && step.tile >= 0 && tiles[static_cast<std::size_t>(step.tile)] == of.fault_.tile) {
+        of.come();
+      }
+    });
+  }
+  ~Listening() { measurer_.listen({}); }
+  Listening(const Listening &) = delete;
+  Listening &operator=(const Listening &) = delete;
+
+private:
+  Measurer &measurer_;
+};
 
 void FaultInjection::come() {
   switch (fault_.kind) {
@@ -98,9 +108,8 @@ void FaultInjection::note_wrong(const Tile &tile, Measurement &measurement) cons
 }
 
 Rounds FaultInjection::measure(const Task &task, const std::vector<Tile> &tiles, int rounds) {
-  listen_for(tiles);
+  const Listening listening(*this, tiles);
   Rounds measured = measurer_.measure(task, tiles, rounds);
-  measurer_.listen({});
   for (std::size_t i = 0; i < tiles.size(); ++i) {
     note_wrong(tiles[i], measured.of.at(i));
   }
@@ -109,9 +118,8 @@ Rounds FaultInjection::measure(const Task &task, const std::vector<Tile> &tiles,
 
 Measurement FaultInjection::check(const Task &task, const Tile &tile) {
   const std::vector<Tile> tiles = {tile};
-  listen_for(tiles);
+  const Listening listening(*this, tiles);
   Measurement checked = measurer_.check(task, tile);
-  measurer_.listen({});
   note_wrong(tile, checked);
   return checked;
 }

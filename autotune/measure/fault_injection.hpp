@@ -20,7 +20,7 @@ struct Fault {
   Tile tile;
 };
 
-/// "hang:16x8/128x3/1": what happens, and the tile as rows per warp x warps / keys x stages / CTAs. Throws
+/// "hang:16x8/128/3/1": what happens, and the tile as rows per warp x warps / keys / stages / CTAs. Throws
 /// Error(invalid_argument).
 Fault parse_fault(const std::string &text);
 
@@ -37,7 +37,8 @@ public:
   Measurement check(const Task &task, const Tile &tile) override;
 
 private:
-  void listen_for(const std::vector<Tile> &tiles);
+  class Listening;
+
   void come();
   void run_kernel(const char *name);
   void note_wrong(const Tile &tile, Measurement &measurement) const;

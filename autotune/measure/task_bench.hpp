@@ -38,7 +38,10 @@ public:
   const std::string &name() const { return name_; }
 
   /// Compiles or reads the tile's kernel, and loads it; else its first run does.
-  void load(const Tile &tile) { plan_of(tile); }
+  void load(const Tile &tile) {
+    plan_of(task_.kernel.tile); // it is compared with
+    plan_of(tile);
+  }
 
   /// Milliseconds of the task's stage in one call with this tile. `flush` is enqueued before it.
   template <class Flush>

@@ -182,6 +182,12 @@ Rounds WorkerMeasurer::measure(const Task &task, const std::vector<Tile> &tiles,
     if (alive.empty()) {
       return result;
     }
+    if (const Measurement *bad = known_bad(task, task.kernel.tile)) {
+      for (const std::size_t i : alive) { // each is compared with it, and would be blamed
+        result.of[i] = {bad->outcome, fmt::format("the default tile, which it is compared with: {}", bad->why), {}};
+      }
+      return result;
+    }
     Result asked = ask(request, alive.size());
     if (asked.loss) {
       note_loss(*asked.loss);

@@ -40,7 +40,14 @@ public:
     std::vector<std::size_t> alive(decision_.candidates.size());
     std::iota(alive.begin(), alive.end(), 0U);
     halve(alive);
-    final(alive);
+    if (alive.size() > 1) {
+      final(alive);
+    } else { // nobody is left to displace the default
+      decision_.default_ms = median(default_ms_);
+      decision_.best_ms = decision_.default_ms;
+      decision_.band = settings_.band_floor;
+      decision_.rounds = static_cast<int>(default_ms_.size());
+    }
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     decision_.seconds = spent.count();
     return std::move(decision_);
@@ -66,7 +73,10 @@ private:
     for (const std::size_t i : alive) {
       tiles.push_back(decision_.candidates[i].tile);
     }
+    const auto start = std::chrono::steady_clock::now();
     const Rounds measured = measurer_.measure(decision_.task, tiles, rounds);
+    const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
+    sample_ms_ = spent.count() / (rounds * static_cast<double>(tiles.size()));
     decision_.disturbed += measured.disturbed;
     Times times(decision_.candidates.size());
     std::vector<std::size_t> good;
@@ -83,9 +93,10 @@ private:
     }
     if (good.empty() || good.front() != 0) {
       throw Error(ErrorKind::load, fmt::format("the default tile of {} cannot be measured: {}",
-                                                 decision_.task.describe(), decision_.candidates.front().why));
+                                               decision_.task.describe(), decision_.candidates.front().why));
     }
     alive = std::move(good);
+    default_ms_.insert(default_ms_.end(), times[0].begin(), times[0].end());
     for (const std::size_t i : alive) {
       CandidateResult &result = decision_.candidates[i];
       for (std::size_t round = 0; round < std::min(times[i].size(), times[0].size()); ++round) {
@@ -101,11 +112,12 @@ private:
     return times;
   }
 
-  // As many as fill the time that a step may take.
+  // As many as fill the time that a step may take. A sample costs what the latest ones did: of prepare it is a whole
+  // selection, of which only a part counts.
   int rounds_for(const std::vector<std::size_t> &alive, int least) const {
     double round_ms = 0;
     for (const std::size_t i : alive) {
-      round_ms += decision_.candidates[i].first_ms;
+      round_ms += std::max(sample_ms_, decision_.candidates[i].first_ms);
     }
     const double fill = round_ms > 0 ? settings_.task_seconds * 1000 / round_ms : least;
     return std::clamp(static_cast<int>(fill), least, std::max(least, settings_.most_rounds));
@@ -212,7 +224,9 @@ private:
   const std::function<bool()> &cancelled_;
   Decision decision_;
   std::vector<std::vector<double>> ratios_; // of all rounds, to the default
+  std::vector<double> default_ms_;          // the same
   double best_ratio_ = 1;
+  double sample_ms_ = 0; // of the latest rounds, by the clock on the wall
 };
 
 } // namespace

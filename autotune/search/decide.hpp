@@ -53,7 +53,8 @@ struct Decision {
 using StepTold = std::function<void(const std::string &step, double best_ratio)>;
 
 /// `candidates`: the default first, then in a fixed order, in which the first of equals wins. Throws what the measurer
-/// throws, Error(load) where the default cannot be measured, and Error(cancelled) when `cancelled` says so between two steps.
+/// throws, Error(load) where the default cannot be measured, and Error(cancelled) when `cancelled` says so between two
+/// steps.
 Decision decide(const Task &task, const std::vector<Candidate> &candidates, Measurer &measurer,
                 const SearchSettings &settings, const StepTold &told = {}, const std::function<bool()> &cancelled = {});
 

@@ -192,10 +192,11 @@ TuneResult tune(const TuneRequest &request, Measurer &measurer, const std::funct
 
 std::string asked_line(const TuneRequest &request, const GpuId &gpu) {
   const SearchSettings &s = request.settings;
-  std::string line = fmt::format("libsale {}, templates {}; {} ({}, {} multiprocessors); {} candidates, {}+{} rounds, "
-                                 "{} finalists, band {}",
-                                 library_version(), templates_digest(), gpu.name, gpu.arch.name(), gpu.multiprocessors,
-                                 s.candidates, s.halving_rounds, s.block_rounds, s.finalists, s.band_floor);
+  std::string line =
+      fmt::format("libsale {}, templates {}; {} ({}, {} multiprocessors); {} candidates, {}+{} to {} "
+                  "rounds of {} s, {} finalists, band {}",
+                  library_version(), templates_digest(), gpu.name, gpu.arch.name(), gpu.multiprocessors, s.candidates,
+                  s.halving_rounds, s.block_rounds, s.most_rounds, s.task_seconds, s.finalists, s.band_floor);
   for (const TuneBucket &bucket : request.buckets) {
     const Task &task = bucket.task;
     line += fmt::format("; {}, up to density {:g}, {} heads, tau {:g}", task.describe(), bucket.up_to_density,

@@ -41,7 +41,7 @@ protected:
   }
   static std::string name_of(const Tile &tile) {
     return std::to_string(tile.rows_per_warp) + "x" + std::to_string(tile.warps) + "/" +
-           std::to_string(tile.keys_per_step) + "x" + std::to_string(tile.stages) + "/" + std::to_string(tile.min_ctas);
+           std::to_string(tile.keys_per_step) + "/" + std::to_string(tile.stages) + "/" + std::to_string(tile.min_ctas);
   }
   static std::string message_of(const std::function<void()> &action) {
     try {
@@ -91,7 +91,7 @@ TEST_F(TuneWorker, says_why_it_cannot_work) {
   ::setenv("SALE_TUNE_FAULT", "hang:16x8", 1);
   WorkerMeasurer faulty(options());
   const std::string fault = message_of([&] { faulty.gpu(); });
-  EXPECT_NE(fault.find("SALE_TUNE_FAULT is \"hang:16x8\", which is not like hang:16x8/128x3/1"), std::string::npos)
+  EXPECT_NE(fault.find("SALE_TUNE_FAULT is \"hang:16x8\", which is not like hang:16x8/128/3/1"), std::string::npos)
       << fault;
   ::unsetenv("SALE_TUNE_FAULT");
 
