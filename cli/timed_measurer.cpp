@@ -37,4 +37,9 @@ autotune::Measurement TimedMeasurer::check(const autotune::Task &task, const Til
   return inner_.check(task, tile);
 }
 
+autotune::PolicyRounds TimedMeasurer::time_policies(const autotune::PolicyCalls &calls, int rounds) {
+  const Timer timer(measure_seconds_);
+  return inner_.time_policies(calls, rounds);
+}
+
 } // namespace sale::cli

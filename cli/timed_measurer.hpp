@@ -16,6 +16,7 @@ public:
   autotune::GpuParameters parameters() override;
   autotune::Rounds measure(const autotune::Task &task, const std::vector<Tile> &tiles, int rounds) override;
   autotune::Measurement check(const autotune::Task &task, const Tile &tile) override;
+  autotune::PolicyRounds time_policies(const autotune::PolicyCalls &calls, int rounds) override;
 
   double measure_seconds() const { return measure_seconds_; } ///< With the micro-benchmarks.
   double check_seconds() const { return check_seconds_; }

@@ -8,6 +8,7 @@
 #include "cli/output.hpp"
 #include "cli/timed_measurer.hpp"
 #include "cli/tune_options.hpp"
+#include "cli/tune_policy.hpp"
 #include "cli/tune_progress.hpp"
 #include "cli/tune_record.hpp"
 #include "cli/tune_report.hpp"
@@ -178,6 +179,9 @@ public:
       std::filesystem::remove(request.journal, ignored);
     }
     print_report(options_, report_);
+    if (!options_.propose_policy.empty()) {
+      propose();
+    }
     return exit_ok;
   }
 
@@ -197,6 +201,23 @@ public:
 
 private:
   std::filesystem::path journal() const { return output_.string() + ".journal"; }
+
+  // With the record's tiles in effect.
+  void propose() {
+    autotune::WorkerOptions with_record = worker_options();
+    if (!report_.record.empty()) {
+      with_record.arguments.insert(with_record.arguments.end(), {"--tuning", report_.record});
+    }
+    autotune::WorkerMeasurer worker(with_record);
+    const autotune::Proposal proposal = autotune::propose_policy(
+        proposal_request(options_, report_.gpu.arch), worker,
+        [this](const std::string &step) { line_.show("policies: " + step); }, cancelled());
+    line_.erase();
+    write_proposal(options_, proposal, report_.gpu);
+    if (options_.json != "-") {
+      write_text("", proposal_text(proposal));
+    }
+  }
 
   void note(const autotune::TuneProgress &progress) {
     buckets_ = progress.buckets;
@@ -258,6 +279,9 @@ int measure(const TuneOptions &options) {
   if (!options.json.empty() && options.json != "-") {
     require_writable_path(options.json);
   }
+  if (!options.propose_policy.empty()) {
+    require_proposal_possible(options, parse_arch(options.arch.empty() ? dry_run_arch : options.arch));
+  }
   TuneRun run(options, output);
   try {
     return run.run();
@@ -273,6 +297,9 @@ int run_tune(const TuneOptions &options) {
   if (options.show_space) {
     write_text("", autotune::SearchSpace::shipped().text());
     return exit_ok;
+  }
+  if (options.dry_run && !options.propose_policy.empty()) {
+    require_proposal_possible(options, parse_arch(dry_run_arch)); // refuses
   }
   return options.dry_run ? dry_run(options) : measure(options);
 }

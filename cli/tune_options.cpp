@@ -143,6 +143,8 @@ void TuneOptions::add_to(CLI::App &app) {
       ->capture_default_str();
   app.add_option("--arch", arch, "Tune kernels of this architecture instead of the device's own (dry run: sm_90a)");
   app.add_option("-o,--output", output, "The record, which is added to what the file has (default: the user's own)");
+  app.add_option("--propose-policy", propose_policy,
+                 "Afterwards measure other policies too, and write the fastest that is as good; nothing uses the file");
   app.add_option("--json", json, "Machine-readable report, to a file, or - for standard output");
 
   const std::string dry_group = "Without a GPU";

@@ -36,6 +36,7 @@ struct TuneOptions {
   std::string output;                ///< Empty = the user's own record.
   std::string start_from = "layers"; ///< A file, "layers" or "none".
   std::string json;
+  std::string propose_policy; ///< Empty = nothing is proposed.
   bool stop_at_end_of_input = false;
 
   bool show_space = false;

@@ -7,6 +7,7 @@
 #include "autotune/measure/fault_injection.hpp"
 #include "autotune/measure/gpu_measurer.hpp"
 #include "autotune/measure/worker_loop.hpp"
+#include "sale/tuning.hpp"
 
 #include <cstdlib>
 #include <memory>
@@ -22,6 +23,7 @@ struct TuneWorkerOptions {
   std::string device = "0";
   std::string arch;
   std::string input;
+  std::string tuning; ///< A record whose tiles serve whole calls; empty = none.
   EngineOptions engine;
 };
 
@@ -30,6 +32,9 @@ int run_tune_worker(const TuneWorkerOptions &options) {
   const int output = autotune::take_standard_output();
   Options engine = options.engine.resolve();
   engine.arch = options.arch;
+  if (!options.tuning.empty()) {
+    engine.tuning = load_tuning(options.tuning);
+  }
   const std::optional<int> device = choose_device(options.device, engine);
   if (!device) {
     throw Error(ErrorKind::invalid_argument, "tuning needs a GPU", {.advice = "--device names one"});
@@ -55,6 +60,7 @@ void add_tune_worker(CLI::App &app, Command &command) {
   sub->group(""); // hidden
   sub->add_option("--device", options->device, "As of sale tune");
   sub->add_option("--arch", options->arch, "As of sale tune");
+  sub->add_option("--tuning", options->tuning, "A record whose tiles serve whole calls");
   sub->add_option("--input", options->input, "As of sale tune");
   options->engine.add_cache_dir_to(*sub);
   options->engine.add_nvrtc_to(*sub);

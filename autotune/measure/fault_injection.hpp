@@ -35,6 +35,9 @@ public:
   GpuParameters parameters() override { return measurer_.parameters(); }
   Rounds measure(const Task &task, const std::vector<Tile> &tiles, int rounds) override;
   Measurement check(const Task &task, const Tile &tile) override;
+  PolicyRounds time_policies(const PolicyCalls &calls, int rounds) override {
+    return measurer_.time_policies(calls, rounds);
+  }
 
 private:
   class Listening;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "autotune/measure/gpu_measurer.hpp"
 
+#include "autotune/measure/policy_bench.hpp"
 #include "autotune/model/micro_benchmark.hpp"
 #include "check/run_case.hpp"
 #include "runtime/arch_choice.hpp"
@@ -122,27 +123,28 @@ TaskBench &GpuMeasurer::bench_of(const Task &task) {
   if (bench_ == nullptr || bench_->name() != TaskBench::name_of(task)) {
     bench_.reset();
     begin({Work::data});
-    const auto make = [&] {
-      bench_ = std::make_unique<TaskBench>(device_, options_, gpu_, task, inputs_, masks_, memory_);
-    };
-    try {
-      try {
-        make();
-      } catch (const Error &error) {
-        if (!is_out_of_memory(error)) {
-          throw;
-        }
-        inputs_.forget(); // those of other lengths
-        masks_.forget();
-        memory_ = {};
-        make();
-      }
-    } catch (const Error &) {
-      note_poison();
-      throw;
-    }
+    with_memory([&] { bench_ = std::make_unique<TaskBench>(device_, options_, gpu_, task, inputs_, masks_, memory_); });
   }
   return *bench_;
+}
+
+void GpuMeasurer::with_memory(const std::function<void()> &make) {
+  try {
+    try {
+      make();
+    } catch (const Error &error) {
+      if (!is_out_of_memory(error)) {
+        throw;
+      }
+      inputs_.forget(); // those of other lengths
+      masks_.forget();
+      memory_ = {};
+      make();
+    }
+  } catch (const Error &) {
+    note_poison();
+    throw;
+  }
 }
 
 void GpuMeasurer::note_failure(const Error &error, Measurement &measurement) {
@@ -182,18 +184,17 @@ void GpuMeasurer::flush() {
   }
 }
 
-bool GpuMeasurer::measure_round(TaskBench &bench, const std::vector<Tile> &tiles, unsigned round,
-                                std::vector<Measurement> &of, RoundTimes &times) {
-  times.assign(tiles.size(), 0);
-  for (const std::size_t tile : order_of_round(round, tiles.size())) {
-    if (!is_good(of[tile])) {
+bool GpuMeasurer::take_round(const Turns &turns, unsigned round, std::vector<Measurement> &of, RoundTimes &times) {
+  times.assign(turns.count, 0);
+  for (const std::size_t turn : order_of_round(round, turns.count)) {
+    if (!is_good(of[turn])) {
       continue;
     }
     try {
-      begin({Work::run, static_cast<int>(tile)});
-      times[tile] = bench.time(tiles[tile], [this] { flush(); });
+      begin({Work::run, static_cast<int>(turn)});
+      times[turn] = turns.time(turn);
     } catch (const Error &error) {
-      note_failure(error, of[tile]);
+      note_failure(error, of[turn]);
       if (poisoned_) {
         return false;
       }
@@ -203,54 +204,79 @@ bool GpuMeasurer::measure_round(TaskBench &bench, const std::vector<Tile> &tiles
   return true;
 }
 
-void GpuMeasurer::warm_up(TaskBench &bench, const std::vector<Tile> &tiles, std::vector<Measurement> &of) {
+void GpuMeasurer::warm_up(const Turns &turns, std::vector<Measurement> &of) {
   const Clock::time_point begin = Clock::now();
   const std::chrono::duration<double> enough(begin - busy_until_ > idle_time ? settings_.warmup_seconds : 0);
   RoundTimes times;
   do {
-    if (!measure_round(bench, tiles, 0, of, times)) {
+    if (!take_round(turns, 0, of, times)) {
       return;
     }
   } while (Clock::now() - begin < enough && std::any_of(of.begin(), of.end(), is_good));
 }
 
-Rounds GpuMeasurer::measure(const Task &task, const std::vector<Tile> &tiles, int rounds) {
-  require_alive();
-  const CurrentContext current(*device_);
-  TaskBench &bench = bench_of(task);
+Rounds GpuMeasurer::take(const Turns &turns, int rounds) {
   Rounds result;
-  for (std::size_t i = 0; i < tiles.size(); ++i) {
-    Measurement first;
-    if (!poisoned_) {
-      first = outcome_of([&] {
-        load(bench, tiles, i);
-        return bench.compare_once(tiles[i]);
-      });
-    }
-    result.of.push_back(std::move(first));
+  for (std::size_t i = 0; i < turns.count; ++i) {
+    result.of.push_back(poisoned_ ? Measurement{} : outcome_of([&] { return turns.first(i); }));
   }
   if (!poisoned_) {
-    warm_up(bench, tiles, result.of);
+    warm_up(turns, result.of);
   }
   unsigned round = 0;
   const TakenRounds taken = undisturbed_rounds(
       static_cast<std::size_t>(std::max(rounds, 0)),
       [&]() -> std::optional<RoundTimes> {
         RoundTimes times;
-        if (poisoned_ || !measure_round(bench, tiles, round++, result.of, times)) {
+        if (poisoned_ || !take_round(turns, round++, result.of, times)) {
           return std::nullopt;
         }
         return times;
       },
       [this] { return clocks_.is_slowed(); });
   result.disturbed = taken.disturbed;
-  for (std::size_t tile = 0; tile < tiles.size(); ++tile) {
+  for (std::size_t turn = 0; turn < turns.count; ++turn) {
     for (const RoundTimes &taken_round : taken.rounds) {
-      if (is_good(result.of[tile])) {
-        result.of[tile].ms.push_back(taken_round[tile]);
+      if (is_good(result.of[turn])) {
+        result.of[turn].ms.push_back(taken_round[turn]);
       }
     }
   }
+  return result;
+}
+
+Rounds GpuMeasurer::measure(const Task &task, const std::vector<Tile> &tiles, int rounds) {
+  require_alive();
+  const CurrentContext current(*device_);
+  TaskBench &bench = bench_of(task);
+  return take({tiles.size(),
+               [&](std::size_t i) {
+                 load(bench, tiles, i);
+                 return bench.compare_once(tiles[i]);
+               },
+               [&](std::size_t i) { return bench.time(tiles[i], [this] { flush(); }); }},
+              rounds);
+}
+
+PolicyRounds GpuMeasurer::time_policies(const PolicyCalls &calls, int rounds) {
+  require_alive();
+  const CurrentContext current(*device_);
+  bench_.reset();
+  begin({Work::data});
+  std::unique_ptr<PolicyBench> bench;
+  with_memory([&] { bench = std::make_unique<PolicyBench>(device_, options_, calls, inputs_, memory_); });
+  PolicyRounds result;
+  result.density.resize(calls.policies.size());
+  result.rounds = take({calls.policies.size(),
+                        [&](std::size_t i) {
+                          begin({Work::load, static_cast<int>(i)});
+                          bench->load(i);
+                          begin({Work::run, static_cast<int>(i)});
+                          result.density[i] = bench->density(i);
+                          return std::string();
+                        },
+                        [&](std::size_t i) { return bench->time(i, [this] { flush(); }); }},
+                       rounds);
   return result;
 }
 

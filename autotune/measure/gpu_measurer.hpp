@@ -40,6 +40,8 @@ public:
   /// tensors do not fit the device, or do not suit it: then none of its tiles can be measured.
   Rounds measure(const Task &task, const std::vector<Tile> &tiles, int rounds) override;
   Measurement check(const Task &task, const Tile &tile) override;
+  /// Throws as measure().
+  PolicyRounds time_policies(const PolicyCalls &calls, int rounds) override;
 
   /// Whether a kernel has faulted, so that the driver refuses everything that follows: the process is to be replaced.
   /// Other calls but gpu() and facts() then throw Error(launch).
@@ -56,9 +58,17 @@ private:
   // Says so, and that it runs next.
   void load(TaskBench &bench, const std::vector<Tile> &tiles, std::size_t tile);
   void flush();
-  void warm_up(TaskBench &bench, const std::vector<Tile> &tiles, std::vector<Measurement> &of);
-  bool measure_round(TaskBench &bench, const std::vector<Tile> &tiles, unsigned round, std::vector<Measurement> &of,
-                     RoundTimes &times);
+  // What takes turns, by number.
+  struct Turns {
+    std::size_t count = 0;
+    std::function<std::string(std::size_t)> first; ///< Loads and runs it; as outcome_of's work.
+    std::function<double(std::size_t)> time;       ///< Milliseconds.
+  };
+  Rounds take(const Turns &turns, int rounds);
+  void warm_up(const Turns &turns, std::vector<Measurement> &of);
+  bool take_round(const Turns &turns, unsigned round, std::vector<Measurement> &of, RoundTimes &times);
+  // `make`, if need be once more with all memory given back.
+  void with_memory(const std::function<void()> &make);
 
   Options options_;
   MeasureSettings settings_;

@@ -34,7 +34,51 @@ float largest(const std::vector<std::uint16_t> &values, DType dtype) {
   return reference::element_to_float(bits, dtype);
 }
 
+void require_suits(const io::Qkv &data, const std::filesystem::path &file, const Problem &problem) {
+  if (!same_tensors(data.problem, problem)) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("{} holds {}, but {} are to be tuned", file.string(),
+                                                         tensors_of(data.problem), tensors_of(problem)));
+  }
+  if (data.shape.q_len != data.shape.kv_len) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("{} holds {} queries for {} keys; a whole prefill is needed",
+                                                         file.string(), data.shape.q_len, data.shape.kv_len));
+  }
+}
+
+void require_length(const io::Qkv &data, const std::filesystem::path &file, int tokens) {
+  if (data.shape.kv_len < tokens) {
+    throw Error(ErrorKind::invalid_argument,
+                fmt::format("{} has {} tokens, fewer than {}", file.string(), data.shape.kv_len, tokens));
+  }
+}
+
+// The first tokens of each head of the first batch element.
+void shorten(std::vector<std::uint16_t> &values, const Shape &from, int heads, int tokens) {
+  const std::size_t stored = values.size() / static_cast<std::size_t>(from.batch * heads);
+  const std::size_t used = stored / static_cast<std::size_t>(from.kv_len) * static_cast<std::size_t>(tokens);
+  for (std::size_t head = 1; head < static_cast<std::size_t>(heads); ++head) {
+    std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(head * stored), used,
+                values.begin() + static_cast<std::ptrdiff_t>(head * used));
+  }
+  values.resize(used * static_cast<std::size_t>(heads));
+}
+
 } // namespace
+
+io::Qkv host_data(const InputSettings &settings, const Problem &problem, int tokens) {
+  if (settings.file.empty()) {
+    return bench::make_input(problem, {1, tokens, tokens}, settings.density);
+  }
+  io::Qkv data = io::load_qkv(settings.file);
+  require_suits(data, settings.file, problem);
+  require_length(data, settings.file, tokens);
+  shorten(data.q, data.shape, problem.num_q_heads, tokens);
+  shorten(data.k, data.shape, problem.num_kv_heads, tokens);
+  shorten(data.v, data.shape, problem.num_kv_heads, tokens);
+  data.shape = {1, tokens, tokens};
+  data.problem = problem;
+  return data;
+}
 
 std::string input_name(const Problem &problem, int tokens) {
   return fmt::format("{}{}, scale {}, {} tokens", tensors_of(problem), problem.sink_logits ? ", sinks" : "",
@@ -69,15 +113,7 @@ const io::Qkv &Inputs::file_of(const Problem &problem) {
   if (!file_) {
     file_ = io::load_qkv(settings_.file);
   }
-  if (!same_tensors(file_->problem, problem)) {
-    throw Error(ErrorKind::invalid_argument, fmt::format("{} holds {}, but {} are to be tuned", settings_.file.string(),
-                                                         tensors_of(file_->problem), tensors_of(problem)));
-  }
-  if (file_->shape.q_len != file_->shape.kv_len) {
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{} holds {} queries for {} keys; a whole prefill is needed", settings_.file.string(),
-                            file_->shape.q_len, file_->shape.kv_len));
-  }
+  require_suits(*file_, settings_.file, problem);
   return *file_;
 }
 
@@ -90,9 +126,8 @@ Input Inputs::make(const Problem &problem, int tokens) {
   io::Qkv made;
   if (settings_.file.empty()) {
     made = bench::make_input(problem, input.shape, settings_.density);
-  } else if (file_of(problem).shape.kv_len < tokens) {
-    throw Error(ErrorKind::invalid_argument,
-                fmt::format("{} has {} tokens, fewer than {}", settings_.file.string(), file_->shape.kv_len, tokens));
+  } else {
+    require_length(file_of(problem), settings_.file, tokens);
   }
   const io::Qkv &from = settings_.file.empty() ? made : *file_;
   input.q = upload(from.q, from.shape, problem.num_q_heads, tokens);

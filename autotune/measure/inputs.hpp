@@ -57,6 +57,10 @@ private:
   std::list<Input> inputs_;
 };
 
+/// The first `tokens` of what the settings name, on the host: synthetic data of that length, or a file's. Throws as
+/// Inputs::get.
+io::Qkv host_data(const InputSettings &settings, const Problem &problem, int tokens);
+
 /// What of a problem changes its tensors, and the length.
 std::string input_name(const Problem &problem, int tokens);
 

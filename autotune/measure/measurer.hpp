@@ -36,6 +36,18 @@ struct Rounds {
   int disturbed = 0;           ///< Rounds that were measured again because the clocks fell.
 };
 
+/// Whole calls that take turns: one problem and length, several policies.
+struct PolicyCalls {
+  Problem problem;
+  std::vector<Policy> policies; ///< One with a dense_below above `tokens` is the dense call.
+  int tokens = 0;               ///< q_len = kv_len, batch 1.
+};
+
+struct PolicyRounds {
+  Rounds rounds;               ///< In the order of the policies.
+  std::vector<double> density; ///< Kept share of the visible blocks; 1 of dense calls, 0 where it is not known.
+};
+
 struct GpuId {
   std::string name;
   Arch arch;
@@ -71,6 +83,8 @@ public:
   virtual Rounds measure(const Task &task, const std::vector<Tile> &tiles, int rounds) = 0;
   /// Against the CPU oracle on small shapes, and against the default tile on the task's own.
   virtual Measurement check(const Task &task, const Tile &tile) = 0;
+  /// As measure(), of whole calls. A Step's tile is then the number of a policy.
+  virtual PolicyRounds time_policies(const PolicyCalls &calls, int rounds) = 0;
 
   /// `told` hears of each step before it begins: whoever waits then knows which tile it was that did not end.
   void listen(std::function<void(const Step &)> told) { told_ = std::move(told); }

@@ -127,6 +127,8 @@ constexpr const char *name_of<AskMeasure> = "measure";
 template <>
 constexpr const char *name_of<AskCheck> = "check";
 template <>
+constexpr const char *name_of<AskPolicies> = "policies";
+template <>
 constexpr const char *name_of<GpuId> = "gpu";
 template <>
 constexpr const char *name_of<TuningFacts> = "facts";
@@ -136,6 +138,8 @@ template <>
 constexpr const char *name_of<Rounds> = "rounds";
 template <>
 constexpr const char *name_of<Measurement> = "checked";
+template <>
+constexpr const char *name_of<PolicyRounds> = "policy_rounds";
 template <>
 constexpr const char *name_of<Refusal> = "refused";
 template <>

@@ -30,7 +30,11 @@ struct AskCheck {
   Task task;
   Tile tile;
 };
-using Request = std::variant<AskGpu, AskFacts, AskParameters, AskMeasure, AskCheck>;
+struct AskPolicies {
+  PolicyCalls calls;
+  int rounds = 0;
+};
+using Request = std::variant<AskGpu, AskFacts, AskParameters, AskMeasure, AskCheck, AskPolicies>;
 
 /// What the Measurer threw.
 struct Refusal {
@@ -39,7 +43,7 @@ struct Refusal {
 };
 
 struct Answer {
-  std::variant<GpuId, TuningFacts, GpuParameters, Rounds, Measurement, Refusal> value;
+  std::variant<GpuId, TuningFacts, GpuParameters, Rounds, Measurement, PolicyRounds, Refusal> value;
   bool spent = false; ///< The worker can do nothing more, and ends.
 };
 

@@ -169,6 +169,28 @@ void visit_fields(T &object, const Visit &visit) {
   visit("disturbed", disturbed);
 }
 
+template <Either<PolicyCalls> T, class Visit>
+void visit_fields(T &object, const Visit &visit) {
+  auto &[problem, policies, tokens] = object;
+  visit("problem", problem);
+  visit("policies", policies);
+  visit("tokens", tokens);
+}
+
+template <Either<AskPolicies> T, class Visit>
+void visit_fields(T &object, const Visit &visit) {
+  auto &[calls, rounds] = object;
+  visit("calls", calls);
+  visit("rounds", rounds);
+}
+
+template <Either<PolicyRounds> T, class Visit>
+void visit_fields(T &object, const Visit &visit) {
+  auto &[rounds, density] = object;
+  visit("rounds", rounds);
+  visit("density", density);
+}
+
 template <Either<Refusal> T, class Visit>
 void visit_fields(T &object, const Visit &visit) {
   auto &[kind, what] = object;

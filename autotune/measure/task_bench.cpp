@@ -33,13 +33,6 @@ std::size_t bytes_of_tensors(const Task &task) {
   return bytes_of(task, problem.num_q_heads, both) + bytes_of(task, problem.num_kv_heads, both);
 }
 
-void at_least(const std::shared_ptr<const Device> &device, std::size_t bytes, DeviceArray &array) {
-  if (array.bytes() < bytes) {
-    array = DeviceArray();
-    array = DeviceArray(device, bytes);
-  }
-}
-
 void poison(const Driver &driver, const DeviceArray &array) {
   constexpr unsigned nans = 0xFFFFFFFF; // two of 16 bits, or one of 32
   driver.check(

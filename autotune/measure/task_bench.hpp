@@ -2,6 +2,7 @@
 // One task ready to run on a device: its tensors and mask, and a Plan for each tile, in which the tile is in effect.
 #pragma once
 
+#include "autotune/measure/bench_memory.hpp"
 #include "autotune/measure/inputs.hpp"
 #include "autotune/measure/masks.hpp"
 #include "autotune/measure/measurer.hpp"
@@ -20,11 +21,6 @@ std::shared_ptr<const TuningRecord> record_with(const GpuId &gpu, const KernelSp
 
 /// Whether the kernel with this tile is among those of a Plan.
 bool has_tile(const std::vector<KernelInfo> &kernels, const KernelSpec &kernel, const Tile &tile);
-
-/// Device memory that tasks share, as large as the largest of them wants.
-struct BenchMemory {
-  DeviceArray out, workspace, mask;
-};
 
 class TaskBench {
 public:

@@ -70,6 +70,9 @@ decltype(Answer::value) answer_to(const Request &request, Measurer &measurer) {
       return measurer.measure(ask.task, ask.tiles, ask.rounds);
     }
     decltype(Answer::value) operator()(const AskCheck &ask) const { return measurer.check(ask.task, ask.tile); }
+    decltype(Answer::value) operator()(const AskPolicies &ask) const {
+      return measurer.time_policies(ask.calls, ask.rounds);
+    }
   };
   try {
     return std::visit(Ask{measurer}, request);

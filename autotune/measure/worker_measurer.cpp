@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -250,6 +251,58 @@ Measurement WorkerMeasurer::check(const Task &task, const Tile &tile) {
     lost_in_a_row_ = 0;
     return measurement;
   }
+}
+
+PolicyRounds WorkerMeasurer::time_policies(const PolicyCalls &calls, int rounds) {
+  PolicyRounds result;
+  result.rounds.of.resize(calls.policies.size());
+  result.density.resize(calls.policies.size());
+  std::vector<std::size_t> alive(calls.policies.size());
+  std::iota(alive.begin(), alive.end(), 0U);
+  while (!alive.empty()) {
+    AskPolicies request{{calls.problem, {}, calls.tokens}, rounds};
+    for (const std::size_t policy : alive) {
+      request.calls.policies.push_back(calls.policies[policy]);
+    }
+    Result asked = ask(request, alive.size());
+    if (asked.loss) {
+      note_loss(*asked.loss);
+      if (asked.loss->tile >= 0) {
+        const auto lost = alive.begin() + asked.loss->tile;
+        result.rounds.of[*lost] = {asked.loss->outcome, asked.loss->why, {}};
+        alive.erase(lost);
+      }
+      continue;
+    }
+    if (asked.answer.spent && std::holds_alternative<Refusal>(asked.answer.value)) {
+      note_loss({Outcome::failed, std::get<Refusal>(asked.answer.value).what, -1});
+      continue;
+    }
+    const PolicyRounds measured = take<PolicyRounds>(asked.answer);
+    if (measured.rounds.of.size() != alive.size() || measured.density.size() != alive.size()) {
+      worker_.reset();
+      note_loss({Outcome::failed, "it did not answer for each policy", -1});
+      continue;
+    }
+    std::vector<std::size_t> good;
+    for (std::size_t i = 0; i < alive.size(); ++i) {
+      result.rounds.of[alive[i]] = measured.rounds.of[i];
+      result.density[alive[i]] = measured.density[i];
+      if (measured.rounds.of[i].outcome == Outcome::good) {
+        good.push_back(alive[i]);
+      }
+    }
+    if (!asked.answer.spent) {
+      lost_in_a_row_ = 0;
+      result.rounds.disturbed = measured.rounds.disturbed;
+      return result;
+    }
+    if (good.size() == alive.size()) {
+      note_loss({Outcome::failed, "its CUDA context was lost, by no policy's doing", -1});
+    }
+    alive = std::move(good);
+  }
+  return result;
 }
 
 } // namespace sale::autotune

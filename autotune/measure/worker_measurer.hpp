@@ -49,6 +49,8 @@ public:
   /// for kernels of its class.
   Rounds measure(const Task &task, const std::vector<Tile> &tiles, int rounds) override;
   Measurement check(const Task &task, const Tile &tile) override;
+  /// Repeated from the start without the policies whose processes ended.
+  PolicyRounds time_policies(const PolicyCalls &calls, int rounds) override;
 
   /// Workers that were started after the first.
   int restarts() const { return started_ > 1 ? started_ - 1 : 0; }

@@ -107,5 +107,26 @@ TEST_F(EmulatedMeasurer, measures_fp8) {
   }
 }
 
+TEST_F(EmulatedMeasurer, times_whole_calls_of_policies) {
+  GpuMeasurer measurer = make();
+  PolicyCalls calls{task_of(Stage::attend).problem, {}, tokens};
+  calls.policies.resize(4);
+  calls.policies[1].tau = 1000; // nothing but the reference region
+  calls.policies[1].window = calls.policies[1].block_k;
+  calls.policies[2].estimator = Estimator::fp8; // not of this architecture
+  calls.policies[3].dense_below = tokens + 1;
+  const PolicyRounds measured = measurer.time_policies(calls, 2);
+  ASSERT_EQ(measured.rounds.of.size(), 4U);
+  for (const std::size_t good : {0U, 1U, 3U}) {
+    EXPECT_EQ(measured.rounds.of[good].outcome, Outcome::good) << measured.rounds.of[good].why;
+    EXPECT_GT(measured.rounds.of[good].ms.size(), 0U);
+  }
+  EXPECT_EQ(measured.rounds.of[2].outcome, Outcome::failed);
+  EXPECT_NE(measured.rounds.of[2].why, "");
+  EXPECT_LT(measured.density[1], measured.density[0]);
+  EXPECT_EQ(measured.density[2], 0);
+  EXPECT_EQ(measured.density[3], 1);
+}
+
 } // namespace
 } // namespace sale::autotune

@@ -65,6 +65,12 @@ TEST(WorkerProtocol, carries_every_field_of_a_request) {
   EXPECT_EQ(read.task.policy.tau_per_head.size(), 2U);
   EXPECT_EQ(line_of(Request{read}), line) << "the rest of them";
 
+  const AskPolicies policies = filled<AskPolicies>(9);
+  const auto read_policies = std::get<AskPolicies>(parse_request(line_of(Request{policies})));
+  ASSERT_EQ(read_policies.calls.policies.size(), 2U);
+  EXPECT_EQ(read_policies.calls.policies[1].tau, policies.calls.policies[1].tau);
+  EXPECT_EQ(line_of(Request{read_policies}), line_of(Request{policies}));
+
   const AskCheck check = filled<AskCheck>(5);
   EXPECT_EQ(line_of(parse_request(line_of(Request{check}))), line_of(Request{check}));
 }
@@ -90,6 +96,8 @@ TEST(WorkerProtocol, carries_every_field_of_a_reply) {
   EXPECT_EQ(read.of[1].outcome, Outcome::wrong);
   EXPECT_TRUE(same({rounds, true}).spent);
   EXPECT_FALSE(same({filled<Measurement>(2), false}).spent);
+  const auto policies = filled<PolicyRounds>(8);
+  EXPECT_EQ(std::get<PolicyRounds>(same({policies, false}).value).density, policies.density);
   same({filled<GpuId>(3), false});
   same({filled<GpuParameters>(4), false});
   same({filled<Refusal>(5), false});

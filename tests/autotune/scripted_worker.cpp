@@ -56,6 +56,23 @@ public:
     return run(tile, {});
   }
 
+  // A policy meets the fault of as many warps as its window has keys.
+  PolicyRounds time_policies(const PolicyCalls &calls, int rounds) override {
+    begin({Work::data});
+    meet(0, "in-data");
+    PolicyRounds result;
+    result.rounds.disturbed = 2;
+    for (std::size_t i = 0; i < calls.policies.size() && !has("short-answer", 0); ++i) {
+      begin({Work::run, static_cast<int>(i)});
+      Measurement &of = result.rounds.of.emplace_back();
+      for (int round = 0; round < rounds && !spent; ++round) {
+        of = run({.warps = calls.policies[i].window}, std::move(of));
+      }
+      result.density.push_back(of.ms.empty() ? 0 : 0.25);
+    }
+    return result;
+  }
+
   bool spent = false;
 
 private:

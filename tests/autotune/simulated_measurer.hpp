@@ -3,6 +3,7 @@
 #pragma once
 
 #include "autotune/measure/measurer.hpp"
+#include "autotune/space/candidate.hpp"
 #include "sale/error.hpp"
 
 #include <cstdint>
@@ -60,12 +61,30 @@ public:
     return out;
   }
 
+  PolicyRounds time_policies(const PolicyCalls &asked, int rounds) override {
+    PolicyRounds out;
+    for (const Policy &policy : asked.policies) {
+      const double ms = policy_ms(policy, asked.tokens);
+      Measurement &of = out.rounds.of.emplace_back();
+      if (ms <= 0) {
+        of = {Outcome::hung, "as the test wants it", {}};
+      }
+      for (int round = 0; round < rounds && ms > 0; ++round) {
+        of.ms.push_back(ms * (1 + std::normal_distribution<double>(0, noise)(random_)));
+      }
+      out.density.push_back(ms > 0 ? 0.5 : 0);
+    }
+    return out;
+  }
+
   static std::string name(const Tile &tile) {
     return std::to_string(tile.rows_per_warp) + "x" + std::to_string(tile.warps) + "/" +
            std::to_string(tile.keys_per_step) + "/" + std::to_string(tile.stages);
   }
 
   std::function<double(const Task &, const Tile &)> true_ms = [](const Task &, const Tile &) { return 1.0; };
+  /// 0: it hangs.
+  std::function<double(const Policy &, int tokens)> policy_ms = [](const Policy &, int) { return 1.0; };
   std::function<void(const Task &)> on_measure;
   double noise = 0.005; ///< Of a sample, relative.
   double drift = 0.003; ///< Of a round, which all tiles share, added up.

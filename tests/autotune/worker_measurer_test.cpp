@@ -195,5 +195,34 @@ TEST(WorkerMeasurer, leaves_no_worker_behind_when_it_is_killed) {
   ::close(pipe[1]);
 }
 
+PolicyCalls policy_calls(const std::vector<int> &windows) {
+  PolicyCalls calls;
+  calls.tokens = 8192;
+  for (const int window : windows) {
+    calls.policies.emplace_back().window = window;
+  }
+  return calls;
+}
+
+TEST(WorkerMeasurer, goes_on_without_policies_that_end_the_worker) {
+  WorkerMeasurer measurer(options({"hang:2", "crash:3", "poison:5"}));
+  const PolicyRounds measured = measurer.time_policies(policy_calls({4, 2, 3, 5, 8}), 2);
+  ASSERT_EQ(measured.rounds.of.size(), 5U);
+  EXPECT_EQ(measured.rounds.of[0].ms, std::vector<double>(2, 4));
+  EXPECT_EQ(measured.rounds.of[1].outcome, Outcome::hung);
+  EXPECT_EQ(measured.rounds.of[2].outcome, Outcome::failed);
+  EXPECT_EQ(measured.rounds.of[3].why, "an illegal address");
+  EXPECT_EQ(measured.rounds.of[4].ms, std::vector<double>(2, 8));
+  EXPECT_EQ(measured.density, (std::vector<double>{0.25, 0, 0, 0, 0.25}));
+  EXPECT_EQ(measured.rounds.disturbed, 2);
+  EXPECT_EQ(measurer.restarts(), 3);
+}
+
+TEST(WorkerMeasurer, loses_patience_with_workers_that_leave_policies_out) {
+  WorkerMeasurer measurer(options({"short-answer:0"}));
+  const Error error = error_of([&] { measurer.time_policies(policy_calls({4}), 1); });
+  EXPECT_TRUE(has(error.what(), "it did not answer for each policy")) << error.what();
+}
+
 } // namespace
 } // namespace sale::autotune

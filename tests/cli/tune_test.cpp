@@ -2,6 +2,7 @@
 // sale tune: without a GPU, on the emulated one, stopped and gone on with.
 #include "autotune/record/record.hpp"
 #include "cli/tune_options.hpp"
+#include "io/policy_file.hpp"
 #include "runtime/need_words.hpp"
 #include "sale/tuning.hpp"
 #include "tests/cli/command_line.hpp"
@@ -254,6 +255,26 @@ TEST_F(TuneOnTheEmulator, stops_at_ctrl_c_and_goes_on_to_a_record) {
   ASSERT_EQ(record.gpus.size(), 1U);
   EXPECT_EQ(record.gpus[0].name, "Emulated sm_80");
   EXPECT_EQ(record.gpus[0].kernels.size(), 4U);
+}
+
+TEST_F(TuneOnTheEmulator, proposes_a_policy_that_a_policy_file_is) {
+  const CommandResult result = tune(words({"--budget", "0.001", "--propose-policy", path("policy.yaml")}));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  for (const char *text : {"as given", "blocks 128x64", "\ndense ", "why not"}) {
+    EXPECT_NE(result.out.find(text), std::string::npos) << text << "\n" << result.out;
+  }
+  const std::string text = read_file(path("policy.yaml"));
+  EXPECT_NE(text.find("# A proposal of sale tune, measured on Emulated sm_80"), std::string::npos) << text;
+  EXPECT_NE(text.find("Nothing uses it"), std::string::npos) << text;
+  const io::PolicyFile file = io::load_policy_file(path("policy.yaml"));
+  const Policy policy = io::layer_policy(file, {}, {.head_dim = 64, .num_q_heads = 2, .num_kv_heads = 1});
+  EXPECT_EQ(policy.tau_per_head, std::vector<float>(2, Policy().tau));
+}
+
+TEST_F(Tune, refuses_a_proposal_that_cannot_be) {
+  expect_refused({"--model", "llama-3.1-8b", "--dry-run", "--propose-policy", path("p.yaml")}, "--dry-run does not");
+  expect_refused({"--model", "llama-3.1-8b,qwen2.5-7b", "--propose-policy", path("p.yaml")}, "one model");
+  expect_refused({"--model", "llama-3.1-8b", "--propose-policy", path("none/p.yaml")}, "there is no folder");
 }
 
 TEST_F(TuneOnTheEmulator, has_nothing_to_resume_at_first) { expect_refused(words({"--resume"}), "nothing to resume"); }
