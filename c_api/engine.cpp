@@ -3,13 +3,13 @@
 #include "c_api/handles.hpp"
 #include "c_api/structs.hpp"
 #include "c_api/to_cpp.hpp"
-#include "core/version.hpp"
+#include "sale/version.hpp"
 
 using namespace sale;
 using namespace sale::c_api;
 
-int sale_c_api_version(void) { return SALE_C_API_VERSION; }  // NOLINT(modernize-redundant-void-arg)
-const char *sale_version(void) { return library_version(); } // NOLINT(modernize-redundant-void-arg)
+int sale_c_api_version(void) { return SALE_C_API_VERSION; } // NOLINT(modernize-redundant-void-arg)
+const char *sale_version(void) { return sale::version(); }  // NOLINT(modernize-redundant-void-arg)
 
 sale_status sale_validate(const sale_problem *problem, const sale_policy *policy, const sale_serving *serving) {
   return guarded([&] {

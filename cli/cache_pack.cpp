@@ -6,7 +6,7 @@
 #include "cache/signature.hpp"
 #include "cli/output.hpp"
 #include "cli/text.hpp"
-#include "core/version.hpp"
+#include "sale/version.hpp"
 #include "generator/template_source.hpp"
 #include "io/manifest.hpp"
 #include "runtime/prewarm.hpp"
@@ -149,7 +149,7 @@ int run_pack(const PackArguments &arguments, const EngineOptions &engine) {
     throw Error(ErrorKind::not_found, "there are no kernels to pack",
                 {.advice = "sale prewarm compiles those that a model needs"});
   }
-  const PackFacts facts = write_pack(arguments.file, entries, {library_version(), std::string(templates_digest())});
+  const PackFacts facts = write_pack(arguments.file, entries, {version(), std::string(templates_digest())});
   if (key) {
     key->sign_file(arguments.file);
   }
@@ -160,7 +160,7 @@ int run_pack(const PackArguments &arguments, const EngineOptions &engine) {
 void warn_of_other_templates(const Pack &pack) {
   if (pack.facts().templates != templates_digest()) {
     warn(fmt::format("{} is of another libsale ({}) than this one ({}): kernels whose source differs will not be found",
-                     pack.path().string(), pack.facts().library_version, library_version()));
+                     pack.path().string(), pack.facts().library_version, version()));
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/prewarm_plan.hpp"
 
-#include "core/version.hpp"
+#include "sale/version.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
@@ -26,7 +26,7 @@ void require_same_kernels(const io::Manifest &manifest, const PrewarmPlan &plan,
         ErrorKind::invalid_argument,
         fmt::format("{}:{}: {} {}: the manifest was made by another version, {}, and this is libsale {}, or with "
                     "other tuning records than --tuning {} has here; write it anew with --write-manifest",
-                    manifest.file_name, line, kernel, what, manifest.library, library_version(), tuning));
+                    manifest.file_name, line, kernel, what, manifest.library, version(), tuning));
   };
   for (const io::ManifestKernel &kernel : manifest.kernels) {
     const bool asked = std::find(plan.archs.begin(), plan.archs.end(), kernel.arch) != plan.archs.end();
@@ -76,7 +76,7 @@ PrewarmPlan plan_prewarm(const PrewarmOptions &options, const Options &engine) {
 
 io::Manifest manifest_of(const PrewarmPlan &plan) {
   io::Manifest manifest;
-  manifest.library = library_version();
+  manifest.library = version();
   manifest.archs = plan.archs;
   manifest.needs = plan.named;
   for (const PlannedKernel &kernel : plan.kernels) {

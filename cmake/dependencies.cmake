@@ -18,9 +18,12 @@ define_property(TARGET PROPERTY SALE_PORTABLE INITIALIZE_FROM_VARIABLE SALE_PORT
 set(is_portable "$<BOOL:$<TARGET_PROPERTY:SALE_PORTABLE>>")
 add_link_options($<${is_portable}:-static-libstdc++> $<${is_portable}:-static-libgcc>)
 
-if(SALE_PORTABLE OR SALE_PORTABLE_PROGRAMS)
+if(SALE_PORTABLE OR SALE_PORTABLE_PROGRAMS OR SALE_BUILD_PACKAGE)
   add_library(sale_fmt_static STATIC ${CMAKE_CURRENT_LIST_DIR}/static_fmt.cpp)
+  set_target_properties(sale_fmt_static PROPERTIES POSITION_INDEPENDENT_CODE ON)
   set(SALE_FMT_STATIC sale_fmt_static)
+endif()
+if(SALE_PORTABLE OR SALE_PORTABLE_PROGRAMS)
   find_library(SALE_CRYPTO_STATIC libcrypto.a REQUIRED)
   if(SALE_BUILD_AUTOTUNE)
     find_library(SALE_YAML_STATIC libyaml-cpp.a REQUIRED)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/version.hpp"
+#include "sale/version.hpp"
 
 namespace sale {
 
-const char *library_version() { return SALE_VERSION; }
+const char *version() noexcept { return SALE_VERSION; }
+
+int abi_version() noexcept { return SALE_ABI_VERSION; }
 
 } // namespace sale

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/tuned_tiles.hpp"
 
-#include "core/version.hpp"
+#include "sale/version.hpp"
 #include "runtime/callbacks.hpp"
 
 #include <fmt/format.h>
@@ -12,7 +12,7 @@ namespace {
 
 std::string of_other_kernels(const TuningRecord &record) {
   return fmt::format("{} was measured with other kernels (libsale {}, templates {}) than those of this libsale {}",
-                     record.source, record.library, record.templates, library_version());
+                     record.source, record.library, record.templates, version());
 }
 
 } // namespace

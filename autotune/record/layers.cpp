@@ -3,7 +3,7 @@
 
 #include "autotune/record/edit.hpp"
 #include "autotune/record/record.hpp"
-#include "core/version.hpp"
+#include "sale/version.hpp"
 #include "sale/error.hpp"
 
 #include <fmt/format.h>
@@ -47,7 +47,7 @@ std::vector<fs::path> yaml_files(const fs::path &folder) {
 void judge(LayerRecord &found) {
   if (!is_for_this_library(*found.record)) {
     found.problem = fmt::format("measured with other kernels (libsale {}, templates {}) than those of this libsale {}",
-                                found.record->library, found.record->templates, library_version());
+                                found.record->library, found.record->templates, version());
   }
 }
 

@@ -33,7 +33,7 @@ struct BackgroundTuningOptions {
 
 /// One process after another that measures; the host's own process never runs a candidate, so that none can harm it.
 /// Both share the GPU meanwhile. Not for several threads at once.
-class BackgroundTuning {
+class SALE_API BackgroundTuning {
 public:
   enum class State { running, done, failed, stopped };
 

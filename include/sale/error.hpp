@@ -2,6 +2,8 @@
 // Every failure of libsale is one object: what was being done, where, why, and what to do about it.
 #pragma once
 
+#include "sale/export.h"
+
 #include <stdexcept>
 #include <string>
 
@@ -30,7 +32,7 @@ struct ErrorDetails {
   std::string advice = {};  ///< What would make it work.
 };
 
-class Error : public std::runtime_error {
+class SALE_API Error : public std::runtime_error {
 public:
   /// `what` is one sentence without a trailing full stop; advice, if any, is appended after "; ".
   Error(ErrorKind kind, const std::string &what, ErrorDetails details = {});
@@ -43,6 +45,6 @@ private:
   ErrorDetails details_;
 };
 
-const char *to_string(ErrorKind kind);
+SALE_API const char *to_string(ErrorKind kind);
 
 } // namespace sale

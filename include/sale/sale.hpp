@@ -10,6 +10,7 @@
 #pragma once
 
 #include "sale/error.hpp"
+#include "sale/export.h"
 #include "sale/types.hpp"
 
 #include <cstddef>
@@ -37,7 +38,7 @@ struct TensorView {
 };
 
 /// A view of a densely packed [batch, heads, tokens, head_dim] tensor.
-TensorView packed_view(void *data, int heads, int tokens, int head_dim);
+SALE_API TensorView packed_view(void *data, int heads, int tokens, int head_dim);
 
 /// Arguments of one call. Null pointers mean "absent". Everything is device memory. Packed tensors have no batch:
 /// [heads, total, head_dim], and lse [num_q_heads, total_q].
@@ -109,7 +110,7 @@ struct MergeArgs {
 };
 
 /// u32 words of a mask: batch * num_q_heads * q_blocks * W (docs/numerics.md, section 9).
-std::size_t mask_words(const Problem &problem, const Policy &policy, const Shape &shape);
+SALE_API std::size_t mask_words(const Problem &problem, const Policy &policy, const Shape &shape);
 
 /// A compiled kernel and where it came from.
 struct KernelInfo {
@@ -125,7 +126,7 @@ struct KernelInfo {
 };
 
 /// Kernels of one Problem and Policy on one device, ready to run. Cheap to copy; safe to use from several threads.
-class Plan {
+class SALE_API Plan {
 public:
   /// Bytes of workspace that run needs for this shape.
   std::size_t workspace_bytes(const Shape &shape) const;
@@ -213,7 +214,7 @@ struct CacheCounters {
 };
 
 /// One device: its context, compiler and kernel cache.
-class Engine {
+class SALE_API Engine {
 public:
   /// Uses the calling thread's current context if there is one, else the primary context of `device` (-1 = device 0).
   /// Throws Error(invalid_argument) when `device` names another GPU than the current context's.
@@ -243,16 +244,17 @@ struct Need {
 /// Compiles every kernel of the needs for each architecture into the cache, each kernel once. Needs no GPU and no
 /// driver. Name what an Engine there would take: sm_90a for an H100, not sm_90; compute_90 for PTX, which GPUs take
 /// that are newer than libsale.
-std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const std::vector<Need> &needs,
-                                const Options &options = {});
+SALE_API std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const std::vector<Need> &needs,
+                                         const Options &options = {});
 
 /// The same of one need.
-std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Problem &problem, const Policy &policy,
-                                const Options &options = {}, const Serving &serving = {});
+SALE_API std::vector<KernelInfo> prewarm(const std::vector<std::string> &archs, const Problem &problem,
+                                         const Policy &policy, const Options &options = {},
+                                         const Serving &serving = {});
 
 /// Those of the needs' kernels that no layer of the cache has. Looks, and compiles nothing; of these, name, arch and
 /// key are known.
-std::vector<KernelInfo> missing(const std::vector<std::string> &archs, const std::vector<Need> &needs,
-                                const Options &options = {});
+SALE_API std::vector<KernelInfo> missing(const std::vector<std::string> &archs, const std::vector<Need> &needs,
+                                         const Options &options = {});
 
 } // namespace sale

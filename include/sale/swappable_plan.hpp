@@ -9,7 +9,7 @@
 namespace sale {
 
 /// One problem and policy with one tuning record after another. Safe to use from several threads.
-class SwappablePlan {
+class SALE_API SwappablePlan {
 public:
   /// Prepares the first Plan, on an Engine of its own with these Options.
   SwappablePlan(int device, Options options, const Problem &problem, const Policy &policy, const Serving &serving = {});

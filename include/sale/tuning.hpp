@@ -2,6 +2,8 @@
 // Tuning records for Options::tuning. In the library sale::autotune, which needs yaml-cpp; sale::sale does without.
 #pragma once
 
+#include "sale/export.h"
+
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -12,7 +14,7 @@ namespace sale {
 struct TuningRecord;
 
 /// The tiles that were found best on some GPUs. Throws Error(io), or Error(invalid_argument) that says in which line.
-std::shared_ptr<const TuningRecord> load_tuning(const std::filesystem::path &file);
+SALE_API std::shared_ptr<const TuningRecord> load_tuning(const std::filesystem::path &file);
 
 /// Where records are that nobody names: all *.yaml of two folders, and those that are part of the library.
 struct TuningLayers {
@@ -25,6 +27,6 @@ struct TuningLayers {
 
 /// The layers as one record: a user's choices for a kernel and GPU before a system's, and those before the shipped
 /// ones. A record that is damaged, or of another libsale's kernels, is a warning and not used. Null when none is left.
-std::shared_ptr<const TuningRecord> load_tuning_layers(const TuningLayers &layers = {});
+SALE_API std::shared_ptr<const TuningRecord> load_tuning_layers(const TuningLayers &layers = {});
 
 } // namespace sale

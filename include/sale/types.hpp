@@ -2,6 +2,8 @@
 // The vocabulary of libsale: what a model fixes (Problem), how sparse it runs (Policy), and one call's Shape.
 #pragma once
 
+#include "sale/export.h"
+
 #include <cstdint>
 #include <vector>
 
@@ -106,19 +108,19 @@ struct StageTimes {
 };
 
 /// softmax_scale with its default filled in.
-float effective_softmax_scale(const Problem &problem);
+SALE_API float effective_softmax_scale(const Problem &problem);
 
 /// v_head_dim with its default filled in.
-int effective_v_head_dim(const Problem &problem);
+SALE_API int effective_v_head_dim(const Problem &problem);
 
 /// Throws Error(invalid_argument) with one sentence that says what is supported.
-void validate(const Problem &problem);
-void validate(const Policy &policy, const Problem &problem);
-void validate(const Serving &serving, const Problem &problem, const Policy &policy);
-void validate(const Shape &shape, bool causal = true);
-void validate(const Shape &shape, const Problem &problem, const Serving &serving);
+SALE_API void validate(const Problem &problem);
+SALE_API void validate(const Policy &policy, const Problem &problem);
+SALE_API void validate(const Serving &serving, const Problem &problem, const Policy &policy);
+SALE_API void validate(const Shape &shape, bool causal = true);
+SALE_API void validate(const Shape &shape, const Problem &problem, const Serving &serving);
 
-const char *to_string(DType dtype);
-const char *to_string(Estimator estimator);
+SALE_API const char *to_string(DType dtype);
+SALE_API const char *to_string(Estimator estimator);
 
 } // namespace sale
