@@ -17,18 +17,6 @@ namespace {
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
 
-void check_heads(const std::vector<Tensors> &inputs, const Tensors &first) {
-  for (const Tensors &input : inputs) {
-    if (input.num_q_heads != first.num_q_heads || input.num_kv_heads != first.num_kv_heads ||
-        input.head_dim != first.head_dim) {
-      refuse(fmt::format("inputs of one layer must have the same heads: one has {} query heads over {} KV heads of {}, "
-                         "another {} over {} of {}",
-                         first.num_q_heads, first.num_kv_heads, first.head_dim, input.num_q_heads, input.num_kv_heads,
-                         input.head_dim));
-    }
-  }
-}
-
 /// An input and its blocks.
 struct Measured {
   const Tensors *tensors;
@@ -63,26 +51,30 @@ void require_estimated_blocks(const std::vector<Measured> &inputs, const Policy 
 
 } // namespace
 
+void require_same_heads(const std::vector<Tensors> &inputs, const Tensors &first) {
+  for (const Tensors &input : inputs) {
+    if (input.num_q_heads != first.num_q_heads || input.num_kv_heads != first.num_kv_heads ||
+        input.head_dim != first.head_dim) {
+      refuse(fmt::format("inputs of one layer must have the same heads: one has {} query heads over {} KV heads of {}, "
+                         "another {} over {} of {}",
+                         first.num_q_heads, first.num_kv_heads, first.head_dim, input.num_q_heads, input.num_kv_heads,
+                         input.head_dim));
+    }
+  }
+}
+
 LayerCalibration calibrate_layer(const CalibrationGoal &goal, const std::vector<Tensors> &samples,
                                  const std::vector<Tensors> &judges) {
   const Tensors &first = samples.front();
-  check_heads(samples, first);
-  check_heads(judges, first);
+  require_same_heads(samples, first);
+  require_same_heads(judges, first);
   const bool split = judges.empty();
   const Part part = split ? Part::even : Part::whole;
 
   LayerCalibration result;
   result.policy = goal.policy;
   Policy &policy = result.policy;
-  if (policy.estimator == Estimator::fp8 && policy.channels.empty() && policy.projection.empty() &&
-      policy.estimate_dim != 0 && policy.estimate_dim < first.head_dim) {
-    std::vector<const Tensors *> pointers;
-    pointers.reserve(samples.size());
-    for (const Tensors &sample : samples) {
-      pointers.push_back(&sample);
-    }
-    policy.channels = channels_by_energy(pointers, policy, part);
-  }
+  policy.channels = static_channels(samples, policy, part);
 
   const std::vector<Measured> measured = measure(goal, policy, samples);
   const std::vector<Measured> others = measure(goal, policy, judges);

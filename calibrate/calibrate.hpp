@@ -35,4 +35,7 @@ struct LayerCalibration {
 LayerCalibration calibrate_layer(const CalibrationGoal &goal, const std::vector<reference::Tensors> &samples,
                                  const std::vector<reference::Tensors> &judges = {});
 
+/// Throws Error(invalid_argument) unless all inputs have the heads of `first`.
+void require_same_heads(const std::vector<reference::Tensors> &inputs, const reference::Tensors &first);
+
 } // namespace sale

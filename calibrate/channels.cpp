@@ -52,4 +52,17 @@ std::vector<int> channels_by_energy(const std::vector<const Tensors *> &samples,
   return channels;
 }
 
+std::vector<int> static_channels(const std::vector<reference::Tensors> &samples, const Policy &policy, Part part) {
+  if (policy.estimator != Estimator::fp8 || !policy.channels.empty() || !policy.projection.empty() ||
+      policy.estimate_dim == 0 || policy.estimate_dim >= samples.front().head_dim) {
+    return policy.channels;
+  }
+  std::vector<const reference::Tensors *> pointers;
+  pointers.reserve(samples.size());
+  for (const reference::Tensors &sample : samples) {
+    pointers.push_back(&sample);
+  }
+  return channels_by_energy(pointers, policy, part);
+}
+
 } // namespace sale

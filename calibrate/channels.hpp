@@ -14,4 +14,7 @@ namespace sale {
 std::vector<int> channels_by_energy(const std::vector<const reference::Tensors *> &samples, const Policy &policy,
                                     Part part = Part::whole);
 
+/// The policy's own channels; where its estimate sees fewer than head_dim and it has none, those of channels_by_energy.
+std::vector<int> static_channels(const std::vector<reference::Tensors> &samples, const Policy &policy, Part part);
+
 } // namespace sale

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// sale calibrate: threshold shifts (and channels) that make a cheap estimate keep what the exact one keeps, from
-// captured Q, K and V, judged on rows that they were not made from, written as a policy file.
+// sale calibrate: threshold shifts (and channels) that make a cheap estimate keep what the exact one keeps, or
+// thresholds with which the output stays within a bound, from captured Q, K and V, judged on rows that they were not
+// made from, written as a policy file.
+#include "cli/calibrate_report.hpp"
 #include "cli/command.hpp"
 #include "cli/output.hpp"
 #include "cli/policy_options.hpp"
 #include "cli/text.hpp"
 
 #include "calibrate/calibrate.hpp"
+#include "calibrate/tau.hpp"
 #include "io/policy_file.hpp"
 #include "io/qkv.hpp"
 #include "reference/tensors.hpp"
@@ -19,6 +22,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
 #include <memory>
 
@@ -32,11 +36,22 @@ struct CalibrateOptions {
   std::string output;
   double hit_mass = 0.99;
   float least_shift = 0;
+  std::optional<double> bound;
+  std::optional<double> relative_bound;
+  std::vector<int> lengths;
+  int rows = 0;
+  std::optional<float> largest_tau;
   PolicyOptions policy;
   std::string json;
   CLI::Option *json_option = nullptr;
 
   bool json_to_stdout() const { return json_option->count() > 0 && (json.empty() || json == "-"); }
+  bool bound_only_options_given() const { return !lengths.empty() || rows != 0 || largest_tau.has_value(); }
+  bool finds_tau() const { return bound || relative_bound; }
+  ErrorBound error_bound() const {
+    constexpr double none = std::numeric_limits<double>::infinity();
+    return {bound.value_or(none), relative_bound.value_or(none)};
+  }
 };
 
 /// One layer's files.
@@ -114,20 +129,46 @@ std::vector<reference::Tensors> load(const std::vector<std::string> &files, std:
   return inputs;
 }
 
-CalibratedLayer calibrate(const CalibrateOptions &options, int layer, const Layer &files) {
+/// One layer's inputs and the policy to start from.
+struct LayerInputs {
   std::optional<Problem> problem;
-  const std::vector<reference::Tensors> samples = load(files.files, problem);
-  const std::vector<reference::Tensors> judges = load(files.judges, problem);
+  std::vector<reference::Tensors> samples;
+  std::vector<reference::Tensors> judges;
+  Policy policy;
+};
+
+LayerInputs load_layer(const CalibrateOptions &options, int layer, const Layer &files) {
+  LayerInputs inputs;
+  inputs.samples = load(files.files, inputs.problem);
+  inputs.judges = load(files.judges, inputs.problem);
   PolicyOptions policy = options.policy;
   if (!policy.file.empty() && !policy.layer) {
     policy.layer = layer;
   }
+  inputs.policy = policy.resolve(*inputs.problem);
+  return inputs;
+}
+
+CalibratedLayer find_shift(const CalibrateOptions &options, int layer, const Layer &files) {
+  const LayerInputs inputs = load_layer(options, layer, files);
   CalibrationGoal goal;
-  goal.policy = policy.resolve(*problem);
-  goal.softmax_scale = effective_softmax_scale(*problem);
+  goal.policy = inputs.policy;
+  goal.softmax_scale = effective_softmax_scale(*inputs.problem);
   goal.hit_mass = options.hit_mass;
   goal.least_shift = options.least_shift;
-  return {layer, calibrate_layer(goal, samples, judges)};
+  return {layer, calibrate_layer(goal, inputs.samples, inputs.judges)};
+}
+
+TauLayer find_tau(const CalibrateOptions &options, int layer, const Layer &files) {
+  const LayerInputs inputs = load_layer(options, layer, files);
+  TauGoal goal;
+  goal.policy = inputs.policy;
+  goal.softmax_scale = effective_softmax_scale(*inputs.problem);
+  goal.bound = options.error_bound();
+  goal.largest_tau = options.largest_tau.value_or(goal.largest_tau);
+  goal.lengths = options.lengths;
+  goal.rows = options.rows;
+  return {layer, calibrate_tau(goal, inputs.samples, inputs.judges)};
 }
 
 std::string layer_text(const CalibratedLayer &layer) {
@@ -202,16 +243,20 @@ std::string report_json(const std::vector<CalibratedLayer> &layers, const Calibr
   return json_text(json);
 }
 
-io::PolicyFile policy_file(const std::vector<CalibratedLayer> &layers, const std::string &model) {
+/// `Found` is CalibratedLayer or TauLayer: a layer's number and a calibration with its policy and its heads.
+template <class Found>
+io::PolicyFile policy_file(const std::vector<Found> &layers, const std::string &model) {
   io::PolicyFile file;
   file.model = model;
   file.policy = layers.front().calibration.policy;
-  for (const CalibratedLayer &layer : layers) {
+  for (const Found &layer : layers) {
     const Policy &policy = layer.calibration.policy;
     const std::size_t heads = layer.calibration.heads.size();
     file.layers.push_back(layer.layer);
     file.tau.push_back(policy.tau_per_head.empty() ? std::vector<float>(heads, policy.tau) : policy.tau_per_head);
-    file.shift.push_back(policy.shift_per_head);
+    if (!policy.shift_per_head.empty()) {
+      file.shift.push_back(policy.shift_per_head);
+    }
     if (!policy.channels.empty()) {
       std::vector<std::vector<int>> channels;
       for (auto first = policy.channels.begin(); first != policy.channels.end(); first += policy.estimate_dim) {
@@ -223,6 +268,61 @@ io::PolicyFile policy_file(const std::vector<CalibratedLayer> &layers, const std
   return file;
 }
 
+/// find(layer, its files) for every layer; `text` of each is printed as soon as it is there.
+template <class Find, class Text>
+auto find_layers(const CalibrateOptions &options, Find find, Text text) {
+  std::vector<decltype(find(options, 0, Layer()))> layers;
+  for (const auto &[layer, files] : sort_files(options)) {
+    layers.push_back(find(options, layer, files));
+    const std::size_t heads = layers.back().calibration.heads.size();
+    if (const std::size_t first = layers.front().calibration.heads.size(); heads != first) {
+      refuse(
+          fmt::format("layer {} has {} query heads, but layer {} has {}", layer, heads, layers.front().layer, first));
+    }
+    if (!options.json_to_stdout()) {
+      fmt::print("{}", text(layers.back()));
+      std::fflush(stdout);
+    }
+  }
+  return layers;
+}
+
+/// The policy file and, where asked for, the report.
+template <class Found>
+void write_results(const CalibrateOptions &options, const std::vector<Found> &layers, const std::string &goal,
+                   const std::string &summary, const std::string &json) {
+  const auto metadata = io::load_qkv(options.files.front()).metadata;
+  const auto model = metadata.find("model");
+  const std::string judged = options.judges.empty() ? "even query blocks calibrate, odd ones judge"
+                                                    : fmt::format("judged on {}", fmt::join(options.judges, ", "));
+  const std::string comment =
+      fmt::format("sale calibrate, {}: {}; {}\n{}", goal, fmt::join(options.files, ", "), judged, summary);
+  write_text(options.output,
+             io::policy_file_text(policy_file(layers, model == metadata.end() ? "" : model->second), comment));
+  if (options.json_option->count() > 0) {
+    write_text(options.json, json);
+  }
+  if (!options.json_to_stdout()) {
+    fmt::print("{}wrote {}; use it with sale run --policy-file {}\n", summary, options.output, options.output);
+  }
+}
+
+void calibrate_shifts(const CalibrateOptions &options) {
+  const std::vector<CalibratedLayer> layers = find_layers(options, find_shift, layer_text);
+  write_results(options, layers, fmt::format("hit mass >= {}", options.hit_mass),
+                summary_text(summarise(layers, options.hit_mass), options.hit_mass), report_json(layers, options));
+}
+
+void calibrate_thresholds(const CalibrateOptions &options) {
+  const ErrorBound bound = options.error_bound();
+  const std::vector<TauLayer> layers =
+      find_layers(options, find_tau, [&](const TauLayer &layer) { return tau_table(layer, bound); });
+  const std::string lengths =
+      options.lengths.empty() ? "" : fmt::format(", also at lengths {}", fmt::join(options.lengths, ", "));
+  write_results(options, layers, bound_text(bound) + lengths, tau_summary(layers, bound),
+                json_text(tau_json(layers, bound)));
+}
+
 int run_calibrate(const CalibrateOptions &options) {
   if (!(options.hit_mass > 0.0 && options.hit_mass <= 1.0)) {
     refuse(fmt::format("--hit-mass {} must be above 0 and at most 1", options.hit_mass));
@@ -230,38 +330,20 @@ int run_calibrate(const CalibrateOptions &options) {
   if (!std::isfinite(options.least_shift)) {
     refuse(fmt::format("--least-shift {} must be a finite number of nats", options.least_shift));
   }
+  if (options.finds_tau() && options.policy.tau) {
+    refuse("--bound and --relative-bound find tau; leave --tau out, and limit it with --largest-tau");
+  }
+  if (!options.finds_tau() && options.bound_only_options_given()) {
+    refuse("--lengths, --rows and --largest-tau belong to --bound or --relative-bound");
+  }
   require_writable_path(options.output);
   if (!options.json.empty() && options.json != "-") {
     require_writable_path(options.json);
   }
-  const std::map<int, Layer> files = sort_files(options);
-  const auto metadata = io::load_qkv(options.files.front()).metadata;
-  const auto model = metadata.find("model");
-  std::vector<CalibratedLayer> layers;
-  for (const auto &[layer, of_layer] : files) {
-    layers.push_back(calibrate(options, layer, of_layer));
-    if (layers.size() > 1 && layers.back().calibration.heads.size() != layers.front().calibration.heads.size()) {
-      refuse(fmt::format("layer {} has {} query heads, but layer {} has {}", layer,
-                         layers.back().calibration.heads.size(), layers.front().layer,
-                         layers.front().calibration.heads.size()));
-    }
-    if (!options.json_to_stdout()) {
-      fmt::print("{}", layer_text(layers.back()));
-      std::fflush(stdout);
-    }
-  }
-  const std::string summary = summary_text(summarise(layers, options.hit_mass), options.hit_mass);
-  const std::string judged = options.judges.empty() ? "even query blocks calibrate, odd ones judge"
-                                                    : fmt::format("judged on {}", fmt::join(options.judges, ", "));
-  const std::string comment = fmt::format("sale calibrate, hit mass >= {}: {}; {}\n{}", options.hit_mass,
-                                          fmt::join(options.files, ", "), judged, summary);
-  write_text(options.output,
-             io::policy_file_text(policy_file(layers, model == metadata.end() ? "" : model->second), comment));
-  if (options.json_option->count() > 0) {
-    write_text(options.json, report_json(layers, options));
-  }
-  if (!options.json_to_stdout()) {
-    fmt::print("{}wrote {}; use it with sale run --policy-file {}\n", summary, options.output, options.output);
+  if (options.finds_tau()) {
+    calibrate_thresholds(options);
+  } else {
+    calibrate_shifts(options);
   }
   return exit_ok;
 }
@@ -272,18 +354,38 @@ void add_calibrate(CLI::App &app, Command &command) {
   auto options = std::make_shared<CalibrateOptions>();
   CLI::App *sub = app.add_subcommand(
       "calibrate",
-      "Find the threshold shifts (and channels) with which a cheap estimate keeps what the exact one keeps");
+      "Find the threshold shifts (and channels) with which a cheap estimate keeps what the exact one keeps, or with "
+      "--bound the thresholds that keep the output within an error");
   sub->add_option("files", options->files,
                   "Safetensors with q, k and v; the metadata's layer says of which layer, else one file per layer")
       ->required();
   sub->add_option("-o,--output", options->output, "The policy file to write")->required();
   sub->add_option("--judge", options->judges,
                   "Other files to judge on (default: every second query block of the files themselves)");
-  sub->add_option("--hit-mass", options->hit_mass, "Share of the exact mask's attention that must be kept, per head")
-      ->capture_default_str();
-  sub->add_option("--least-shift", options->least_shift,
-                  "No shift below this, in nats; below 0 some heads keep less than they would without a shift")
-      ->capture_default_str();
+  auto *hit_mass = sub->add_option("--hit-mass", options->hit_mass,
+                                   "Share of the exact mask's attention that must be kept, per head")
+                       ->capture_default_str();
+  auto *least_shift =
+      sub->add_option("--least-shift", options->least_shift,
+                      "No shift below this, in nats; below 0 some heads keep less than they would without a shift")
+          ->capture_default_str();
+  const std::string group = "Thresholds instead of shifts";
+  sub->add_option("--bound", options->bound,
+                  "Find the largest tau of every head with at most this L1 error of an output row, mean over rows")
+      ->excludes(hit_mass)
+      ->excludes(least_shift)
+      ->group(group);
+  sub->add_option("--relative-bound", options->relative_bound,
+                  "The same with at most this sum |out - dense| / sum |dense|; with --bound, both hold")
+      ->excludes(hit_mass)
+      ->excludes(least_shift)
+      ->group(group);
+  sub->add_option("--lengths", options->lengths, "Prefixes of the files, in tokens, on which the bound must hold too")
+      ->delimiter(',')
+      ->group(group);
+  sub->add_option("--rows", options->rows, "Query rows of a sequence to measure on, spread evenly (default 0: all)")
+      ->group(group);
+  sub->add_option("--largest-tau", options->largest_tau, "No tau above this (default 0.016)")->group(group);
   options->policy.add_to(*sub);
   options->json_option =
       sub->add_option("--json", options->json, "Machine-readable report, to a file or standard output")

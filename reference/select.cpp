@@ -179,14 +179,17 @@ private:
   KeyTile tile_;
 };
 
-/// Calls visit(b, h, query_block) for every query block, in parallel, last (heaviest) blocks first.
+/// Calls visit(b, h, query_block) for every chosen query block, in parallel, last (heaviest) blocks first.
 template <class Visit>
-void for_each_query_block(const Tensors &tensors, const Policy &policy, Visit visit) {
+void for_each_query_block(const Tensors &tensors, const Policy &policy, const std::vector<bool> &chosen, Visit visit) {
   const int heads = tensors.shape.batch * tensors.num_q_heads;
   const int q_blocks = ceil_div(tensors.shape.q_len, policy.block_q);
   parallel_for(static_cast<std::int64_t>(heads) * q_blocks, [&](std::int64_t item) {
     const int head = static_cast<int>(item % heads);
-    visit(head / tensors.num_q_heads, head % tensors.num_q_heads, q_blocks - 1 - static_cast<int>(item / heads));
+    const int query_block = q_blocks - 1 - static_cast<int>(item / heads);
+    if (chosen.empty() || chosen[query_block]) {
+      visit(head / tensors.num_q_heads, head % tensors.num_q_heads, query_block);
+    }
   });
 }
 
@@ -208,9 +211,9 @@ Estimates prepare_estimates(const Tensors &tensors, const Policy &policy, float 
   return estimates;
 }
 
-Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
+Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates, const std::vector<bool> &chosen) {
   Mask mask(tensors.shape, tensors.num_q_heads, policy.block_q, policy.block_k);
-  for_each_query_block(tensors, policy, [&](int b, int h, int query_block) {
+  for_each_query_block(tensors, policy, chosen, [&](int b, int h, int query_block) {
     const Region region = region_of(policy, tensors, query_block);
     const bool dense = tau_of(policy, h) == 0.0F;
     QueryBlock rows(tensors, policy, estimates, b, h, query_block);
@@ -230,12 +233,13 @@ Mask select(const Tensors &tensors, const Policy &policy, float scale, const std
 
 namespace {
 
-Margins margins_in(MarginUnit unit, const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
+Margins margins_in(MarginUnit unit, const Tensors &tensors, const Policy &policy, const Estimates &estimates,
+                   const std::vector<bool> &chosen = {}) {
   const int q_blocks = ceil_div(tensors.shape.q_len, policy.block_q);
   const int k_blocks = ceil_div(tensors.shape.kv_len, policy.block_k);
   std::vector<double> values(static_cast<std::size_t>(tensors.shape.batch) * tensors.num_q_heads * q_blocks * k_blocks,
                              -infinity);
-  for_each_query_block(tensors, policy, [&](int b, int h, int query_block) {
+  for_each_query_block(tensors, policy, chosen, [&](int b, int h, int query_block) {
     const Region region = region_of(policy, tensors, query_block);
     const bool dense = tau_of(policy, h) == 0.0F;
     QueryBlock rows(tensors, policy, estimates, b, h, query_block, unit);
@@ -250,8 +254,9 @@ Margins margins_in(MarginUnit unit, const Tensors &tensors, const Policy &policy
 
 } // namespace
 
-Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {
-  return margins_in(MarginUnit::product, tensors, policy, estimates);
+Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates,
+                         const std::vector<bool> &chosen) {
+  return margins_in(MarginUnit::product, tensors, policy, estimates, chosen);
 }
 
 Margins fp8_sum_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates) {

@@ -30,8 +30,9 @@ Estimates prepare_estimates(const Tensors &tensors, const Policy &policy, float 
 
 /// The mask: R, the estimated blocks that some row selects, and for heads with tau 0 every visible block. Exact
 /// estimates are formed in fp64 and rounded to fp32 before the compare; integer ones are the kernels' bit for bit; fp8
-/// ones are exact sums of products of codes.
-Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates);
+/// ones are exact sums of products of codes. Only query blocks m with chosen[m] are filled in; empty = all.
+Mask select(const Tensors &tensors, const Policy &policy, const Estimates &estimates,
+            const std::vector<bool> &chosen = {});
 /// The same from T and the means.
 Mask select(const Tensors &tensors, const Policy &policy, float scale, const std::vector<float> &kbar,
             const std::vector<float> &qbar, const std::vector<float> &threshold);
@@ -54,7 +55,9 @@ private:
   std::vector<double> values_; // [batch, num_q_heads, q_blocks, k_blocks]
 };
 
-Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates);
+/// Of query blocks m with chosen[m], empty = all; -infinity of the others.
+Margins estimate_margins(const Tensors &tensors, const Policy &policy, const Estimates &estimates,
+                         const std::vector<bool> &chosen = {});
 
 /// fp8: the same in units of D, the sum that tensor cores form in f16. Given the same codes and thresholds, a kernel's
 /// mask may differ from the oracle's only where |margin| <= fp8_sum_bound.

@@ -64,6 +64,38 @@ TEST_F(Calibrate, files_that_say_no_layer_are_layers_in_the_order_given) {
   EXPECT_NE(read_file(path("p.yaml")).find("layers: [0, 1]"), std::string::npos);
 }
 
+TEST_F(Calibrate, thresholds_within_a_bound_hold_in_sale_run) {
+  const std::vector<std::string> size = {"--length", "1024", "--heads", "4", "--kv-heads", "2", "--head-dim", "64"};
+  std::vector<std::string> synth = {"synth", "-o", path("qkv")};
+  synth.insert(synth.end(), size.begin(), size.end());
+  ASSERT_EQ(run_sale(synth).exit_code, 0);
+  const CommandResult made =
+      run_sale({"calibrate", path("qkv"), "--judge", path("qkv"), "-o", path("p.yaml"), "--relative-bound", "0.004",
+                "--lengths", "512,768", "--largest-tau", "0.5", "--json", path("report.json")});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(made.out.find("0 of 12 (head, sequence) pairs are above rel-L1 <= 0.004"), std::string::npos) << made.out;
+  const Json report = Json::parse(read_file(path("report.json")));
+  EXPECT_EQ(report["bound"], Json({{"rel_l1", 0.004}}));
+  const CommandResult used = run_sale(
+      {"run", "--qkv", path("qkv"), "--device", "cpu", "--policy-file", path("p.yaml"), "--compare", "--json"});
+  ASSERT_EQ(used.exit_code, 0) << used.err;
+  const Json run = Json::parse(used.out);
+  EXPECT_LE(run["quality"]["rel_l1"].get<double>(), 0.005) << "16-bit outputs round";
+  EXPECT_LT(run["density"]["total"].get<double>(), 1.0) << used.out;
+  bool different = false;
+  for (int h = 0; h < 4; ++h) {
+    const Json &head = report["layers"][0]["heads"][h];
+    ASSERT_EQ(head["sequences"].size(), 3U);
+    EXPECT_EQ(head["sequences"][0]["length"], 512);
+    EXPECT_EQ(head["violations"], 0);
+    EXPECT_LE(head["sequences"][2]["rel_l1"].get<double>(), 0.004);
+    EXPECT_NEAR(head["sequences"][2]["density"].get<double>(), run["density"]["per_head"][h].get<double>(), 1e-6);
+    different = different || head["tau"] != report["layers"][0]["heads"][0]["tau"];
+  }
+  EXPECT_TRUE(different) << made.out;
+  EXPECT_EQ(read_file(path("p.yaml")).find("shift:"), std::string::npos);
+}
+
 TEST_F(Calibrate, a_wrong_request_is_one_sentence_and_writes_nothing) {
   write("a", {{"layer", "5"}});
   write("b");
@@ -78,6 +110,10 @@ TEST_F(Calibrate, a_wrong_request_is_one_sentence_and_writes_nothing) {
   EXPECT_NE(refusal({path("a"), path("b")}).find("some files say in their metadata which layer"), std::string::npos);
   EXPECT_NE(refusal({path("b"), "--judge", path("a")}).find("which no file calibrates"), std::string::npos);
   EXPECT_NE(refusal({path("b"), "--hit-mass", "1.5"}).find("must be above 0 and at most 1"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--bound", "0"}).find("must be above 0"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--bound", "1", "--tau", "0.1"}).find("leave --tau out"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--rows", "64"}).find("belong to --bound"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--bound", "1", "--lengths", "64"}).find("a query for every key"), std::string::npos);
   EXPECT_NE(refusal({path("none")}).find("there is no such file"), std::string::npos);
   EXPECT_NE(refusal({path("b"), "--estimate-dim", "32"}).find("belong to estimator fp8"), std::string::npos);
 }
