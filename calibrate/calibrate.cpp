@@ -73,8 +73,9 @@ LayerCalibration calibrate_layer(const CalibrationGoal &goal, const std::vector<
 
   LayerCalibration result;
   result.policy = goal.policy;
+  result.head_dim = first.head_dim;
   Policy &policy = result.policy;
-  policy.channels = static_channels(samples, policy, part);
+  choose_estimate(policy, samples, goal.project, part);
 
   const std::vector<Measured> measured = measure(goal, policy, samples);
   const std::vector<Measured> others = measure(goal, policy, judges);

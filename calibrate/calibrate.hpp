@@ -12,8 +12,9 @@
 namespace sale {
 
 struct CalibrationGoal {
-  Policy policy;           ///< Its channels are kept if it has any; its shift is where judging starts from.
+  Policy policy; ///< Its channels or projection are kept if it has them; its shift is where judging starts from.
   float softmax_scale = 0; ///< > 0
+  bool project = false;    ///< A projection instead of channels, where estimate_dim is below head_dim.
   double hit_mass = 0.99;
   float least_shift = 0; ///< No shift below this, in nats: smaller ones carry over badly (docs/quality.md).
 };
@@ -25,8 +26,9 @@ struct HeadCalibration {
 };
 
 struct LayerCalibration {
-  Policy policy; ///< The goal's, with shift_per_head and channels filled in.
+  Policy policy; ///< The goal's, with shift_per_head and channels or projection filled in.
   std::vector<HeadCalibration> heads;
+  int head_dim = 0;
 };
 
 /// Calibrates on `samples` and judges on `judges`, which have the same heads. No judges: query blocks with an even

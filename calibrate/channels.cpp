@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "calibrate/channels.hpp"
 
+#include "calibrate/balanced_projection.hpp"
+
 #include "reference/channels.hpp"
 #include "reference/means.hpp"
 
@@ -52,17 +54,21 @@ std::vector<int> channels_by_energy(const std::vector<const Tensors *> &samples,
   return channels;
 }
 
-std::vector<int> static_channels(const std::vector<reference::Tensors> &samples, const Policy &policy, Part part) {
+void choose_estimate(Policy &policy, const std::vector<reference::Tensors> &samples, bool project, Part part) {
   if (policy.estimator != Estimator::fp8 || !policy.channels.empty() || !policy.projection.empty() ||
       policy.estimate_dim == 0 || policy.estimate_dim >= samples.front().head_dim) {
-    return policy.channels;
+    return;
   }
   std::vector<const reference::Tensors *> pointers;
   pointers.reserve(samples.size());
   for (const reference::Tensors &sample : samples) {
     pointers.push_back(&sample);
   }
-  return channels_by_energy(pointers, policy, part);
+  if (project) {
+    policy.projection = balanced_projection(pointers, policy, part);
+  } else {
+    policy.channels = channels_by_energy(pointers, policy, part);
+  }
 }
 
 } // namespace sale

@@ -14,7 +14,8 @@ namespace sale {
 std::vector<int> channels_by_energy(const std::vector<const reference::Tensors *> &samples, const Policy &policy,
                                     Part part = Part::whole);
 
-/// The policy's own channels; where its estimate sees fewer than head_dim and it has none, those of channels_by_energy.
-std::vector<int> static_channels(const std::vector<reference::Tensors> &samples, const Policy &policy, Part part);
+/// Fills in what a policy whose estimate sees fewer than head_dim channels lacks: channels, those of
+/// channels_by_energy, or if `project` balanced_projection. A policy that has either keeps it.
+void choose_estimate(Policy &policy, const std::vector<reference::Tensors> &samples, bool project, Part part);
 
 } // namespace sale

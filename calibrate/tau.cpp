@@ -112,7 +112,8 @@ LayerTau calibrate_tau(const TauGoal &goal, const std::vector<Tensors> &samples,
   const Part part = split ? Part::even : Part::whole;
   LayerTau result;
   result.policy = goal.policy;
-  result.policy.channels = static_channels(samples, goal.policy, part);
+  result.head_dim = samples.front().head_dim;
+  choose_estimate(result.policy, samples, goal.project, part);
 
   const std::vector<Sequence> sequences = sequences_of(samples, goal.policy, {goal.lengths, goal.rows, part});
   result.policy.tau_per_head = largest_taus(goal, result.policy, sequences);

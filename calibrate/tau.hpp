@@ -17,6 +17,7 @@ inline constexpr float least_tau = 1e-4F;
 struct TauGoal {
   Policy policy;           ///< Its tau is not read; its shift and channels are kept.
   float softmax_scale = 0; ///< > 0
+  bool project = false;    ///< A projection instead of channels, where estimate_dim is below head_dim.
   ErrorBound bound;
   float largest_tau = 0.016F; ///< No tau above this, however small the error.
   std::vector<int> lengths;   ///< Prefixes on which the bound must hold too, beside whole samples.
@@ -39,8 +40,9 @@ struct HeadTau {
 };
 
 struct LayerTau {
-  Policy policy; ///< The goal's, with tau_per_head and channels filled in.
+  Policy policy; ///< The goal's, with tau_per_head and channels or projection filled in.
   std::vector<HeadTau> heads;
+  int head_dim = 0;
 };
 
 /// Calibrates on `samples` and judges on `judges`, which have the same heads. No judges: query blocks with an even

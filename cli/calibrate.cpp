@@ -2,6 +2,7 @@
 // sale calibrate: threshold shifts (and channels) that make a cheap estimate keep what the exact one keeps, or
 // thresholds with which the output stays within a bound, from captured Q, K and V, judged on rows that they were not
 // made from, written as a policy file.
+#include "cli/calibrate_files.hpp"
 #include "cli/calibrate_report.hpp"
 #include "cli/command.hpp"
 #include "cli/output.hpp"
@@ -19,12 +20,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
-#include <map>
 #include <memory>
+#include <optional>
 
 namespace sale::cli {
 
@@ -36,6 +37,7 @@ struct CalibrateOptions {
   std::string output;
   double hit_mass = 0.99;
   float least_shift = 0;
+  bool project = false;
   std::optional<double> bound;
   std::optional<double> relative_bound;
   std::vector<int> lengths;
@@ -54,80 +56,12 @@ struct CalibrateOptions {
   }
 };
 
-/// One layer's files.
-struct Layer {
-  std::vector<std::string> files;
-  std::vector<std::string> judges;
-};
-
 struct CalibratedLayer {
   int layer = 0;
   LayerCalibration calibration;
 };
 
 [[noreturn]] void refuse(const std::string &sentence) { throw Error(ErrorKind::invalid_argument, sentence); }
-
-std::optional<int> layer_of(const io::Qkv &qkv) {
-  const auto found = qkv.metadata.find("layer");
-  if (found == qkv.metadata.end()) {
-    return std::nullopt;
-  }
-  int layer = 0;
-  const std::string &text = found->second;
-  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), layer);
-  return code == std::errc() && stop == text.data() + text.size() && layer >= 0 ? std::optional(layer) : std::nullopt;
-}
-
-/// Files by layer: what their metadata says, else each file is one layer, in the order given.
-std::map<int, std::vector<std::string>> by_layer(const std::vector<std::string> &files) {
-  std::map<int, std::vector<std::string>> layers;
-  int unnamed = 0;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    const std::optional<int> layer = layer_of(io::load_qkv(files[i]));
-    unnamed += layer ? 0 : 1;
-    layers[layer.value_or(static_cast<int>(i))].push_back(files[i]);
-  }
-  if (unnamed != 0 && unnamed != static_cast<int>(files.size())) {
-    refuse("some files say in their metadata which layer they are of and some do not; give files of one kind");
-  }
-  return layers;
-}
-
-std::map<int, Layer> sort_files(const CalibrateOptions &options) {
-  std::map<int, Layer> layers;
-  for (auto &[layer, files] : by_layer(options.files)) {
-    layers[layer].files = std::move(files);
-  }
-  for (auto &[layer, files] : by_layer(options.judges)) {
-    if (layers.count(layer) == 0) {
-      refuse(fmt::format("{} judges layer {}, which no file calibrates", files.front(), layer));
-    }
-    layers[layer].judges = std::move(files);
-  }
-  for (const auto &[layer, files] : layers) {
-    if (!options.judges.empty() && files.judges.empty()) {
-      refuse(fmt::format("no file judges layer {}; give one with --judge, or no --judge at all", layer));
-    }
-  }
-  return layers;
-}
-
-/// The problem of the first file; all the others must have the same, or their shifts would mean something else.
-std::vector<reference::Tensors> load(const std::vector<std::string> &files, std::optional<Problem> &problem) {
-  std::vector<reference::Tensors> inputs;
-  for (const std::string &file : files) {
-    const io::Qkv qkv = io::load_qkv(file);
-    if (!problem) {
-      problem = qkv.problem;
-    }
-    if (effective_softmax_scale(qkv.problem) != effective_softmax_scale(*problem)) {
-      refuse(fmt::format("{}: its softmax scale {} is not the {} of the other files", file,
-                         effective_softmax_scale(qkv.problem), effective_softmax_scale(*problem)));
-    }
-    inputs.push_back(io::to_tensors(qkv));
-  }
-  return inputs;
-}
 
 /// One layer's inputs and the policy to start from.
 struct LayerInputs {
@@ -137,33 +71,48 @@ struct LayerInputs {
   Policy policy;
 };
 
-LayerInputs load_layer(const CalibrateOptions &options, int layer, const Layer &files) {
+/// Whether the policy can have a projection.
+void check_projects(Policy policy, const Problem &problem) {
+  if (policy.estimate_dim == 0 || policy.estimate_dim >= problem.head_dim) {
+    refuse(fmt::format("--projection needs --estimator fp8 and an --estimate-dim below the {} channels of a head",
+                       problem.head_dim));
+  }
+  policy.projection.assign(std::size_t{2} * problem.num_kv_heads * policy.estimate_dim * problem.head_dim, 0.0F);
+  validate(policy, problem);
+}
+
+LayerInputs load_layer(const CalibrateOptions &options, int layer, const LayerFiles &files) {
   LayerInputs inputs;
-  inputs.samples = load(files.files, inputs.problem);
-  inputs.judges = load(files.judges, inputs.problem);
+  inputs.samples = load_samples(files.files, inputs.problem);
+  inputs.judges = load_samples(files.judges, inputs.problem);
   PolicyOptions policy = options.policy;
   if (!policy.file.empty() && !policy.layer) {
     policy.layer = layer;
   }
   inputs.policy = policy.resolve(*inputs.problem);
+  if (options.project) {
+    check_projects(inputs.policy, *inputs.problem);
+  }
   return inputs;
 }
 
-CalibratedLayer find_shift(const CalibrateOptions &options, int layer, const Layer &files) {
+CalibratedLayer find_shift(const CalibrateOptions &options, int layer, const LayerFiles &files) {
   const LayerInputs inputs = load_layer(options, layer, files);
   CalibrationGoal goal;
   goal.policy = inputs.policy;
   goal.softmax_scale = effective_softmax_scale(*inputs.problem);
+  goal.project = options.project;
   goal.hit_mass = options.hit_mass;
   goal.least_shift = options.least_shift;
   return {layer, calibrate_layer(goal, inputs.samples, inputs.judges)};
 }
 
-TauLayer find_tau(const CalibrateOptions &options, int layer, const Layer &files) {
+TauLayer find_tau(const CalibrateOptions &options, int layer, const LayerFiles &files) {
   const LayerInputs inputs = load_layer(options, layer, files);
   TauGoal goal;
   goal.policy = inputs.policy;
   goal.softmax_scale = effective_softmax_scale(*inputs.problem);
+  goal.project = options.project;
   goal.bound = options.error_bound();
   goal.largest_tau = options.largest_tau.value_or(goal.largest_tau);
   goal.lengths = options.lengths;
@@ -264,6 +213,12 @@ io::PolicyFile policy_file(const std::vector<Found> &layers, const std::string &
       }
       file.channels.push_back(std::move(channels));
     }
+    if (!policy.projection.empty()) {
+      const auto size = static_cast<int>(policy.projection.size());
+      const int head_dim = layer.calibration.head_dim;
+      file.projection.push_back(
+          {size / (2 * policy.estimate_dim * head_dim), policy.estimate_dim, head_dim, policy.projection});
+    }
   }
   return file;
 }
@@ -271,8 +226,8 @@ io::PolicyFile policy_file(const std::vector<Found> &layers, const std::string &
 /// find(layer, its files) for every layer; `text` of each is printed as soon as it is there.
 template <class Find, class Text>
 auto find_layers(const CalibrateOptions &options, Find find, Text text) {
-  std::vector<decltype(find(options, 0, Layer()))> layers;
-  for (const auto &[layer, files] : sort_files(options)) {
+  std::vector<decltype(find(options, 0, LayerFiles()))> layers;
+  for (const auto &[layer, files] : sort_files(options.files, options.judges)) {
     layers.push_back(find(options, layer, files));
     const std::size_t heads = layers.back().calibration.heads.size();
     if (const std::size_t first = layers.front().calibration.heads.size(); heads != first) {
@@ -287,6 +242,11 @@ auto find_layers(const CalibrateOptions &options, Find find, Text text) {
   return layers;
 }
 
+/// policy.yaml -> policy.safetensors
+std::filesystem::path tensors_path(const std::string &policy_path) {
+  return std::filesystem::path(policy_path).replace_extension(".safetensors");
+}
+
 /// The policy file and, where asked for, the report.
 template <class Found>
 void write_results(const CalibrateOptions &options, const std::vector<Found> &layers, const std::string &goal,
@@ -297,8 +257,13 @@ void write_results(const CalibrateOptions &options, const std::vector<Found> &la
                                                     : fmt::format("judged on {}", fmt::join(options.judges, ", "));
   const std::string comment =
       fmt::format("sale calibrate, {}: {}; {}\n{}", goal, fmt::join(options.files, ", "), judged, summary);
-  write_text(options.output,
-             io::policy_file_text(policy_file(layers, model == metadata.end() ? "" : model->second), comment));
+  io::PolicyFile file = policy_file(layers, model == metadata.end() ? "" : model->second);
+  if (!file.projection.empty()) {
+    const std::filesystem::path path = tensors_path(options.output);
+    file.tensors = path.filename().string();
+    io::write_projections(path, file.layers, file.projection); // before the file that names it
+  }
+  write_text(options.output, io::policy_file_text(file, comment));
   if (options.json_option->count() > 0) {
     write_text(options.json, json);
   }
@@ -340,6 +305,10 @@ int run_calibrate(const CalibrateOptions &options) {
   if (!options.json.empty() && options.json != "-") {
     require_writable_path(options.json);
   }
+  if (tensors_path(options.output) == options.output) {
+    refuse(fmt::format("--output {} is YAML and may have tensors in a .safetensors file beside it; name it .yaml",
+                       options.output));
+  }
   if (options.finds_tau()) {
     calibrate_thresholds(options);
   } else {
@@ -369,6 +338,9 @@ void add_calibrate(CLI::App &app, Command &command) {
       sub->add_option("--least-shift", options->least_shift,
                       "No shift below this, in nats; below 0 some heads keep less than they would without a shift")
           ->capture_default_str();
+  sub->add_flag("--projection", options->project,
+                "fp8: a projection to --estimate-dim channels, written as .safetensors beside the policy file, instead "
+                "of that many of the channels");
   const std::string group = "Thresholds instead of shifts";
   sub->add_option("--bound", options->bound,
                   "Find the largest tau of every head with at most this L1 error of an output row, mean over rows")

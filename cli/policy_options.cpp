@@ -52,9 +52,10 @@ Policy PolicyOptions::resolve(const Problem &problem) const {
   }
   override_with(tau, policy.tau);
   if (changes_estimate(policy)) {
-    // Shifts and channels were calibrated for the file's estimate.
+    // Shifts, channels and projections were calibrated for the file's estimate.
     policy.shift_per_head.clear();
     policy.channels.clear();
+    policy.projection.clear();
     policy.estimator = estimator ? io::parse_estimator(*estimator) : policy.estimator;
     policy.estimate_dim = estimate_dim.value_or(policy.estimator == Estimator::fp8 ? policy.estimate_dim : 0);
     policy.prune_queries = prune_queries || (policy.estimator == Estimator::fp8 && policy.prune_queries);

@@ -119,11 +119,20 @@ std::vector<int> parse_layers(const YamlNode &root, std::size_t rows) {
   return layers;
 }
 
+// A plain name, so that a policy file reaches nothing but its own folder.
+std::string parse_tensors(const YamlNode &node) {
+  std::string name = node.text("tensors");
+  if (name.empty() || name == "." || name == ".." || name.find_first_of("/\\") != std::string::npos) {
+    node.refuse(fmt::format("tensors is '{}'; it must be the name of a file in the folder of this one", name));
+  }
+  return name;
+}
+
 } // namespace
 
 PolicyFile load_policy_file(const std::filesystem::path &path) {
   const YamlNode root = YamlNode::load(path);
-  root.require_map({"schema", "model", "policy", "layers", "tau", "shift", "channels"});
+  root.require_map({"schema", "model", "policy", "layers", "tau", "shift", "channels", "tensors"});
   const YamlNode schema_node = root.at("schema");
   if (const int found = schema_node.integer("schema"); found != schema) {
     schema_node.refuse(fmt::format("schema {} is not known; this version reads schema {}", found, schema));
@@ -151,6 +160,10 @@ PolicyFile load_policy_file(const std::filesystem::path &path) {
     }
   }
   file.layers = parse_layers(root, file.tau.size());
+  if (const auto tensors = root.find("tensors")) {
+    file.tensors = parse_tensors(*tensors);
+    file.projection = load_projections(path.parent_path() / file.tensors, file.layers);
+  }
   return file;
 }
 
@@ -174,6 +187,17 @@ Policy layer_policy(const PolicyFile &file, std::optional<int> layer, const Prob
   policy.tau_per_head = file.tau[row];
   if (!file.shift.empty()) {
     policy.shift_per_head = file.shift[row];
+  }
+  if (!file.projection.empty()) {
+    const LayerProjection &projection = file.projection[row];
+    if (projection.num_kv_heads != problem.num_kv_heads || projection.head_dim != problem.head_dim ||
+        projection.estimate_dim != policy.estimate_dim) {
+      refuse(fmt::format("the projection is of {} KV heads, to {} of {} channels; the input has {} KV heads of {} "
+                         "channels, and the policy's estimate_dim is {}",
+                         projection.num_kv_heads, projection.estimate_dim, projection.head_dim, problem.num_kv_heads,
+                         problem.head_dim, policy.estimate_dim));
+    }
+    policy.projection = projection.values;
   }
   for (std::size_t head = 0; !file.channels.empty() && head < file.channels[row].size(); ++head) {
     const std::vector<int> &channels = file.channels[row][head];
@@ -205,6 +229,7 @@ std::string policy_file_text(const PolicyFile &file, const std::string &comment)
   };
   add_table("tau", file.tau);
   add_table("shift", file.shift);
+  text += file.tensors.empty() ? "" : fmt::format("tensors: {}\n", YAML::Dump(YAML::Node(file.tensors)));
   text += file.channels.empty() ? "" : "channels:\n";
   for (const std::vector<std::vector<int>> &layer : file.channels) {
     for (std::size_t head = 0; head < layer.size(); ++head) {

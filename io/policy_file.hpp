@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The policy of a whole model, layer by layer, as `sale calibrate` writes it (docs/calibrate.md). YAML: schema, model,
-// policy{...}, layers[], tau[layer][query head], shift[layer][query head], channels[layer][KV head][entry].
+// policy{...}, layers[], tau[layer][query head], shift[layer][query head], channels[layer][KV head][entry],
+// tensors (the name of a file beside it: io/policy_tensors.hpp).
 #pragma once
 
+#include "io/policy_tensors.hpp"
 #include "sale/types.hpp"
 
 #include <filesystem>
@@ -20,6 +22,8 @@ struct PolicyFile {
   std::vector<std::vector<float>> tau;
   std::vector<std::vector<float>> shift;               ///< empty = 0 everywhere
   std::vector<std::vector<std::vector<int>>> channels; ///< empty = all, or by energy in each call
+  std::string tensors; ///< the name of the file that holds `projection`, in the same folder; empty = none
+  std::vector<LayerProjection> projection;
 };
 
 PolicyFile load_policy_file(const std::filesystem::path &path);
@@ -27,7 +31,8 @@ PolicyFile load_policy_file(const std::filesystem::path &path);
 /// The policy of one layer. `layer` may be left out when the file has only one.
 Policy layer_policy(const PolicyFile &file, std::optional<int> layer, const Problem &problem);
 
-/// What load_policy_file reads; every line of `comment` becomes a YAML comment at the top.
+/// What load_policy_file reads, but for `projection`, which is for write_projections; every line of `comment` becomes a
+/// YAML comment at the top.
 std::string policy_file_text(const PolicyFile &file, const std::string &comment);
 
 } // namespace sale::io

@@ -5,7 +5,7 @@
 //   quality_study FILE...              from the even query blocks of a file, judged on its odd ones
 #include "calibrate/channels.hpp"
 #include "calibrate/quality.hpp"
-#include "calibrate/study/balanced_projection.hpp"
+#include "calibrate/balanced_projection.hpp"
 
 #include "io/qkv.hpp"
 #include "reference/metrics.hpp"
@@ -197,7 +197,7 @@ private:
     if (estimate.width < 1) {
       policy.estimate_dim = static_cast<int>(estimate.width * sample.head_dim);
       if (estimate.projection) {
-        policy.projection = balanced_projection(sample, policy, part);
+        policy.projection = balanced_projection({&sample}, policy, part);
       } else {
         policy.channels = channels_by_energy({&sample}, policy, part);
       }

@@ -259,6 +259,22 @@ TEST(Tau, rows_choose_whole_query_blocks_spread_over_the_sequence) {
   }
 }
 
+TEST(Tau, a_projection_takes_the_place_of_channels) {
+  const std::vector<Tensors> samples = {input(1), input(2, 700)};
+  TauGoal goal = goal_of(policy_of(Estimator::fp8, 32), 0.05);
+  goal.project = true;
+  const LayerTau layer = calibrate_tau(goal, samples, {samples[0]});
+  EXPECT_TRUE(layer.policy.channels.empty());
+  validate(layer.policy, small_problem());
+  ASSERT_EQ(layer.policy.projection.size(), std::size_t{2} * 2 * 32 * 64);
+  for (int h = 0; h < 4; ++h) {
+    for (const Tensors &sample : samples) {
+      const RunError error = errors_of_run(layer.policy, sample, all_blocks)[h];
+      EXPECT_LE(error.difference, 0.05 * error.size + 1e-3) << "head " << h;
+    }
+  }
+}
+
 TEST(Tau, each_batch_element_is_a_sequence_of_its_own) {
   const Tensors both = reference::structured(small_problem(), {2, 500, 500}, 9);
   const LayerTau layer = calibrate_tau(goal_of(Policy(), 0.05), {both}, {both});

@@ -96,6 +96,42 @@ TEST_F(Calibrate, thresholds_within_a_bound_hold_in_sale_run) {
   EXPECT_EQ(read_file(path("p.yaml")).find("shift:"), std::string::npos);
 }
 
+TEST_F(Calibrate, a_projection_is_a_file_beside_the_policy_and_sale_run_uses_it) {
+  for (const char *seed : {"1", "2"}) {
+    ASSERT_EQ(run_sale({"synth", "--length", "1024", "--heads", "4", "--kv-heads", "2", "--head-dim", "64", "--seed",
+                        seed, "-o", path(seed)})
+                  .exit_code,
+              0);
+  }
+  const std::vector<std::string> half = {"calibrate",      path("1"), path("2"), "--estimator", "fp8",
+                                         "--estimate-dim", "32",      "-o",      path("p.yaml")};
+  std::vector<std::string> projected = half;
+  projected.emplace_back("--projection");
+  const auto run_layer = [&](const std::string &layer) {
+    const CommandResult used = run_sale({"run", "--qkv", path("1"), "--device", "cpu", "--policy-file", path("p.yaml"),
+                                         "--layer", layer, "--compare", "--json"});
+    EXPECT_EQ(used.exit_code, 0) << used.err;
+    return Json::parse(used.out);
+  };
+  ASSERT_EQ(run_sale(half).exit_code, 0);
+  const Json channels = run_layer("0");
+  const CommandResult made = run_sale(projected);
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const std::string text = read_file(path("p.yaml"));
+  EXPECT_NE(text.find("tensors: p.safetensors"), std::string::npos) << text;
+  EXPECT_EQ(text.find("channels:"), std::string::npos) << text;
+  EXPECT_NE(read_file(path("p.safetensors")).find("projection.1"), std::string::npos);
+  const Json first = run_layer("0");
+  EXPECT_NE(first["quality"], channels["quality"]) << "the projection was not used";
+  EXPECT_NE(first["quality"], run_layer("1")["quality"]) << "each layer has its own";
+
+  std::filesystem::remove(path("p.safetensors"));
+  const CommandResult missing =
+      run_sale({"run", "--qkv", path("1"), "--device", "cpu", "--policy-file", path("p.yaml"), "--layer", "0"});
+  EXPECT_NE(missing.exit_code, 0);
+  EXPECT_NE(missing.err.find("p.safetensors"), std::string::npos) << missing.err;
+}
+
 TEST_F(Calibrate, a_wrong_request_is_one_sentence_and_writes_nothing) {
   write("a", {{"layer", "5"}});
   write("b");
@@ -112,6 +148,8 @@ TEST_F(Calibrate, a_wrong_request_is_one_sentence_and_writes_nothing) {
   EXPECT_NE(refusal({path("b"), "--hit-mass", "1.5"}).find("must be above 0 and at most 1"), std::string::npos);
   EXPECT_NE(refusal({path("b"), "--bound", "0"}).find("must be above 0"), std::string::npos);
   EXPECT_NE(refusal({path("b"), "--bound", "1", "--tau", "0.1"}).find("leave --tau out"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--projection"}).find("--projection needs --estimator fp8"), std::string::npos);
+  EXPECT_NE(refusal({path("b"), "--projection", "--estimator", "fp8"}).find("below the 64"), std::string::npos);
   EXPECT_NE(refusal({path("b"), "--rows", "64"}).find("belong to --bound"), std::string::npos);
   EXPECT_NE(refusal({path("b"), "--bound", "1", "--lengths", "64"}).find("a query for every key"), std::string::npos);
   EXPECT_NE(refusal({path("none")}).find("there is no such file"), std::string::npos);

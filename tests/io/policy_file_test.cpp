@@ -2,6 +2,8 @@
 #include "io/policy_file.hpp"
 #include "tests/io/support.hpp"
 
+#include <cmath>
+
 namespace sale::io {
 namespace {
 
@@ -41,6 +43,59 @@ TEST(PolicyFile, a_layer_gives_policy_thresholds_and_shifts) {
   EXPECT_EQ(policy.window, 256);
   EXPECT_EQ(policy.tau_per_head, (std::vector<float>{0.0F, 0.5F}));
   EXPECT_EQ(policy.shift_per_head, (std::vector<float>{0.25F, -0.5F}));
+}
+
+PolicyFile projected_file() {
+  PolicyFile file;
+  file.policy.estimator = Estimator::fp8;
+  file.policy.estimate_dim = 32;
+  file.layers = {3, 7};
+  file.tau = {{0.1F, 0.2F}, {0.3F, 0.4F}};
+  file.tensors = "policy.safetensors";
+  for (const float first : {1.0F, 2.0F}) {
+    LayerProjection projection{1, 32, 128, std::vector<float>(std::size_t{2} * 32 * 128)};
+    for (std::size_t i = 0; i < projection.values.size(); ++i) {
+      projection.values[i] = first + static_cast<float>(i) / 1024;
+    }
+    file.projection.push_back(projection);
+  }
+  return file;
+}
+
+TEST(PolicyFile, projections_come_back_from_the_file_beside_it) {
+  const TemporaryFolder folder;
+  const PolicyFile file = projected_file();
+  const auto path = write_file(folder, "policy.yaml", policy_file_text(file, "projected"));
+  write_projections(folder.path() / "policy.safetensors", file.layers, file.projection);
+  const PolicyFile loaded = load_policy_file(path);
+  EXPECT_EQ(loaded.tensors, "policy.safetensors");
+  EXPECT_EQ(loaded.projection, file.projection);
+  const Policy policy = layer_policy(loaded, 7, two_heads());
+  EXPECT_EQ(policy.projection, file.projection[1].values);
+  validate(policy, two_heads());
+  Problem other = two_heads();
+  other.head_dim = 64;
+  expect_contains(message_of([&] { layer_policy(loaded, 7, other); }), "the projection is of 1 KV heads");
+}
+
+TEST(PolicyFile, projections_that_do_not_fit_are_refused_with_the_file_and_what_would_be_right) {
+  const TemporaryFolder folder;
+  PolicyFile file = projected_file();
+  const auto path = write_file(folder, "policy.yaml", policy_file_text(file, ""));
+  const auto tensors = folder.path() / "policy.safetensors";
+  const auto refused = [&] { return message_of([&] { load_policy_file(path); }); };
+  expect_contains(refused(), "policy.safetensors");
+  write_projections(tensors, {3}, {file.projection[0]});
+  expect_contains(refused(), "projection.7");
+  write_projections(tensors, {3, 7, 8}, {file.projection[0], file.projection[1], file.projection[0]});
+  expect_contains(refused(), "tensor projection.8 is not known");
+  file.projection[1].values[9] = NAN;
+  write_projections(tensors, file.layers, file.projection);
+  expect_contains(refused(), "finite");
+  for (const char *name : {"../policy.safetensors", "/tmp/x", "..", "''"}) {
+    expect_contains(refusal(std::string("schema: 1\ntau: [[0.1, 0.2]]\ntensors: ") + name + "\n"),
+                    "the name of a file in the folder");
+  }
 }
 
 TEST(PolicyFile, one_layer_needs_no_layer_number_and_no_policy) {

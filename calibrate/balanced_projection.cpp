@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "calibrate/study/balanced_projection.hpp"
+#include "calibrate/balanced_projection.hpp"
 
 #include "reference/means.hpp"
 
@@ -120,25 +120,36 @@ void add_square(Matrix &moments, const float *row, const float *mean) {
   }
 }
 
-} // namespace
-
-std::vector<float> balanced_projection(const Tensors &sample, const Policy &policy, Part part) {
-  const int dim = sample.head_dim;
-  const int rank = policy.estimate_dim;
+void add_moments(const Tensors &sample, int kv_head, const Policy &policy, Part part, Matrix &queries, Matrix &keys) {
   const std::vector<float> kbar = reference::mean_keys(sample);
-  const std::vector<float> zero(dim);
+  const std::vector<float> zero(sample.head_dim);
   constexpr int token_step = 4; // a quarter of the tokens is enough for second moments
-  std::vector<float> result;
-  for (int g = 0; g < sample.num_kv_heads; ++g) {
-    Matrix queries(dim);
-    Matrix keys(dim);
+  for (int b = 0; b < sample.shape.batch; ++b) {
     for (int i = 0; i < sample.shape.q_len; i += token_step) {
-      for (int h = g * sample.group(); h < (g + 1) * sample.group() && is_in(part, i / policy.block_q); ++h) {
-        add_square(queries, sample.query(0, h, i), zero.data());
+      for (int h = kv_head * sample.group(); h < (kv_head + 1) * sample.group() && is_in(part, i / policy.block_q);
+           ++h) {
+        add_square(queries, sample.query(b, h, i), zero.data());
       }
     }
+    const float *mean =
+        kbar.data() + (static_cast<std::ptrdiff_t>(b) * sample.num_kv_heads + kv_head) * sample.head_dim;
     for (int j = 0; j < sample.shape.kv_len; j += token_step) {
-      add_square(keys, sample.key(0, g, j), kbar.data() + static_cast<std::ptrdiff_t>(g) * dim);
+      add_square(keys, sample.key(b, kv_head, j), mean);
+    }
+  }
+}
+
+} // namespace
+
+std::vector<float> balanced_projection(const std::vector<const Tensors *> &samples, const Policy &policy, Part part) {
+  const int dim = samples.front()->head_dim;
+  const int rank = policy.estimate_dim;
+  std::vector<float> result;
+  for (int g = 0; g < samples.front()->num_kv_heads; ++g) {
+    Matrix queries(dim);
+    Matrix keys(dim);
+    for (const Tensors *sample : samples) {
+      add_moments(*sample, g, policy, part, queries, keys);
     }
     const Eigen eq = eigen(queries);
     const Eigen ek = eigen(keys);
