@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libsale: sparse attention for long-context LLM prefill (SALE, arXiv 2505.24179).
+
+    import sale
+    out = sale.attention(q, k, v, tau=0.004)     # CUDA tensors [batch, heads, tokens, head_dim]
+
+Pure Python over the C API (include/sale/sale.h). Tensors may be torch's, or of anybody who offers __dlpack__ or
+__cuda_array_interface__; torch is not needed. In torch.compile, use sale.torch_op; in Hugging Face transformers,
+sale.integrations.transformers.
+"""
+
+from sale._library import Error, library_path, version
+from sale._attention import attention, configure
+from sale.engine import Engine, Plan, StageTimes, Tensors
+from sale.types import Policy, Problem, Serving, Shape
+
+__version__ = "0.1.0"
+__all__ = [
+    "Engine",
+    "Error",
+    "Plan",
+    "Policy",
+    "Problem",
+    "Serving",
+    "Shape",
+    "StageTimes",
+    "Tensors",
+    "attention",
+    "configure",
+    "library_path",
+    "version",
+]

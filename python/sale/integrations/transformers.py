@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libsale as an attention of Hugging Face transformers (4.56 or newer):
+
+    from sale.integrations import transformers as sale_transformers
+    sale_transformers.register(tau=0.004)
+    model = AutoModelForCausalLM.from_pretrained(..., attn_implementation="sale", dtype=torch.bfloat16).cuda()
+
+Prefill goes through libsale: causal attention without padding, bf16 or f16 on a CUDA device, at least `min_tokens`
+queries. Everything else (decoding, short inputs, padded batches, training, head dimensions that libsale does not have)
+is computed as transformers' "sdpa" would, with the model's own mask. GQA, sliding windows, soft caps and attention sinks
+are libsale's own. One registration for a process; the latest counts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from typing import Any
+
+import torch
+
+from sale import _attention, _tensor
+from sale.density import density
+from sale.policy_file import load_policy_file
+from sale.types import Policy, Shape
+
+NAME = "sale"
+HEAD_DIMS = (64, 96, 128, 192, 256)
+
+
+@dataclasses.dataclass
+class LayerReport:
+    """What one layer's calls were, since register() or reset()."""
+
+    sparse: int = 0  # calls through libsale
+    other: int = 0  # calls that were not for it
+    density: float | None = None  # of the sparse ones, mean; None unless register(measure_density=True)
+
+
+class Attention:
+    """transformers' attention function. Made by register()."""
+
+    def __init__(
+        self, policy: Policy, layer_policies: dict[int, Policy], min_tokens: int, measure_density: bool
+    ) -> None:
+        self.policy = policy
+        self.layer_policies = layer_policies
+        self.min_tokens = min_tokens
+        self.measure_density = measure_density
+        self.reset()
+
+    def reset(self) -> None:
+        self._calls: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+        self._densities: dict[int, list[Any]] = defaultdict(list)
+
+    def report(self) -> dict[int, LayerReport]:
+        """By layer. Waits for the device where densities were measured."""
+        result = {}
+        for layer, (sparse, other) in sorted(self._calls.items()):
+            each = [float(value) for value in self._densities[layer]]
+            result[layer] = LayerReport(sparse, other, sum(each) / len(each) if each else None)
+        return result
+
+    def policy_of(self, layer: int) -> Policy:
+        return self.layer_policies.get(layer, self.policy)
+
+    def suits(self, module, query, key, value, attention_mask, dropout: float, is_causal: bool) -> bool:
+        return (
+            attention_mask is None
+            and is_causal
+            and query.is_cuda
+            and query.dtype in (torch.bfloat16, torch.float16)
+            and query.shape[2] >= self.min_tokens
+            and query.shape[2] <= key.shape[2]
+            and query.shape[3] in HEAD_DIMS
+            and value.shape[3] == query.shape[3]
+            and not (dropout and module.training)
+            and not (torch.is_grad_enabled() and query.requires_grad)
+        )
+
+    def __call__(
+        self,
+        module,
+        query,
+        key,
+        value,
+        attention_mask,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        is_causal: bool | None = None,
+        sliding_window: int | None = None,
+        softcap: float | None = None,
+        s_aux=None,
+        **kwargs,
+    ):
+        layer = getattr(module, "layer_idx", 0) or 0
+        causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        sliding = sliding_window if sliding_window and sliding_window < key.shape[2] else 0
+        if not self.suits(module, query, key, value, attention_mask, dropout, causal):
+            self._count(layer, 1)
+            out = _as_sdpa(query, key, value, attention_mask, scaling, dropout, causal, sliding, softcap, s_aux, module)
+            return out.transpose(1, 2).contiguous(), None
+        self._count(layer, 0)
+        sinks = None if s_aux is None else s_aux.float().contiguous()
+        if self.measure_density:
+            out = self._measured(layer, query, key, value, scaling, sliding, softcap or 0.0, sinks)
+        else:
+            from sale.torch_op import attention
+
+            out = attention(
+                query,
+                key,
+                value,
+                policy=self.policy_of(layer),
+                scale=scaling,
+                sliding_window=sliding,
+                softcap=softcap or 0.0,
+                sink_logits=sinks,
+            )
+        return out.transpose(1, 2).contiguous(), None
+
+    def _count(self, layer: int, kind: int) -> None:
+        if not torch.compiler.is_compiling():
+            self._calls[layer][kind] += 1
+
+    def _measured(self, layer, query, key, value, scaling, sliding, softcap, sinks):
+        views = [_tensor.view(each, name) for each, name in ((query, "q"), (key, "k"), (value, "v"))]
+        problem = _attention.problem_of(*views, True, scaling, sliding, softcap, sinks is not None)
+        policy = self.policy_of(layer)
+        shape = Shape(query.shape[0], query.shape[2], key.shape[2])
+        with torch.cuda.device(query.device):
+            plan = _attention.plan_for(query.device.index or 0, problem, policy)
+        mask = torch.zeros(plan.mask_words(shape), dtype=torch.int32, device=query.device)
+        out = _attention.attention(
+            query,
+            key,
+            value,
+            policy=policy,
+            scale=scaling,
+            sliding_window=sliding,
+            softcap=softcap,
+            sink_logits=sinks,
+            mask_out=mask,
+        )
+        self._densities[layer].append(density(mask, problem, policy, shape))
+        return out
+
+
+def _as_sdpa(query, key, value, mask, scaling, dropout, causal, sliding, softcap, sinks, module):
+    """[batch, heads, q_len, head_dim], by torch."""
+    q_len, kv_len = query.shape[2], key.shape[2]
+    if mask is None and causal and q_len > 1 and (sliding or softcap or sinks is not None or q_len != kv_len):
+        mask = _causal_mask(q_len, kv_len, sliding, query.device)
+    elif mask is None and sliding:  # one query, the newest key's
+        mask = _causal_mask(q_len, kv_len, sliding, query.device)
+    elif mask is not None and mask.shape[-1] > kv_len:
+        mask = mask[..., :kv_len]
+    dropout = dropout if module.training else 0.0
+    if softcap or sinks is not None:
+        return _eager(query, key, value, mask, scaling, softcap, sinks)
+    return torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        dropout_p=dropout,
+        scale=scaling,
+        is_causal=causal and mask is None and q_len > 1,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
+def _causal_mask(q_len: int, kv_len: int, sliding: int, device):
+    position = torch.arange(kv_len - q_len, kv_len, device=device)[:, None]
+    key = torch.arange(kv_len, device=device)[None]
+    visible = key <= position
+    return visible & (key > position - sliding) if sliding else visible
+
+
+def _eager(query, key, value, mask, scaling, softcap, sinks):
+    """With soft cap and sinks, which torch's SDPA has not."""
+    group = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+    scores = (query @ key.transpose(2, 3)).float() * (scaling or query.shape[3] ** -0.5)
+    if softcap:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+    if sinks is not None:
+        sink = sinks.float().reshape(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
+        weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
+    else:
+        weights = scores.softmax(-1)
+    return weights.to(value.dtype) @ value
+
+
+def _mask(min_tokens: int):
+    """transformers' mask function: none where the keys that a query sees follow from its position alone."""
+    from transformers.masking_utils import sdpa_mask
+
+    def mask(*args, **kwargs):
+        padding = kwargs.get("attention_mask")
+        positions = kwargs.get("cache_position")
+        q_length = len(positions) if positions is not None else kwargs.get("q_length", 0)
+        tracing = torch.compiler.is_compiling()
+        newest_last = not tracing and _newest_key_is_last(kwargs, positions, q_length)
+        if q_length >= min_tokens and newest_last and (padding is None or bool(padding.all())):
+            return None
+        return sdpa_mask(*args, **kwargs)
+
+    return mask
+
+
+def _newest_key_is_last(kwargs, positions, q_length) -> bool:
+    # A static cache has room behind the newest key, a sliding one has lost keys before its first.
+    kv_length, kv_offset = kwargs.get("kv_length"), kwargs.get("kv_offset", 0)
+    if positions is not None:
+        return int(positions[-1]) + 1 == kv_length + kv_offset
+    offset = kwargs.get("q_offset", 0)
+    return kv_length is not None and int(offset) + q_length == kv_length + kv_offset
+
+
+def register(
+    *,
+    tau: float | None = None,
+    policy: Policy | None = None,
+    policy_file: str | None = None,
+    min_tokens: int = 1024,
+    measure_density: bool = False,
+) -> Attention:
+    """Adds attn_implementation="sale". policy_file: of `sale calibrate`, a row of thresholds for each layer; layers that it
+    does not name have `policy` with `tau`. The result says what the layers did: report(), reset()."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    base = policy or Policy()
+    if tau is not None:
+        base = dataclasses.replace(base, tau=float(tau), tau_per_head=())
+    layers = load_policy_file(policy_file) if policy_file else {}
+    attention = Attention(base, layers, min_tokens, measure_density)
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, _mask(min_tokens))
+    return attention

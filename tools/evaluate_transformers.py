@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What SALE costs a Hugging Face model: loss on a text and needles found, dense attention against libsale's.
+
+    evaluate_transformers.py MODEL --text book.txt --lengths 2048,8192 --tau 0.004,0.016 [--policy-file policy.yaml] --json out.json
+
+MODEL is a folder or hub name; with --gguf-file NAME, weights and tokenizer come from that file inside it. Each length is
+judged on windows of the text that do not overlap. Losses are compared token by token; the standard error is that of the
+mean over blocks of 512 tokens. A needle is a sentence with a number at one of several depths of the text, asked for at the
+end and answered greedily.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sale import Policy
+from sale.integrations import transformers as integration
+
+BLOCK = 512  # tokens whose differences count as one sample
+CITIES = ("Lisbon", "Oslo", "Quito", "Nairobi", "Hanoi", "Lima", "Riga", "Accra", "Sofia", "Doha")
+
+
+def losses(model, ids: torch.Tensor) -> torch.Tensor:
+    """[tokens - 1]: of each token, nats."""
+    with torch.inference_mode():
+        logits = model(ids[None]).logits[0, :-1]
+        parts = [
+            torch.nn.functional.cross_entropy(part.float(), target, reduction="none")
+            for part, target in zip(logits.split(2048), ids[1:].split(2048))
+        ]
+    return torch.cat(parts).double()
+
+
+def paired(sparse: torch.Tensor, dense: torch.Tensor) -> tuple[float, float]:
+    """Mean of the differences, and its standard error over blocks."""
+    difference = sparse - dense
+    blocks = torch.stack([block.mean() for block in difference.split(BLOCK) if len(block) == BLOCK])
+    error = blocks.std().item() / math.sqrt(len(blocks)) if len(blocks) > 1 else math.nan
+    return difference.mean().item(), error
+
+
+def needle_prompts(tokenizer, ids: list[int], length: int, count: int) -> list[tuple[torch.Tensor, str]]:
+    draw = random.Random(length)
+    prompts = []
+    for i in range(count):
+        city, number = CITIES[i % len(CITIES)], str(draw.randrange(10000, 99999))
+        needle = tokenizer.encode(f"\nThe secret number of {city} is {number}.\n", add_special_tokens=False)
+        question = tokenizer.encode(
+            f"\nQuestion: What is the secret number of {city}?\nAnswer: The secret number of {city} is",
+            add_special_tokens=False,
+        )
+        room = length - len(needle) - len(question) - 1
+        start = draw.randrange(max(1, len(ids) - room))
+        depth = int(room * (i + 0.5) / count)
+        hay = ids[start : start + room]
+        first = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+        prompts.append((torch.tensor(first + hay[:depth] + needle + hay[depth:] + question), number))
+    return prompts
+
+
+def found(model, tokenizer, prompts) -> int:
+    right = 0
+    for ids, number in prompts:
+        with torch.inference_mode():
+            said = model.generate(
+                ids[None].to(model.device),
+                attention_mask=torch.ones_like(ids[None]).to(model.device),
+                max_new_tokens=10,
+                do_sample=False,
+                pad_token_id=0,
+            )
+        answer = tokenizer.decode(said[0, len(ids) :])
+        right += number in answer.replace(" ", "").replace(",", "")
+    return right
+
+
+def kinds_of(args) -> dict[str, dict | None]:
+    """What is compared: keyword arguments of register(), None for dense attention by SDPA."""
+    kinds: dict[str, dict | None] = {"dense sdpa": None, "sale tau 0": {"tau": 0.0}}
+    for tau in args.tau:
+        for estimator in args.estimators:
+            policy = Policy(estimator=estimator)
+            kinds[f"sale {estimator} tau {tau:g}"] = {"policy": policy, "tau": tau}
+    if args.policy_file:
+        kinds[f"sale {args.policy_file}"] = {"policy_file": args.policy_file}
+    return kinds
+
+
+def use(model, options: dict | None, min_tokens: int):
+    registered = None
+    if options is not None:
+        registered = integration.register(**options, min_tokens=min_tokens, measure_density=True)
+    model.set_attn_implementation("sdpa" if options is None else integration.NAME)
+    return registered
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--gguf-file")
+    parser.add_argument("--text", type=Path, required=True, help="UTF-8 text to read")
+    parser.add_argument("--lengths", default="2048,8192", help="tokens of a window")
+    parser.add_argument("--windows", type=int, default=8, help="of each length, at most")
+    parser.add_argument("--needles", type=int, default=20, help="of each length")
+    parser.add_argument("--tau", default="0.004")
+    parser.add_argument("--estimators", default="int8")
+    parser.add_argument("--policy-file")
+    parser.add_argument("--min-tokens", type=int, default=512, help="shorter inputs run dense")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    args.tau = [float(tau) for tau in args.tau.split(",")]
+    args.estimators = args.estimators.split(",")
+
+    where = {"gguf_file": args.gguf_file} if args.gguf_file else {}
+    tokenizer = AutoTokenizer.from_pretrained(args.model, **where)
+    model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16, **where).cuda().eval()
+    text = tokenizer.encode(args.text.read_text(encoding="utf-8"), add_special_tokens=False)
+    report: dict = {"model": args.model, "text tokens": len(text), "lengths": {}}
+    for length in map(int, args.lengths.split(",")):
+        windows = [torch.tensor(text[i : i + length]).cuda() for i in range(0, len(text) - length + 1, length)]
+        windows = windows[: args.windows]
+        prompts = needle_prompts(tokenizer, text, length, args.needles)
+        dense = None
+        rows = {}
+        print(f"\n{length} tokens, {len(windows)} windows, {len(prompts)} needles")
+        print(f"{'attention':<28} {'ppl':>9} {'loss':>8} {'- dense':>10} {'+-':>9} {'needles':>8} {'density':>8}")
+        for name, options in kinds_of(args).items():
+            registered = use(model, options, args.min_tokens)
+            loss = torch.cat([losses(model, window) for window in windows])
+            layers = {}
+            if registered:
+                layers = {layer: each.density for layer, each in registered.report().items() if each.sparse}
+            dense = loss if dense is None else dense
+            difference, error = paired(loss, dense)
+            right = found(model, tokenizer, prompts)
+            density = sum(layers.values()) / len(layers) if layers else math.nan
+            mean = loss.mean().item()
+            rows[name] = {
+                "ppl": math.exp(mean),
+                "loss": mean,
+                "difference": difference,
+                "standard_error": error,
+                "needles": right,
+                "of": len(prompts),
+                "density": density,
+                "layers": layers,
+            }
+            print(
+                f"{name:<28} {math.exp(mean):9.4f} {mean:8.4f} {difference:+10.5f} {error:9.5f} "
+                f"{right:>4}/{len(prompts)} {density:8.3f}",
+                flush=True,
+            )
+        report["lengths"][length] = rows
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
