@@ -19,6 +19,8 @@ import os, sys
 import sale
 assert "torch" not in sys.modules and "numpy" not in sys.modules, "importing sale needs nothing else"
 print(sale.__version__, sale.version(), os.path.realpath(sale.library_path()), os.path.realpath(sale.__file__))
+with open("/proc/self/maps") as maps:
+    print(*{line.split()[-1] for line in maps if "yaml-cpp" in line})
 """
 
 
@@ -50,7 +52,10 @@ def main() -> None:
     modules = {str(file.relative_to(source / "python")) for file in (source / "python/sale").rglob("*.py")}
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if not name.startswith(f"libsale-{version}.dist-info/")}
-        wanted = modules | {"sale/lib/libsale.so.0"}
+        yaml = {name for name in held if re.fullmatch(r"sale/lib/libyaml-cpp\.so\.\d+\.\d+", name)}
+        if len(yaml) != 1:
+            fail(f"one file is yaml-cpp, not {sorted(yaml)}")
+        wanted = modules | yaml | {"sale/lib/libsale.so.0"}
         if held != wanted:
             fail(f"too many files: {sorted(held - wanted)}; missing: {sorted(wanted - held)}")
         installed = work / "installed"
@@ -62,6 +67,7 @@ def main() -> None:
     command = [sys.executable, "-S", "-c", USE]
     said = subprocess.run(command, cwd=installed, env=environment, check=True, capture_output=True, text=True).stdout
     expected = [version, version, str(installed / "sale/lib/libsale.so.0"), str(installed / "sale/__init__.py")]
+    expected += [str(installed / name) for name in yaml]
     if said.split() != expected:
         fail(f"the installed package says {said.split()}, not {expected}")
 
