@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What SALE costs a Hugging Face model: loss on a text and needles found, dense attention against libsale's.
 
-    evaluate_transformers.py MODEL --text book.txt --lengths 2048,8192 --tau 0.004,0.016 [--policy-file policy.yaml] --json out.json
+    evaluate_transformers.py MODEL --text book.txt --lengths 2048,8192 --tau 0.004,0.016 [--policy-files policy.yaml] --json out.json
 
 MODEL is a folder or hub name; with --gguf-file NAME, weights and tokenizer come from that file inside it. Each length is
 judged on windows of the text that do not overlap. Losses are compared token by token; the standard error is that of the
@@ -89,8 +89,8 @@ def kinds_of(args) -> dict[str, dict | None]:
         for estimator in args.estimators:
             policy = Policy(estimator=estimator)
             kinds[f"sale {estimator} tau {tau:g}"] = {"policy": policy, "tau": tau}
-    if args.policy_file:
-        kinds[f"sale {args.policy_file}"] = {"policy_file": args.policy_file}
+    for file in args.policy_files:
+        kinds[f"sale {Path(file).stem}"] = {"policy_file": file}
     return kinds
 
 
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--needles", type=int, default=20, help="of each length")
     parser.add_argument("--tau", default="0.004")
     parser.add_argument("--estimators", default="int8")
-    parser.add_argument("--policy-file")
+    parser.add_argument("--policy-files", nargs="*", default=[], help="of sale calibrate")
     parser.add_argument("--min-tokens", type=int, default=512, help="shorter inputs run dense")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

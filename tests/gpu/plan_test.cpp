@@ -59,6 +59,47 @@ TEST_F(PlanTest, EveryBatchEntryEqualsItsOwnRun) {
   }
 }
 
+// Tensor parallelism: a rank has its KV heads, their query heads, and its slice of the thresholds.
+TEST_F(PlanTest, EveryRanksHeadsEqualThoseOfTheWhole) {
+  for (const Estimator estimator : {Estimator::int8, Estimator::int4, Estimator::exact}) {
+    DeviceRun whole = small_run(estimator);
+    whole.policy.tau_per_head = {0.001F, 0.05F, 0.004F, 0.2F};
+    whole.policy.shift_per_head = {0.0F, 0.5F, -0.25F, 1.0F};
+    const auto tensors = reference::structured(whole.problem, {1, 500, 1100}, 8);
+    const DeviceResult together = run_on_gpu(whole, tensors);
+    constexpr int ranks = 2;
+    for (int rank = 0; rank < ranks; ++rank) {
+      DeviceRun share = whole;
+      share.problem.num_q_heads /= ranks;
+      share.problem.num_kv_heads /= ranks;
+      const auto slice = [&](std::vector<float> &values) {
+        const auto heads = static_cast<std::ptrdiff_t>(values.size()) / ranks;
+        values = {values.begin() + rank * heads, values.begin() + (rank + 1) * heads};
+      };
+      slice(share.policy.tau_per_head);
+      slice(share.policy.shift_per_head);
+      auto own = tensors;
+      own.num_q_heads /= ranks;
+      own.num_kv_heads /= ranks;
+      slice(own.q);
+      slice(own.k);
+      slice(own.v);
+      const DeviceResult alone = run_on_gpu(share, own);
+      auto out = together.out;
+      auto lse = together.lse;
+      slice(out);
+      slice(lse);
+      EXPECT_TRUE(same_bits(alone.out, out) && same_bits(alone.lse, lse)) << to_string(estimator) << " rank " << rank;
+      const auto &words = together.mask.words();
+      const std::size_t own_words = alone.mask.words().size();
+      ASSERT_EQ(own_words * ranks, words.size());
+      EXPECT_TRUE(std::equal(alone.mask.words().begin(), alone.mask.words().end(),
+                             words.begin() + static_cast<std::ptrdiff_t>(rank * own_words)))
+          << to_string(estimator) << " rank " << rank;
+    }
+  }
+}
+
 TEST_F(PlanTest, AttendsExactlyOverAMaskThatIsGiven) {
   for (const int block_k : {32, 64, 128}) {
     for (const int block_q : {64, 128}) {
