@@ -182,6 +182,23 @@ class Transformers(unittest.TestCase):
         mask[0, :100] = 0
         self.compare(self.models("llama"), 0, attention_mask=mask)
 
+    def test_packed_sequences_are_left_to_sdpa(self):
+        positions = torch.cat([torch.arange(700), torch.arange(800)])[None].expand(2, -1).cuda()
+        self.compare(self.models("llama"), 0, position_ids=positions, use_cache=False)
+
+    def test_attention_in_chunks_is_left_to_sdpa(self):
+        from transformers.masking_utils import sliding_window_causal_mask_function
+
+        from sale.integrations.transformers import _is_causal_or_sliding
+
+        def chunks(batch, head, row, key):
+            return (key <= row) & (key // 300 == row // 300)
+
+        common = {"kv_length": 1500, "local_size": 300}
+        self.assertFalse(_is_causal_or_sliding({"mask_function": chunks, **common}))
+        sliding = sliding_window_causal_mask_function(300)
+        self.assertTrue(_is_causal_or_sliding({"mask_function": sliding, **common}))
+
     def test_generation_goes_on_from_a_sparse_prefill(self):
         from sale.integrations import transformers as integration
 

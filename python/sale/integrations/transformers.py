@@ -202,9 +202,12 @@ def _mask(min_tokens: int):
         padding = kwargs.get("attention_mask")
         positions = kwargs.get("cache_position")
         q_length = len(positions) if positions is not None else kwargs.get("q_length", 0)
-        tracing = torch.compiler.is_compiling()
-        newest_last = not tracing and _newest_key_is_last(kwargs, positions, q_length)
-        if q_length >= min_tokens and newest_last and (padding is None or bool(padding.all())):
+        by_position = (
+            not torch.compiler.is_compiling()
+            and _newest_key_is_last(kwargs, positions, q_length)
+            and _is_causal_or_sliding(kwargs)
+        )
+        if q_length >= min_tokens and by_position and (padding is None or bool(padding.all())):
             return None
         return sdpa_mask(*args, **kwargs)
 
@@ -218,6 +221,18 @@ def _newest_key_is_last(kwargs, positions, q_length) -> bool:
         return int(positions[-1]) + 1 == kv_length + kv_offset
     offset = kwargs.get("q_offset", 0)
     return kv_length is not None and int(offset) + q_length == kv_length + kv_offset
+
+
+def _is_causal_or_sliding(kwargs) -> bool:
+    # transformers says so of packed sequences and of masks that models add to.
+    if not kwargs.get("allow_is_causal_skip", True):
+        return False
+    window = kwargs.get("local_size")
+    if window is None or window >= kwargs["kv_length"] + kwargs.get("kv_offset", 0):
+        return True
+    # A window that slides, or chunks? In chunks, the first row of the second does not see the key before it.
+    row, key, zero = torch.tensor(window), torch.tensor(window - 1), torch.tensor(0)
+    return bool(kwargs["mask_function"](zero, zero, row, key))
 
 
 def register(
