@@ -147,10 +147,10 @@ def main() -> None:
                 "ppl": math.exp(mean),
                 "loss": mean,
                 "difference": difference,
-                "standard_error": error,
+                "standard_error": error if error == error else None,
                 "needles": right,
                 "of": len(prompts),
-                "density": density,
+                "density": density if layers else None,
                 "layers": layers,
             }
             print(

@@ -61,6 +61,7 @@ public:
   void poison() {
     const std::vector<std::uint16_t> nans(elements(4), 0xFFFF);
     out_.upload(nans.data());
+    const CurrentContext current(*device_);
     // The copy may still be under way, and streams of the callers' own do not wait for it.
     device_->driver().check(device_->driver().api.stream_synchronize(nullptr), "cuStreamSynchronize");
   }

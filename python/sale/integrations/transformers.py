@@ -95,7 +95,9 @@ class Attention:
     ):
         layer = getattr(module, "layer_idx", 0) or 0
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-        sliding = sliding_window if sliding_window and sliding_window < key.shape[2] else 0
+        # Some models (Qwen2-MoE) leave their window to the mask, which says nothing here.
+        window = sliding_window or getattr(module, "sliding_window", None) or 0
+        sliding = window if window < key.shape[2] else 0
         if not self.suits(module, query, key, value, attention_mask, dropout, causal):
             self._count(layer, 1)
             out = _as_sdpa(query, key, value, attention_mask, scaling, dropout, causal, sliding, softcap, s_aux, module)
