@@ -186,11 +186,11 @@ TEST_F(ConcurrentTest, TwoDevicesGiveTheSameBits) {
   if (count < 2) {
     GTEST_SKIP() << "there is one GPU";
   }
-  const auto second = std::make_shared<const Device>(Driver::open(), 1);
   const Plan plan = Engine(0, test_options()).prepare(problem(), {});
   Caller caller(first, plan, 3);
   const std::vector<std::uint16_t> expected = alone(plan, caller);
   std::thread([&] { // with no current context
+    const auto second = std::make_shared<const Device>(Driver::open(), 1);
     const CurrentContext current(*second);
     const Plan other = Engine(1, test_options()).prepare(problem(), {});
     Caller there(second, other, 3);
