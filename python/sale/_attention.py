@@ -100,34 +100,35 @@ def attention(
     policy = policy or Policy()
     if tau is not None:
         policy = replace(policy, tau=float(tau), tau_per_head=())
-    if _tensor.is_torch(q):
-        import torch
 
-        with torch.cuda.device(q.device):
-            stream = torch.cuda.current_stream().cuda_stream if stream is None else stream
-            return _attention(q, k, v, policy, causal, scale, sliding_window, softcap, sink_logits, out, lse, mask_out, workspace, stream)
-    return _attention(q, k, v, policy, causal, scale, sliding_window, softcap, sink_logits, out, lse, mask_out, workspace, stream or 0)
+    def run(stream: int) -> Any:
+        views = [_tensor.view(each, name, stream) for name, each in (("q", q), ("k", k), ("v", v))]
+        problem = problem_of(*views, causal, scale, sliding_window, softcap, sink_logits is not None)
+        plan = plan_for(views[0].device, problem, policy)
+        shape = Shape(views[0].shape[0], views[0].shape[2], views[1].shape[2])
+        result, space = _outputs(q, v, out, workspace, plan, shape)
+        more = {"lse": lse, "mask_out": mask_out, "sink_logits": sink_logits}
+        plan.run(Tensors(q, k, v, result, space, **more), stream)
+        return result
+
+    if not _tensor.is_torch(q) or not q.is_cuda:
+        return run(stream or 0)
+    import torch
+
+    with torch.cuda.device(q.device):
+        return run(torch.cuda.current_stream().cuda_stream if stream is None else stream)
 
 
-def _attention(q, k, v, policy, causal, scale, sliding_window, softcap, sink_logits, out, lse, mask_out, workspace, stream):
-    views = [_tensor.view(each, name, stream) for name, each in (("q", q), ("k", k), ("v", v))]
-    problem = problem_of(*views, causal, scale, sliding_window, softcap, sink_logits is not None)
-    plan = plan_for(views[0].device, problem, policy)
-    batch, _, q_len, _ = views[0].shape
-    shape = Shape(batch, q_len, views[1].shape[2])
-    if _tensor.is_torch(q):
-        import torch
+def _outputs(q: Any, v: Any, out: Any, workspace: Any, plan: Plan, shape: Shape) -> tuple[Any, Any]:
+    """What the caller gave, else torch's memory."""
+    if not _tensor.is_torch(q):
+        if out is None or workspace is None:
+            raise ValueError("out= and workspace= are needed, unless q is a tensor of torch")
+        return out, workspace
+    import torch
 
-        if out is None:
-            out = torch.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype, device=q.device)
-        if workspace is None:
-            workspace = torch.empty(plan.workspace_bytes(shape), dtype=torch.uint8, device=q.device)
-    elif out is None or workspace is None:
-        raise ValueError("out= and workspace= are needed, unless q is a tensor of torch")
-    plan.run(
-        Tensors(
-            q, k, v, out, workspace, lse=lse, mask_out=mask_out, sink_logits=sink_logits
-        ),
-        stream,
-    )
-    return out
+    if out is None:
+        out = torch.empty((*q.shape[:3], v.shape[3]), dtype=q.dtype, device=q.device)
+    if workspace is None:
+        workspace = torch.empty(plan.workspace_bytes(shape), dtype=torch.uint8, device=q.device)
+    return out, workspace
