@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include <functional>
+
 namespace sale::c_api {
 
 namespace {
@@ -20,6 +22,13 @@ Enum to_enum(std::int32_t value, Enum last, const char *name) {
   return static_cast<Enum>(value);
 }
 
+// What fills a struct's end, so that members to come are new bytes.
+void require_zero(std::int32_t reserved) {
+  if (reserved != 0) {
+    throw Error(ErrorKind::invalid_argument, fmt::format("reserved is {}; it must be 0", reserved));
+  }
+}
+
 std::string text(const char *from) { return from == nullptr ? "" : from; }
 
 template <class T>
@@ -28,6 +37,14 @@ std::vector<T> values(const T *from, std::size_t count, const char *name) {
     require(from, name);
   }
   return {from, from + count};
+}
+
+// Empty where there is no function.
+std::function<void(const std::string &)> warning(void (*call)(const char *, void *), void *user) {
+  if (call == nullptr) {
+    return {};
+  }
+  return [call, user](const std::string &words) { call(words.c_str(), user); };
 }
 
 TensorView to_cpp(const sale_tensor &from) {
@@ -52,6 +69,7 @@ Problem to_cpp(const sale_problem &from) {
 }
 
 Policy to_cpp(const sale_policy &from) {
+  require_zero(from.reserved);
   Policy to;
   to.estimator = to_enum(from.estimator, Estimator::fp8, "estimator");
   to.block_q = from.block_q;
@@ -80,7 +98,10 @@ Serving to_cpp(const sale_serving &from) {
   return to;
 }
 
-Shape to_cpp(const sale_shape &from) { return {from.batch, from.q_len, from.kv_len, from.total_q, from.total_kv}; }
+Shape to_cpp(const sale_shape &from) {
+  require_zero(from.reserved);
+  return {from.batch, from.q_len, from.kv_len, from.total_q, from.total_kv};
+}
 
 Options to_cpp(const sale_options &from) {
   Options to;
@@ -111,13 +132,12 @@ Options to_cpp(const sale_options &from) {
       call(&kernel, done, total, user);
     };
   }
-  if (from.warning != nullptr) {
-    to.warning = [call = from.warning, user = from.user](const std::string &words) { call(words.c_str(), user); };
-  }
+  to.warning = warning(from.warning, from.user);
   return to;
 }
 
 RunArgs to_cpp(const sale_run_args &from) {
+  require_zero(from.reserved);
   RunArgs to;
   to.shape = {from.batch, from.q_len, from.kv_len, from.total_q, from.total_kv};
   to.expected_density = from.expected_density;
@@ -172,13 +192,12 @@ TuningLayers to_cpp(const sale_tuning_layers &from) {
   to.shipped = from.shipped != 0;
   to.system_dir = text(from.system_dir);
   to.user_dir = text(from.user_dir);
-  if (from.warning != nullptr) {
-    to.warning = [call = from.warning, user = from.user](const std::string &words) { call(words.c_str(), user); };
-  }
+  to.warning = warning(from.warning, from.user);
   return to;
 }
 
 BackgroundTuningOptions to_cpp(const sale_background_tuning_options &from) {
+  require_zero(from.reserved);
   BackgroundTuningOptions to;
   to.needs = needs_to_cpp(from.needs, from.needs_count);
   to.lengths = values(from.lengths, from.lengths_count, "lengths");

@@ -6,10 +6,10 @@
 #include "cache/signature.hpp"
 #include "cli/output.hpp"
 #include "cli/text.hpp"
-#include "sale/version.hpp"
 #include "generator/template_source.hpp"
 #include "io/manifest.hpp"
 #include "runtime/prewarm.hpp"
+#include "sale/version.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -7,6 +7,7 @@
 #include "cli/command.hpp"
 #include "cli/output.hpp"
 #include "cli/policy_options.hpp"
+#include "cli/policy_output.hpp"
 #include "cli/text.hpp"
 
 #include "calibrate/calibrate.hpp"
@@ -199,26 +200,8 @@ io::PolicyFile policy_file(const std::vector<Found> &layers, const std::string &
   file.model = model;
   file.policy = layers.front().calibration.policy;
   for (const Found &layer : layers) {
-    const Policy &policy = layer.calibration.policy;
-    const std::size_t heads = layer.calibration.heads.size();
-    file.layers.push_back(layer.layer);
-    file.tau.push_back(policy.tau_per_head.empty() ? std::vector<float>(heads, policy.tau) : policy.tau_per_head);
-    if (!policy.shift_per_head.empty()) {
-      file.shift.push_back(policy.shift_per_head);
-    }
-    if (!policy.channels.empty()) {
-      std::vector<std::vector<int>> channels;
-      for (auto first = policy.channels.begin(); first != policy.channels.end(); first += policy.estimate_dim) {
-        channels.emplace_back(first, first + policy.estimate_dim);
-      }
-      file.channels.push_back(std::move(channels));
-    }
-    if (!policy.projection.empty()) {
-      const auto size = static_cast<int>(policy.projection.size());
-      const int head_dim = layer.calibration.head_dim;
-      file.projection.push_back(
-          {size / (2 * policy.estimate_dim * head_dim), policy.estimate_dim, head_dim, policy.projection});
-    }
+    io::add_layer(file, layer.layer, layer.calibration.policy, static_cast<int>(layer.calibration.heads.size()),
+                  layer.calibration.head_dim);
   }
   return file;
 }
@@ -242,11 +225,6 @@ auto find_layers(const CalibrateOptions &options, Find find, Text text) {
   return layers;
 }
 
-/// policy.yaml -> policy.safetensors
-std::filesystem::path tensors_path(const std::string &policy_path) {
-  return std::filesystem::path(policy_path).replace_extension(".safetensors");
-}
-
 /// The policy file and, where asked for, the report.
 template <class Found>
 void write_results(const CalibrateOptions &options, const std::vector<Found> &layers, const std::string &goal,
@@ -257,13 +235,7 @@ void write_results(const CalibrateOptions &options, const std::vector<Found> &la
                                                     : fmt::format("judged on {}", fmt::join(options.judges, ", "));
   const std::string comment =
       fmt::format("sale calibrate, {}: {}; {}\n{}", goal, fmt::join(options.files, ", "), judged, summary);
-  io::PolicyFile file = policy_file(layers, model == metadata.end() ? "" : model->second);
-  if (!file.projection.empty()) {
-    const std::filesystem::path path = tensors_path(options.output);
-    file.tensors = path.filename().string();
-    io::write_projections(path, file.layers, file.projection); // before the file that names it
-  }
-  write_text(options.output, io::policy_file_text(file, comment));
+  write_policy_file(options.output, policy_file(layers, model == metadata.end() ? "" : model->second), comment);
   if (options.json_option->count() > 0) {
     write_text(options.json, json);
   }
@@ -301,13 +273,9 @@ int run_calibrate(const CalibrateOptions &options) {
   if (!options.finds_tau() && options.bound_only_options_given()) {
     refuse("--lengths, --rows and --largest-tau belong to --bound or --relative-bound");
   }
-  require_writable_path(options.output);
+  require_policy_path(options.output);
   if (!options.json.empty() && options.json != "-") {
     require_writable_path(options.json);
-  }
-  if (tensors_path(options.output) == options.output) {
-    refuse(fmt::format("--output {} is YAML and may have tensors in a .safetensors file beside it; name it .yaml",
-                       options.output));
   }
   if (options.finds_tau()) {
     calibrate_thresholds(options);

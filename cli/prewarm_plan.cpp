@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/prewarm_plan.hpp"
 
-#include "sale/version.hpp"
 #include "sale/error.hpp"
+#include "sale/version.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

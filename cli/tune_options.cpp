@@ -150,6 +150,7 @@ void TuneOptions::add_to(CLI::App &app) {
   const std::string dry_group = "Without a GPU";
   auto *dry_flag = app.add_flag("--dry-run", dry_run, "Measure nothing: what the space has and what the model says")
                        ->excludes("--resume")
+                       ->excludes("--propose-policy")
                        ->group(dry_group);
   app.add_flag("--no-compile", no_compile, "Nor compile anything")->needs(dry_flag)->group(dry_group);
   auto *gpu_option =

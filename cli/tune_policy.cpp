@@ -3,14 +3,14 @@
 
 #include "autotune/search/noise.hpp"
 #include "bench/variant.hpp"
-#include "cli/output.hpp"
+#include "cli/policy_output.hpp"
 #include "cli/text.hpp"
-#include "io/policy_file.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace sale::cli {
 
@@ -78,15 +78,11 @@ std::string tables_text(const Proposal &proposal) {
 } // namespace
 
 void require_proposal_possible(const TuneOptions &options, const Arch &arch) {
-  if (options.dry_run) {
-    throw Error(ErrorKind::invalid_argument,
-                "--propose-policy measures, and --dry-run does not; leave one of them out");
-  }
   const std::vector<NamedNeed> needs = options.needs(arch);
   if (std::any_of(needs.begin(), needs.end(), [&](const NamedNeed &need) { return need.name != needs.front().name; })) {
     throw Error(ErrorKind::invalid_argument, "--propose-policy writes the policy of one model; name one with --model");
   }
-  require_writable_path(options.propose_policy);
+  require_policy_path(options.propose_policy);
 }
 
 autotune::ProposalRequest proposal_request(const TuneOptions &options, const Arch &arch) {
@@ -107,22 +103,10 @@ std::string proposal_text(const Proposal &proposal) {
 
 void write_proposal(const TuneOptions &options, const Proposal &proposal, const autotune::GpuId &gpu) {
   const NamedNeed named = options.needs(gpu.arch).front();
-  const Policy &policy = proposal.chosen.policy;
-  const auto heads = static_cast<std::size_t>(named.need.problem.num_q_heads);
   io::PolicyFile file;
   file.model = named.name;
-  file.policy = policy;
-  file.layers = {0};
-  file.tau = {policy.tau_per_head.empty() ? std::vector<float>(heads, policy.tau) : policy.tau_per_head};
-  if (!policy.shift_per_head.empty()) {
-    file.shift = {policy.shift_per_head};
-  }
-  if (!policy.channels.empty()) {
-    auto &rows = file.channels.emplace_back();
-    for (auto first = policy.channels.begin(); first != policy.channels.end(); first += policy.estimate_dim) {
-      rows.emplace_back(first, first + policy.estimate_dim);
-    }
-  }
+  file.policy = proposal.chosen.policy;
+  io::add_layer(file, 0, proposal.chosen.policy, named.need.problem.num_q_heads, named.need.problem.head_dim);
   const std::string data = options.input.empty() ? "structured synthetic data" : options.input;
   const std::string comment = fmt::format(
       "A proposal of sale tune, measured on {} ({}, {} SMs) with {}; {} tokens of a few heads were judged on the CPU.\n"
@@ -130,7 +114,7 @@ void write_proposal(const TuneOptions &options, const Proposal &proposal, const 
       "--compare.\n{}\n\n{}",
       gpu.name, gpu.arch.name(), gpu.multiprocessors, data, proposal.judged_tokens, chosen_text(proposal),
       tables_text(proposal));
-  write_text(options.propose_policy, io::policy_file_text(file, comment));
+  write_policy_file(options.propose_policy, std::move(file), comment);
 }
 
 } // namespace sale::cli

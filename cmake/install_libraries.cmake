@@ -15,8 +15,7 @@ configure_file(cmake/libsale.map.in ${PROJECT_BINARY_DIR}/libsale.map @ONLY)
 # and runs constructors; the other would weigh 3.8 MB and miss the system's security updates.
 add_library(sale_shared SHARED ${objects})
 target_link_libraries(sale_shared PRIVATE sale_fmt_static OpenSSL::Crypto yaml-cpp Threads::Threads ${CMAKE_DL_LIBS})
-target_link_options(sale_shared PRIVATE -Wl,--version-script=${PROJECT_BINARY_DIR}/libsale.map -Wl,--no-undefined
-                                        -Wl,--gc-sections)
+target_link_options(sale_shared PRIVATE -Wl,--version-script=${PROJECT_BINARY_DIR}/libsale.map -Wl,--no-undefined)
 set_target_properties(sale_shared PROPERTIES
   OUTPUT_NAME sale
   EXPORT_NAME sale

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "generator/tuning.hpp"
 
-#include "sale/version.hpp"
 #include "generator/template_source.hpp"
 #include "sale/error.hpp"
+#include "sale/version.hpp"
 
 #include <fmt/format.h>
 

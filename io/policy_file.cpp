@@ -206,6 +206,25 @@ Policy layer_policy(const PolicyFile &file, std::optional<int> layer, const Prob
   return policy;
 }
 
+void add_layer(PolicyFile &file, int layer, const Policy &policy, int num_q_heads, int head_dim) {
+  file.layers.push_back(layer);
+  file.tau.push_back(policy.tau_per_head.empty() ? std::vector<float>(num_q_heads, policy.tau) : policy.tau_per_head);
+  if (!policy.shift_per_head.empty()) {
+    file.shift.push_back(policy.shift_per_head);
+  }
+  if (!policy.channels.empty()) {
+    std::vector<std::vector<int>> &channels = file.channels.emplace_back();
+    for (auto first = policy.channels.begin(); first != policy.channels.end(); first += policy.estimate_dim) {
+      channels.emplace_back(first, first + policy.estimate_dim);
+    }
+  }
+  if (!policy.projection.empty()) {
+    const auto size = static_cast<int>(policy.projection.size());
+    file.projection.push_back(
+        {size / (2 * policy.estimate_dim * head_dim), policy.estimate_dim, head_dim, policy.projection});
+  }
+}
+
 std::string policy_file_text(const PolicyFile &file, const std::string &comment) {
   std::string text;
   std::istringstream lines(comment);

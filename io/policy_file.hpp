@@ -31,6 +31,9 @@ PolicyFile load_policy_file(const std::filesystem::path &path);
 /// The policy of one layer. `layer` may be left out when the file has only one.
 Policy layer_policy(const PolicyFile &file, std::optional<int> layer, const Problem &problem);
 
+/// One more row, of which layer_policy makes this policy again. `file.policy` has to be set.
+void add_layer(PolicyFile &file, int layer, const Policy &policy, int num_q_heads, int head_dim);
+
 /// What load_policy_file reads, but for `projection`, which is for write_projections; every line of `comment` becomes a
 /// YAML comment at the top.
 std::string policy_file_text(const PolicyFile &file, const std::string &comment);

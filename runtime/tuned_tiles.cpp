@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/tuned_tiles.hpp"
 
-#include "sale/version.hpp"
 #include "runtime/callbacks.hpp"
+#include "sale/version.hpp"
 
 #include <fmt/format.h>
 

@@ -19,8 +19,7 @@ import torch
 from capture_code_lm import load_lm
 
 import sale
-from sale import _attention, _tensor
-from sale.density import density
+from sale.density import attention_and_density
 
 BLOCK = 512
 EDGES = (0, 1024, 4096, 16384, 32768)
@@ -43,12 +42,8 @@ class Sparse:
         self.densities: dict[int, list] = {}
 
     def __call__(self, q, k, v, layer):
-        problem = _attention.problem_of(*(_tensor.view(each, "input") for each in (q, k, v)))
-        shape = sale.Shape(q.shape[0], q.shape[2], k.shape[2])
-        plan = _attention.plan_for(0, problem, self.policy)
-        mask = torch.zeros(plan.mask_words(shape), dtype=torch.int32, device=q.device)
-        out = sale.attention(q, k, v, policy=self.policy, mask_out=mask)
-        self.densities.setdefault(layer, []).append(density(mask, problem, self.policy, shape))
+        out, density = attention_and_density(q, k, v, policy=self.policy)
+        self.densities.setdefault(layer, []).append(density)
         return out
 
     def by_layer(self) -> list[float]:

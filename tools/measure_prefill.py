@@ -23,8 +23,7 @@ from transformers import AttentionInterface, LlamaConfig, LlamaForCausalLM
 from transformers.masking_utils import AttentionMaskInterface
 
 import sale
-from sale import _attention, _tensor
-from sale.density import density
+from sale.density import attention_and_density
 from sale.torch_op import attention
 
 KINDS = {
@@ -58,12 +57,7 @@ class Injected:
 
     def density(self, tokens: int, policy: sale.Policy) -> float:
         q, k, v = (self.tensors[name][:, :, :tokens] for name in ("q", "k", "v"))
-        problem = _attention.problem_of(*(_tensor.view(each, "input") for each in (q, k, v)))
-        shape = sale.Shape(1, tokens, tokens)
-        words = _attention.plan_for(0, problem, policy).mask_words(shape)
-        mask = torch.zeros(words, dtype=torch.int32, device="cuda")
-        sale.attention(q, k, v, policy=policy, mask_out=mask)
-        return float(density(mask, problem, policy, shape))
+        return float(attention_and_density(q, k, v, policy=policy)[1])
 
     def milliseconds(self) -> float:
         total = sum(begin.elapsed_time(end) for begin, end in self.events)

@@ -36,7 +36,6 @@ PolicyVerdict verdict_of(const PolicyStudy &study, const PolicyFinding &finding,
   PolicyVerdict verdict;
   const PolicyFinding &given = study.findings.front();
   if (!finding.refused.empty()) {
-    verdict.is_as_good = false;
     verdict.why_not = finding.refused;
     return verdict;
   }
@@ -57,8 +56,7 @@ PolicyVerdict verdict_of(const PolicyStudy &study, const PolicyFinding &finding,
   }
   verdict.ratio = lengths == 0 ? 1 : std::exp(logarithms / lengths);
   verdict.why_not = quality_problem(finding.quality, given.quality, tolerance);
-  verdict.is_as_good = verdict.why_not.empty();
-  if (verdict.is_as_good && verdict.ratio >= 1 - 2 * verdict.band) {
+  if (verdict.why_not.empty() && verdict.ratio >= 1 - 2 * verdict.band) {
     verdict.why_not = "not faster";
   }
   return verdict;

@@ -36,10 +36,9 @@ struct QualityTolerance {
 };
 
 struct PolicyVerdict {
-  double ratio = 1;       ///< Time / the given policy's, geometric mean over the lengths.
-  double band = 0;        ///< Noise band of the ratio, the widest of the lengths'.
-  bool is_as_good = true; ///< Within the tolerance.
-  std::string why_not;    ///< Why it is not taken, if so.
+  double ratio = 1;    ///< Time / the given policy's, geometric mean over the lengths.
+  double band = 0;     ///< Noise band of the ratio, the widest of the lengths'.
+  std::string why_not; ///< Why it is not taken, if so.
 
   bool is_acceptable() const { return why_not.empty(); }
 };

@@ -12,16 +12,14 @@
 namespace sale::autotune {
 
 struct PolicyQuality {
-  double recall = 0;  ///< Dense attention mass that is kept, mean over rows.
-  double rel_l1 = 0;  ///< sum |out - dense| / sum |dense|
-  double density = 0; ///< Of the judged part.
-  float shift = 0;    ///< That was calibrated for an estimate which needs one; the largest of the judged heads'.
+  double recall = 0; ///< Dense attention mass that is kept, mean over rows.
+  double rel_l1 = 0; ///< sum |out - dense| / sum |dense|
+  float shift = 0;   ///< That was calibrated for an estimate which needs one; the largest of the judged heads'.
 };
 
 class PolicyJudge {
 public:
   static constexpr int most_tokens = 4096;
-  static constexpr int most_kv_heads = 2;
 
   /// On the first `tokens` of the data, at most most_tokens, and the first and last KV heads with their query heads.
   PolicyJudge(const InputSettings &settings, const Problem &problem, int tokens);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -65,11 +66,16 @@ private:
   PolicyStudy study(const std::vector<PolicyCandidate> &candidates) {
     PolicyStudy study;
     for (const PolicyCandidate &candidate : candidates) {
-      step(fmt::format("judging \"{}\"", candidate.name));
       PolicyFinding &finding = study.findings.emplace_back();
       finding.candidate = candidate;
+      if (const auto known = qualities_.find(candidate.name); known != qualities_.end()) {
+        finding.quality = known->second;
+        continue;
+      }
+      step(fmt::format("judging \"{}\"", candidate.name));
       try {
         finding.quality = judge_->judge(finding.candidate.policy);
+        qualities_.emplace(candidate.name, finding.quality);
       } catch (const Error &error) {
         if (study.findings.size() == 1) {
           throw;
@@ -129,6 +135,7 @@ private:
   Arch arch_;
   std::vector<int> lengths_;
   std::optional<PolicyJudge> judge_;
+  std::map<std::string, PolicyQuality> qualities_; ///< By the candidate's name.
   Proposal proposal_;
 };
 

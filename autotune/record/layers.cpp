@@ -3,8 +3,8 @@
 
 #include "autotune/record/edit.hpp"
 #include "autotune/record/record.hpp"
-#include "sale/version.hpp"
 #include "sale/error.hpp"
+#include "sale/version.hpp"
 
 #include <fmt/format.h>
 

@@ -3,9 +3,9 @@
 
 #include "autotune/search/build_record.hpp"
 #include "autotune/search/journal.hpp"
-#include "sale/version.hpp"
 #include "generator/template_source.hpp"
 #include "sale/error.hpp"
+#include "sale/version.hpp"
 
 #include <fmt/format.h>
 

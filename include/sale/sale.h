@@ -112,6 +112,7 @@ typedef struct sale_policy {
   int32_t fp8_attend;
   int32_t second_filter;
   int32_t dense_below; /* calls with kv_len below this run dense */
+  int32_t reserved;    /* 0 */
 } sale_policy;
 
 typedef struct sale_serving {
@@ -129,6 +130,7 @@ typedef struct sale_shape {
   int32_t kv_len;
   int32_t total_q;
   int32_t total_kv;
+  int32_t reserved; /* 0 */
 } sale_shape;
 
 SALE_API void sale_problem_init(sale_problem *problem, size_t struct_size);
@@ -269,6 +271,7 @@ typedef struct sale_run_args {
   const float *threshold_in;
   float *threshold_out;
   int32_t kbar_shared;
+  int32_t reserved; /* 0 */
 } sale_run_args;
 
 typedef struct sale_merge_args {
@@ -389,6 +392,7 @@ typedef struct sale_background_tuning_options {
   const char *const *more_words;
   size_t more_words_count;
   int32_t niceness; /* 10 */
+  int32_t reserved; /* 0 */
 } sale_background_tuning_options;
 
 enum { SALE_TUNING_RUNNING = 0, SALE_TUNING_DONE = 1, SALE_TUNING_FAILED = 2, SALE_TUNING_STOPPED = 3 };

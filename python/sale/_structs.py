@@ -48,6 +48,7 @@ class Policy(ctypes.Structure):
         ("fp8_attend", c_int32),
         ("second_filter", c_int32),
         ("dense_below", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -69,6 +70,7 @@ class Shape(ctypes.Structure):
         ("kv_len", c_int32),
         ("total_q", c_int32),
         ("total_kv", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -164,6 +166,7 @@ class RunArgs(ctypes.Structure):
         ("threshold_in", c_void_p),
         ("threshold_out", c_void_p),
         ("kbar_shared", c_int32),
+        ("reserved", c_int32),
     ]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from sale import _attention, _tensor
 from sale.types import Policy, Problem, Shape
 
 
@@ -26,3 +27,18 @@ def density(mask, problem: Problem, policy: Policy, shape: Shape):
     counts = torch.tensor([bin(byte).count("1") for byte in range(256)], dtype=torch.float32, device=mask.device)
     kept = counts[mask.view(torch.uint8).long()].sum(dtype=torch.float64)
     return kept / (visible_blocks(problem, policy, shape) * shape.batch * problem.num_q_heads)
+
+
+def attention_and_density(q, k, v, *, policy: Policy, **arguments):
+    """sale.attention of torch tensors, and the density of its mask."""
+    import torch
+
+    views = [_tensor.view(each, name) for each, name in ((q, "q"), (k, "k"), (v, "v"))]
+    sinks = arguments.pop("sink_logits", None)
+    problem = _attention.problem_of(*views, sink_logits=sinks is not None, **arguments)
+    shape = Shape(q.shape[0], q.shape[2], k.shape[2])
+    with torch.cuda.device(q.device):
+        words = _attention.plan_for(views[0].device, problem, policy).mask_words(shape)
+    mask = torch.zeros(words, dtype=torch.int32, device=q.device)
+    out = _attention.attention(q, k, v, policy=policy, sink_logits=sinks, mask_out=mask, **arguments)
+    return out, density(mask, problem, policy, shape)

@@ -66,7 +66,7 @@ TEST(PolicyCandidates, combine_what_each_of_them_changes) {
 }
 
 // A finding with so many milliseconds at each length.
-PolicyFinding finding(const std::string &name, const std::vector<double> &ms, PolicyQuality quality = {1, 0.01, 0.5},
+PolicyFinding finding(const std::string &name, const std::vector<double> &ms, PolicyQuality quality = {1, 0.01},
                       Change change = Change::estimate) {
   PolicyFinding found{{name, change, {}}, quality, {}, {}, ""};
   for (const double each : ms) {
@@ -90,9 +90,9 @@ TEST(PolicyChoice, is_what_was_given_unless_something_is_faster_beyond_noise) {
 }
 
 TEST(PolicyChoice, is_never_worse) {
-  EXPECT_EQ(fastest_of({finding("given", {10}), finding("keeps less", {5}, {0.999, 0.01, 0.4})}), 0U);
-  EXPECT_EQ(fastest_of({finding("given", {10}), finding("differs more", {5}, {1, 0.012, 0.4})}), 0U);
-  EXPECT_EQ(fastest_of({finding("given", {10}), finding("as good", {5}, {0.9999, 0.0105, 0.4})}), 1U);
+  EXPECT_EQ(fastest_of({finding("given", {10}), finding("keeps less", {5}, {0.999, 0.01})}), 0U);
+  EXPECT_EQ(fastest_of({finding("given", {10}), finding("differs more", {5}, {1, 0.012})}), 0U);
+  EXPECT_EQ(fastest_of({finding("given", {10}), finding("as good", {5}, {0.9999, 0.0105})}), 1U);
 }
 
 TEST(PolicyChoice, leaves_out_what_was_not_measured_at_every_length) {
@@ -109,7 +109,7 @@ TEST(PolicyChoice, leaves_out_what_was_not_measured_at_every_length) {
 }
 
 TEST(PolicyChoice, takes_the_best_of_each_kind_of_change) {
-  const PolicyQuality good = {1, 0.01, 0.5};
+  const PolicyQuality good = {1, 0.01};
   const PolicyStudy study{{1024},
                           {finding("given", {10}), finding("fp8", {8}), finding("fp8/64", {7}),
                            finding("blocks", {9}, good, Change::blocks),

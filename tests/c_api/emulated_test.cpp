@@ -221,6 +221,31 @@ TEST_F(CHost, says_which_kernels_a_plan_has) {
   sale_plan_release(copy);
 }
 
+TEST_F(CHost, says_how_large_a_code_cache_is) {
+  sale_serving serving = made(sale_serving_init);
+  serving.page_size = 64;
+  serving.code_cache = 1;
+  sale_plan *plan = prepare(&serving);
+  ASSERT_NE(plan, nullptr);
+  Options options;
+  options.cuda_driver = SALE_EMULATOR_LIBRARY;
+  options.arch = "sm_80";
+  options.use_disk_cache = false;
+  Problem problem;
+  problem.head_dim = head_dim;
+  problem.num_q_heads = q_heads;
+  problem.num_kv_heads = kv_heads;
+  Serving paged;
+  paged.page_size = 64;
+  paged.code_cache = true;
+  const Plan cpp = Engine(0, options).prepare(problem, {}, paged);
+  std::size_t bytes = 0;
+  ASSERT_EQ(sale_plan_code_cache_bytes(plan, 10, &bytes), SALE_OK) << sale_last_error();
+  EXPECT_EQ(bytes, cpp.code_cache_bytes(10));
+  EXPECT_GT(bytes, 0U);
+  sale_plan_release(plan);
+}
+
 TEST_F(CHost, knows_its_device_and_its_cache) {
   EXPECT_EQ(sale_engine_arch(engine_), std::string("sm_80"));
   EXPECT_EQ(sale_engine_device_name(engine_), device_->name());

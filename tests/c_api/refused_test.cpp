@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the C API refuses: with a status and a sentence, and never with a crash.
 #include "sale/sale.h"
+#include "sale/sale.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace {
 
@@ -106,12 +110,75 @@ TEST(CApiRefuses, an_architecture_that_is_none) {
   EXPECT_EQ(kernels, nullptr);
 }
 
+TEST(CApiLists, kernels_that_are_missing) {
+  const sale::TemporaryFolder folder;
+  const std::string cache = folder.path().string();
+  sale_options options;
+  sale_options_init(&options, sizeof(options));
+  options.cache_dir = options.system_cache_dir = cache.c_str();
+  const sale_problem any = problem();
+  const sale_need need = {&any, nullptr, nullptr};
+  const char *archs[] = {"sm_80", "sm_90a"};
+  sale_kernel_list *kernels = nullptr;
+  ASSERT_EQ(sale_missing(archs, 2, &need, 1, &options, &kernels), SALE_OK) << sale_last_error();
+  sale::Options cpp;
+  cpp.cache_dir = cpp.system_cache_dir = cache;
+  const std::vector<sale::KernelInfo> expected = sale::missing({"sm_80", "sm_90a"}, {sale::Need()}, cpp);
+  ASSERT_EQ(sale_kernel_list_count(kernels), expected.size());
+  sale_kernel_info kernel{};
+  kernel.struct_size = sizeof(kernel);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_EQ(sale_kernel_list_get(kernels, i, &kernel), SALE_OK) << sale_last_error();
+    EXPECT_EQ(kernel.name, expected[i].name);
+    EXPECT_EQ(kernel.arch, expected[i].arch);
+    EXPECT_EQ(kernel.key, expected[i].key);
+  }
+  EXPECT_TRUE(fails(sale_kernel_list_get(kernels, expected.size(), &kernel), SALE_INVALID_ARGUMENT, "there is no"));
+  sale_kernel_list_release(kernels);
+}
+
+TEST(CApiTuning, in_the_background_fails_and_stops) {
+  const sale::TemporaryFolder folder;
+  const std::string record = (folder.path() / "record.yaml").string();
+  const sale_problem any = problem();
+  const sale_need need = {&any, nullptr, nullptr};
+  sale_background_tuning_options options;
+  sale_background_tuning_options_init(&options, sizeof(options));
+  options.needs = &need;
+  options.needs_count = 1;
+  options.record = record.c_str();
+  options.program = "/bin/false";
+  sale_background_tuning *tuning = nullptr;
+  ASSERT_EQ(sale_background_tuning_start(&options, &tuning), SALE_OK) << sale_last_error();
+  std::int32_t state = SALE_TUNING_RUNNING;
+  for (int i = 0; i < 1000 && state == SALE_TUNING_RUNNING; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_EQ(sale_background_tuning_state(tuning, &state), SALE_OK) << sale_last_error();
+  }
+  EXPECT_EQ(state, SALE_TUNING_FAILED);
+  EXPECT_NE(sale_background_tuning_error(tuning), std::string());
+  sale_tuning *measured = nullptr;
+  ASSERT_EQ(sale_background_tuning_record(tuning, &measured), SALE_OK) << sale_last_error();
+  EXPECT_EQ(measured, nullptr);
+  EXPECT_EQ(sale_background_tuning_stop(tuning), SALE_OK);
+  sale_background_tuning_release(tuning);
+}
+
+TEST(CApiTuning, of_a_file_is_loaded) {
+  sale_tuning *tuning = nullptr;
+  ASSERT_EQ(sale_tuning_load(SALE_SOURCE_DIR "/autotune/record/shipped/h100-80gb-hbm3.yaml", &tuning), SALE_OK)
+      << sale_last_error();
+  EXPECT_NE(tuning, nullptr);
+  sale_tuning_release(tuning);
+}
+
 TEST(CApiErrors, are_of_their_own_thread) {
   sale_validate(nullptr, nullptr, nullptr);
   std::string others = "not asked";
   std::thread([&] { others = sale_last_error(); }).join();
   EXPECT_EQ(others, "");
   EXPECT_EQ(sale_last_error(), std::string("problem is NULL"));
+  EXPECT_EQ(sale_last_error_log(), std::string()) << "no compiler said anything";
   const sale_problem good = problem();
   EXPECT_EQ(sale_validate(&good, nullptr, nullptr), SALE_OK);
   EXPECT_EQ(sale_last_error(), std::string("problem is NULL")) << "the latest that failed";

@@ -62,6 +62,19 @@ TEST(CStructs, that_nobody_has_filled_in_are_refused) {
   EXPECT_TRUE(has(refusal_of(args), "sale_run_args has struct_size"));
 }
 
+TEST(CStructs, leave_what_is_reserved_to_later_versions) {
+  const auto refused = [](auto init, auto given) {
+    init(&given, sizeof(given));
+    EXPECT_NO_THROW(to_cpp(read(&given)));
+    given.reserved = 1;
+    EXPECT_THROW(to_cpp(read(&given)), Error);
+  };
+  refused(sale_policy_init, sale_policy());
+  refused(sale_shape_init, sale_shape());
+  refused(sale_run_args_init, sale_run_args());
+  refused(sale_background_tuning_options_init, sale_background_tuning_options());
+}
+
 TEST(CStructs, of_a_later_version_are_taken_unless_they_say_what_is_not_known) {
   LaterProblem later;
   std::memset(&later, 0xFF, sizeof(later));

@@ -272,7 +272,7 @@ TEST_F(TuneOnTheEmulator, proposes_a_policy_that_a_policy_file_is) {
 }
 
 TEST_F(Tune, refuses_a_proposal_that_cannot_be) {
-  expect_refused({"--model", "llama-3.1-8b", "--dry-run", "--propose-policy", path("p.yaml")}, "--dry-run does not");
+  expect_refused({"--model", "llama-3.1-8b", "--dry-run", "--propose-policy", path("p.yaml")}, "--propose-policy");
   expect_refused({"--model", "llama-3.1-8b,qwen2.5-7b", "--propose-policy", path("p.yaml")}, "one model");
   expect_refused({"--model", "llama-3.1-8b", "--propose-policy", path("none/p.yaml")}, "there is no folder");
 }

@@ -20,6 +20,11 @@ done
 for name in _ZN4sale6EngineC1 _ZNK4sale4Plan3run _ZTIN4sale5ErrorE; do
   [[ " ${exports[*]}" == *" $name"* ]] || bad "does not export $name"
 done
+mapfile -t declared < <(grep -oE '\bsale_[a-z0-9_]+\(' "$(dirname "$0")/../../include/sale/sale.h" | tr -d '(' | sort -u)
+[[ ${#declared[@]} -gt 40 ]] || bad "is compared with ${#declared[@]} functions only: is sale.h what it was?"
+for name in "${declared[@]}"; do
+  [[ " ${exports[*]} " == *" $name@@SALE_C "* ]] || bad "does not export $name, which sale.h declares"
+done
 
 # The compiler's own frame_dummy is one entry of 8 bytes.
 bytes_of_constructors=$(readelf --wide --section-headers "$library" | sed -nE 's/.* \.init_array +INIT_ARRAY +[0-9a-f]+ [0-9a-f]+ ([0-9a-f]+) .*/\1/p')

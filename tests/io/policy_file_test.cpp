@@ -3,6 +3,7 @@
 #include "tests/io/support.hpp"
 
 #include <cmath>
+#include <numeric>
 
 namespace sale::io {
 namespace {
@@ -60,6 +61,40 @@ PolicyFile projected_file() {
     file.projection.push_back(projection);
   }
   return file;
+}
+
+TEST(PolicyFile, layers_that_are_added_come_back) {
+  const TemporaryFolder folder;
+  const auto comes_back = [&](const Policy &policy) {
+    PolicyFile file;
+    file.policy = policy;
+    add_layer(file, 3, policy, 2, 128);
+    if (!file.projection.empty()) {
+      file.tensors = "policy.safetensors";
+      write_projections(folder.path() / file.tensors, file.layers, file.projection);
+    }
+    const PolicyFile loaded = load_policy_file(write_file(folder, "policy.yaml", policy_file_text(file, "")));
+    const Policy read = layer_policy(loaded, 3, two_heads());
+    EXPECT_EQ(read.tau_per_head, policy.tau_per_head.empty() ? std::vector<float>(2, policy.tau) : policy.tau_per_head);
+    EXPECT_EQ(read.shift_per_head, policy.shift_per_head);
+    EXPECT_EQ(read.channels, policy.channels);
+    EXPECT_EQ(read.projection, policy.projection);
+    EXPECT_EQ(read.block_q, policy.block_q);
+  };
+  Policy policy;
+  policy.block_q = 128;
+  policy.tau = 0.25F;
+  comes_back(policy);
+  policy.estimator = Estimator::fp8;
+  policy.estimate_dim = 32;
+  policy.tau_per_head = {0.5F, 0.125F};
+  policy.shift_per_head = {1, 2};
+  policy.channels.resize(32);
+  std::iota(policy.channels.begin(), policy.channels.end(), 7);
+  comes_back(policy);
+  policy.channels.clear();
+  policy.projection.resize(std::size_t{2} * 32 * 128, 0.75F);
+  comes_back(policy);
 }
 
 TEST(PolicyFile, projections_come_back_from_the_file_beside_it) {

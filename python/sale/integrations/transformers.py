@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from sale import _attention, _tensor
-from sale.density import density
+from sale.density import attention_and_density
 from sale.policy_file import load_policy_file
-from sale.types import Policy, Shape
+from sale.torch_op import attention
+from sale.types import Policy
 
 NAME = "sale"
 HEAD_DIMS = (64, 96, 128, 192, 256)
@@ -103,49 +103,23 @@ class Attention:
             out = _as_sdpa(query, key, value, attention_mask, scaling, dropout, causal, sliding, softcap, s_aux, module)
             return out.transpose(1, 2).contiguous(), None
         self._count(layer, 0)
-        sinks = None if s_aux is None else s_aux.float().contiguous()
+        arguments = {
+            "policy": self.policy_of(layer),
+            "scale": scaling,
+            "sliding_window": sliding,
+            "softcap": softcap or 0.0,
+            "sink_logits": None if s_aux is None else s_aux.float().contiguous(),
+        }
         if self.measure_density:
-            out = self._measured(layer, query, key, value, scaling, sliding, softcap or 0.0, sinks)
+            out, density = attention_and_density(query, key, value, **arguments)
+            self._densities[layer].append(density)
         else:
-            from sale.torch_op import attention
-
-            out = attention(
-                query,
-                key,
-                value,
-                policy=self.policy_of(layer),
-                scale=scaling,
-                sliding_window=sliding,
-                softcap=softcap or 0.0,
-                sink_logits=sinks,
-            )
+            out = attention(query, key, value, **arguments)
         return out.transpose(1, 2).contiguous(), None
 
     def _count(self, layer: int, kind: int) -> None:
         if not torch.compiler.is_compiling():
             self._calls[layer][kind] += 1
-
-    def _measured(self, layer, query, key, value, scaling, sliding, softcap, sinks):
-        views = [_tensor.view(each, name) for each, name in ((query, "q"), (key, "k"), (value, "v"))]
-        problem = _attention.problem_of(*views, True, scaling, sliding, softcap, sinks is not None)
-        policy = self.policy_of(layer)
-        shape = Shape(query.shape[0], query.shape[2], key.shape[2])
-        with torch.cuda.device(query.device):
-            plan = _attention.plan_for(query.device.index or 0, problem, policy)
-        mask = torch.zeros(plan.mask_words(shape), dtype=torch.int32, device=query.device)
-        out = _attention.attention(
-            query,
-            key,
-            value,
-            policy=policy,
-            scale=scaling,
-            sliding_window=sliding,
-            softcap=softcap,
-            sink_logits=sinks,
-            mask_out=mask,
-        )
-        self._densities[layer].append(density(mask, problem, policy, shape))
-        return out
 
 
 def _as_sdpa(query, key, value, mask, scaling, dropout, causal, sliding, softcap, sinks, module):
@@ -254,7 +228,7 @@ def register(
     if tau is not None:
         base = dataclasses.replace(base, tau=float(tau), tau_per_head=())
     layers = load_policy_file(policy_file) if policy_file else {}
-    attention = Attention(base, layers, min_tokens, measure_density)
-    AttentionInterface.register(NAME, attention)
+    registered = Attention(base, layers, min_tokens, measure_density)
+    AttentionInterface.register(NAME, registered)
     AttentionMaskInterface.register(NAME, _mask(min_tokens))
-    return attention
+    return registered
