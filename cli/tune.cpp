@@ -179,10 +179,7 @@ public:
       std::filesystem::remove(request.journal, ignored);
     }
     print_report(options_, report_);
-    if (!options_.propose_policy.empty()) {
-      propose();
-    }
-    return exit_ok;
+    return options_.propose_policy.empty() ? exit_ok : propose();
   }
 
   // Told to, here or by an Error(cancelled).
@@ -196,27 +193,41 @@ public:
                  "and no record was written\n",
                  decided_, buckets_, journal().string());
     }
-    return exit_by_signal + (interruption_.signal() != 0 ? interruption_.signal() : SIGTERM);
+    return exit_of_signal();
   }
 
 private:
   std::filesystem::path journal() const { return output_.string() + ".journal"; }
 
-  // With the record's tiles in effect.
-  void propose() {
+  // With the record's tiles in effect. The record is written by now, whatever comes of this.
+  int propose() {
     autotune::WorkerOptions with_record = worker_options();
     if (!report_.record.empty()) {
       with_record.arguments.insert(with_record.arguments.end(), {"--tuning", report_.record});
     }
     autotune::WorkerMeasurer worker(with_record);
-    const autotune::Proposal proposal = autotune::propose_policy(
-        proposal_request(options_, report_.gpu.arch), worker,
-        [this](const std::string &step) { line_.show("policies: " + step); }, cancelled());
-    line_.erase();
-    write_proposal(options_, proposal, report_.gpu);
-    if (options_.json != "-") {
-      write_text("", proposal_text(proposal));
+    try {
+      const autotune::Proposal proposal = autotune::propose_policy(
+          proposal_request(options_, report_.gpu.arch), worker,
+          [this](const std::string &step) { line_.show("policies: " + step); }, cancelled());
+      line_.erase();
+      write_proposal(options_, proposal, report_.gpu);
+      if (options_.json != "-") {
+        write_text("", proposal_text(proposal));
+      }
+      return exit_ok;
+    } catch (const Error &error) {
+      if (error.kind() != ErrorKind::cancelled) {
+        throw;
+      }
     }
+    line_.erase();
+    fmt::print(stderr, "sale: stopped; the tiles are tuned, and no policy is proposed\n");
+    return exit_of_signal();
+  }
+
+  int exit_of_signal() const {
+    return exit_by_signal + (interruption_.signal() != 0 ? interruption_.signal() : SIGTERM);
   }
 
   void note(const autotune::TuneProgress &progress) {

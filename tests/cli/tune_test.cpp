@@ -15,6 +15,8 @@
 #include <set>
 #include <thread>
 
+#include <sys/wait.h>
+
 namespace sale::cli_test {
 namespace {
 
@@ -220,12 +222,18 @@ protected:
                                "--output",         path("record.yaml")});
     return more;
   }
-  // Ctrl-C once a bucket is done.
-  static void interrupt_after_a_bucket(pid_t process, const std::filesystem::path &err) {
-    while (read_file(err).find("[1/4]") == std::string::npos && ::kill(process, 0) == 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  // Ctrl-C once it is time, if the process has not ended before.
+  template <class Time>
+  static void interrupt(pid_t process, const Time &is_time) {
+    siginfo_t ended{};
+    while (!is_time() && ended.si_pid == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      ::waitid(P_PID, static_cast<id_t>(process), &ended, WEXITED | WNOHANG | WNOWAIT);
     }
     ::kill(process, SIGINT);
+  }
+  static void interrupt_after_a_bucket(pid_t process, const std::filesystem::path &err) {
+    interrupt(process, [&] { return read_file(err).find("[1/4]") != std::string::npos; });
   }
 };
 
@@ -269,6 +277,17 @@ TEST_F(TuneOnTheEmulator, proposes_a_policy_that_a_policy_file_is) {
   const io::PolicyFile file = io::load_policy_file(path("policy.yaml"));
   const Policy policy = io::layer_policy(file, {}, {.head_dim = 64, .num_q_heads = 2, .num_kv_heads = 1});
   EXPECT_EQ(policy.tau_per_head, std::vector<float>(2, Policy().tau));
+}
+
+TEST_F(TuneOnTheEmulator, stopped_while_it_proposes_has_tuned_nevertheless) {
+  const CommandResult result =
+      tune(words({"--propose-policy", path("policy.yaml")}), [&](pid_t process, const std::filesystem::path &) {
+        interrupt(process, [&] { return std::filesystem::exists(path("record.yaml")); });
+      });
+  EXPECT_EQ(result.exit_code, 128 + SIGINT) << result.err;
+  EXPECT_NE(result.err.find("the tiles are tuned, and no policy is proposed"), std::string::npos) << result.err;
+  EXPECT_EQ(load_tuning(path("record.yaml"))->gpus.size(), 1U);
+  EXPECT_FALSE(std::filesystem::exists(path("policy.yaml")));
 }
 
 TEST_F(Tune, refuses_a_proposal_that_cannot_be) {
