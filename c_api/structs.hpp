@@ -21,7 +21,7 @@ struct StructInfo;
   struct StructInfo<type> {                                                                                            \
     static constexpr const char *name = #type;                                                                         \
     static constexpr std::size_t first_size = size;                                                                    \
-    static_assert(size <= sizeof(type) && std::is_standard_layout_v<type> && offsetof(type, struct_size) == 0);        \
+    static_assert((size) <= sizeof(type) && std::is_standard_layout_v<type> && offsetof(type, struct_size) == 0);      \
   }
 SALE_C_STRUCT(sale_problem, 48);
 SALE_C_STRUCT(sale_policy, 120);
