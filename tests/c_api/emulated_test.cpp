@@ -74,7 +74,7 @@ protected:
     EXPECT_EQ(sale_engine_prepare(engine_, &problem_, &policy_, serving, &plan), SALE_OK) << sale_last_error();
     return plan;
   }
-  Plan cpp_plan() const {
+  Plan cpp_plan(const Serving &serving = {}) const {
     Options options;
     options.cuda_driver = SALE_EMULATOR_LIBRARY;
     options.arch = "sm_80";
@@ -85,7 +85,7 @@ protected:
     problem.num_kv_heads = kv_heads;
     Policy policy;
     policy.tau = 0.1F;
-    return Engine(0, options).prepare(problem, policy);
+    return Engine(0, options).prepare(problem, policy, serving);
   }
 
   struct Results {
@@ -227,21 +227,12 @@ TEST_F(CHost, says_how_large_a_code_cache_is) {
   serving.code_cache = 1;
   sale_plan *plan = prepare(&serving);
   ASSERT_NE(plan, nullptr);
-  Options options;
-  options.cuda_driver = SALE_EMULATOR_LIBRARY;
-  options.arch = "sm_80";
-  options.use_disk_cache = false;
-  Problem problem;
-  problem.head_dim = head_dim;
-  problem.num_q_heads = q_heads;
-  problem.num_kv_heads = kv_heads;
   Serving paged;
   paged.page_size = 64;
   paged.code_cache = true;
-  const Plan cpp = Engine(0, options).prepare(problem, {}, paged);
   std::size_t bytes = 0;
   ASSERT_EQ(sale_plan_code_cache_bytes(plan, 10, &bytes), SALE_OK) << sale_last_error();
-  EXPECT_EQ(bytes, cpp.code_cache_bytes(10));
+  EXPECT_EQ(bytes, cpp_plan(paged).code_cache_bytes(10));
   EXPECT_GT(bytes, 0U);
   sale_plan_release(plan);
 }
