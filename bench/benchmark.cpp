@@ -2,6 +2,7 @@
 #include "bench/benchmark.hpp"
 
 #include "bench/device_call.hpp"
+#include "bench/launch_clock.hpp"
 #include "bench/random_mask.hpp"
 #include "bench/serving.hpp"
 #include "bench/stopwatch.hpp"
@@ -295,24 +296,35 @@ private:
                        [this, &candidate] { candidate.plan.run(args_, nullptr); }});
     }
     for (const Kind &kind : kinds) {
-      section_.calls.push_back({kind.what, {}, {}});
+      section_.calls.push_back({kind.what, {}, {}, 0, {}});
     }
     for (int round = -settings_.warmups; round < settings_.rounds; ++round) {
       for (std::size_t i = 0; i < kinds.size(); ++i) {
-        using Clock = std::chrono::steady_clock;
         watch_.start();
-        const auto begin = Clock::now();
-        for (int call = 0; call < settings_.calls_in_a_row; ++call) {
-          kinds[i].call();
-        }
-        const std::chrono::duration<double, std::micro> host = Clock::now() - begin;
+        const double host_us = time_calls(kinds[i].call);
         const double device_ms = watch_.stop();
+        const LaunchClock launches(driver_);
+        const double clocked_us = time_calls(kinds[i].call);
+        driver_.check(driver_.api.stream_synchronize(nullptr), "cuStreamSynchronize");
+        CallCost &cost = section_.calls[i];
+        cost.launches = launches.launches() / settings_.calls_in_a_row;
         if (round >= 0) {
-          section_.calls[i].host_us.add(host.count() / settings_.calls_in_a_row);
-          section_.calls[i].device_us.add(1e3 * device_ms / settings_.calls_in_a_row);
+          cost.host_us.add(host_us);
+          cost.device_us.add(1e3 * device_ms / settings_.calls_in_a_row);
+          cost.own_us.add(clocked_us - launches.microseconds() / settings_.calls_in_a_row);
         }
       }
     }
+  }
+
+  /// Microseconds of this thread per call.
+  double time_calls(const std::function<void()> &call) const {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    for (int i = 0; i < settings_.calls_in_a_row; ++i) {
+      call();
+    }
+    return std::chrono::duration<double, std::micro>(Clock::now() - begin).count() / settings_.calls_in_a_row;
   }
 
   const Driver &driver_;

@@ -69,6 +69,8 @@ struct CallCost {
   std::string what;
   Samples host_us;   ///< Of the calling thread, per call.
   Samples device_us; ///< From the first call's begin to the last one's end, per call.
+  int launches = 0;  ///< Of kernels and fills, per call.
+  Samples own_us;    ///< Of the calling thread outside the driver's launches, per call: libsale's own.
 };
 
 /// All that was measured on one input.

@@ -144,9 +144,12 @@ std::string calls_text(const Section &section) {
   if (section.calls.empty()) {
     return "";
   }
-  Table table({fmt::format("{} calls in a row", section.calls_in_a_row), "host us per call", "device us per call"});
+  Table table({fmt::format("{} calls in a row", section.calls_in_a_row), "host us per call", "device us per call",
+               "launches", "own host us per call", "per launch"});
   for (const bench::CallCost &cost : section.calls) {
-    table.add({cost.what, number(cost.host_us.median(), 2), number(cost.device_us.median(), 2)});
+    const double own = cost.own_us.median();
+    table.add({cost.what, number(cost.host_us.median(), 2), number(cost.device_us.median(), 2),
+               std::to_string(cost.launches), number(own, 2), number(own / cost.launches, 2)});
   }
   return fmt::format("\nAt {} tokens:\n{}", place(section), table.text());
 }
@@ -268,8 +271,11 @@ Json section_json(const Section &section) {
     json["calls_in_a_row"] = section.calls_in_a_row;
     json["calls"] = Json::array();
     for (const bench::CallCost &cost : section.calls) {
-      json["calls"].push_back(
-          {{"what", cost.what}, {"host_us", samples_json(cost.host_us)}, {"device_us", samples_json(cost.device_us)}});
+      json["calls"].push_back({{"what", cost.what},
+                               {"host_us", samples_json(cost.host_us)},
+                               {"device_us", samples_json(cost.device_us)},
+                               {"launches", cost.launches},
+                               {"own_us", samples_json(cost.own_us)}});
     }
   }
   return json;

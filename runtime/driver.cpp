@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
@@ -51,8 +53,19 @@ const char *advice_for(cu::Result result) {
 
 } // namespace
 
-std::shared_ptr<const Driver> Driver::open(const std::filesystem::path &library_path) {
-  const std::filesystem::path name = library_path.empty() ? "libcuda.so.1" : library_path;
+std::shared_ptr<const Driver> Driver::open(const std::filesystem::path &library) {
+  static std::mutex mutex;
+  static std::map<std::filesystem::path, std::weak_ptr<const Driver>> opened;
+  const std::scoped_lock lock(mutex);
+  const std::filesystem::path name = library.empty() ? "libcuda.so.1" : library;
+  std::shared_ptr<const Driver> driver = opened[name].lock();
+  if (driver == nullptr) {
+    opened[name] = driver = load(name);
+  }
+  return driver;
+}
+
+std::shared_ptr<const Driver> Driver::load(const std::filesystem::path &name) {
   const SharedLibrary library = SharedLibrary::open(name);
   if (!library) {
     throw Error(ErrorKind::not_found, fmt::format("no NVIDIA driver found ({})", name.string()),

@@ -14,7 +14,7 @@ namespace sale {
 class Driver {
 public:
   /// Opens and initialises the driver library; empty = libcuda.so.1 on the loader's path. Throws Error(not_found) when
-  /// there is no driver or no device that it can use.
+  /// there is no driver or no device that it can use. Whoever opens it while others use it shares theirs.
   static std::shared_ptr<const Driver> open(const std::filesystem::path &library = {});
 
   cu::Api api;
@@ -38,6 +38,7 @@ public:
 
 private:
   Driver() = default;
+  static std::shared_ptr<const Driver> load(const std::filesystem::path &name);
   [[noreturn]] void fail(cu::Result result, const char *call, ErrorKind kind, ErrorDetails details) const;
 
   std::filesystem::path file_;

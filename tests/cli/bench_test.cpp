@@ -134,6 +134,10 @@ TEST_F(BenchCommand, small_says_the_crossover_and_what_a_call_costs) {
   ASSERT_EQ(calls.size(), 3U);
   EXPECT_EQ(calls[1]["what"], "sale, falls back to dense");
   EXPECT_GT(calls[2]["host_us"]["median"], 0.0);
+  EXPECT_EQ(calls[0]["launches"], 1);
+  EXPECT_EQ(calls[1]["launches"], 1);
+  EXPECT_EQ(calls[2]["launches"], 6); // counters, mean, quantize, prepare, select, attend
+  EXPECT_GT(calls[2]["own_us"]["median"], 0.0);
   EXPECT_FALSE(json["sections"][1].contains("calls"));
 }
 
