@@ -132,7 +132,12 @@ Options to_cpp(const sale_options &from) {
       call(&kernel, done, total, user);
     };
   }
-  to.warning = warning(from.warning, from.user);
+  to.log_level = to_enum(from.log_level, LogLevel::debug, "log_level");
+  if (from.log != nullptr) {
+    to.log = [call = from.log, user = from.user](LogLevel level, const std::string &words) {
+      call(static_cast<std::int32_t>(level), words.c_str(), user);
+    };
+  }
   return to;
 }
 

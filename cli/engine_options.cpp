@@ -30,7 +30,6 @@ Options EngineOptions::resolve() const {
   options.cuda_driver = cuda_driver;
   options.cache_dir = cache_dir;
   options.jobs = jobs;
-  options.warning = warn;
   return options;
 }
 

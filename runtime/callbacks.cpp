@@ -5,6 +5,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 namespace sale {
 
@@ -17,17 +21,55 @@ long long milliseconds_now() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
+constexpr std::pair<std::string_view, LogLevel> level_names[] = {
+    {"off", LogLevel::off}, {"warning", LogLevel::warning}, {"info", LogLevel::info}, {"debug", LogLevel::debug}};
+
+std::string_view name_of(LogLevel level) {
+  for (const auto &[name, each] : level_names) {
+    if (each == level) {
+      return name;
+    }
+  }
+  return "";
+}
+
+// Nothing for a word that is none of them.
+std::optional<LogLevel> level_of_environment() {
+  const char *word = std::getenv("SALE_LOG");
+  if (word == nullptr || *word == '\0') {
+    return LogLevel::warning;
+  }
+  for (const auto &[name, level] : level_names) {
+    if (name == word) {
+      return level;
+    }
+  }
+  return std::nullopt;
+}
+
 } // namespace
 
 Callbacks::Callbacks(const Options &options)
-    : warning_(options.warning), progress_(options.progress), cancelled_(options.cancelled) {}
+    : log_level_(options.log_level), log_(options.log), progress_(options.progress), cancelled_(options.cancelled) {
+  if (log_level_ == LogLevel::from_environment) {
+    const std::optional<LogLevel> level = level_of_environment();
+    log_level_ = level.value_or(LogLevel::warning);
+    if (!level) {
+      warn(fmt::format("SALE_LOG is \"{}\", taken for warning; it is off, warning, info or debug",
+                       std::getenv("SALE_LOG")));
+    }
+  }
+}
 
-void Callbacks::warn(const std::string &sentence) const {
+void Callbacks::log(LogLevel level, const std::string &sentence) const {
+  if (!says(level)) {
+    return;
+  }
   const std::scoped_lock lock(mutex_);
-  if (warning_) {
-    warning_(sentence);
+  if (log_) {
+    log_(level, sentence);
   } else {
-    fmt::print(stderr, "sale: warning: {}\n", sentence);
+    fmt::print(stderr, "sale: {}: {}\n", name_of(level), sentence);
   }
 }
 

@@ -15,14 +15,18 @@ class Callbacks {
 public:
   explicit Callbacks(const Options &options);
 
-  void warn(const std::string &sentence) const;
+  /// Whether anybody hears a sentence of this level; saves making it.
+  bool says(LogLevel level) const { return level <= log_level_; }
+  void log(LogLevel level, const std::string &sentence) const;
+  void warn(const std::string &sentence) const { log(LogLevel::warning, sentence); }
   void progress(const KernelInfo &info, int done, int total) const;
   bool cancelled() const;
   /// As cancelled, but false rather than wait for another callback.
   bool cancelled_if_free() const;
 
 private:
-  std::function<void(const std::string &)> warning_;
+  LogLevel log_level_;
+  std::function<void(LogLevel, const std::string &)> log_;
   std::function<void(const KernelInfo &, int, int)> progress_;
   std::function<bool()> cancelled_;
   mutable std::mutex mutex_;

@@ -54,7 +54,14 @@ struct Engine::State {
       : device(std::make_shared<const Device>(Driver::open(options.cuda_driver), ordinal)),
         target(choose_target(options.arch, device->major(), device->minor(), device->driver().emulated())),
         factory(options), tiles(std::move(options.tuning), device->name(), target.arch, device->multiprocessors(),
-                                [this](const std::string &sentence) { factory.warn(sentence); }) {}
+                                [this](const std::string &sentence) { factory.callbacks().warn(sentence); }) {
+    if (factory.callbacks().says(LogLevel::info)) {
+      factory.callbacks().log(LogLevel::info,
+                              fmt::format("{}, {} multiprocessors, driver {} (CUDA {}); kernels are for {}",
+                                          device->name(), device->multiprocessors(), device->driver().file().string(),
+                                          device->driver().version(), target_name(target.arch, target.kind)));
+    }
+  }
 
   std::shared_ptr<const Device> device;
   KernelTarget target;

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <utility>
@@ -30,6 +31,10 @@ constexpr std::uint64_t bytes_per_compile = 150'000'000;
 SingleFlight<Entry> &flights() {
   static SingleFlight<Entry> all;
   return all;
+}
+
+double milliseconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
 bool frozen_by_environment() {
@@ -99,20 +104,29 @@ std::vector<BuiltKernel> KernelFactory::build(const std::vector<KernelRequest> &
   for (std::size_t i = 0; i < requests.size(); ++i) {
     if (auto known = memo_.find(requests[i])) {
       ++counts_.memory_hits;
+      log(known->info, true);
       finish(i, std::move(*known));
     } else {
       open.push_back(i);
     }
   }
-  if (open.empty()) {
-    return kernels;
-  }
+  const auto start = std::chrono::steady_clock::now();
   const auto build_at = [&](std::int64_t i) {
     const std::size_t index = open[static_cast<std::size_t>(i)];
     cancellation.check();
     finish(index, build_one(requests[index], cancellation, how_to_add));
   };
-  parallel_for(static_cast<std::int64_t>(open.size()), build_at, job_count(jobs_, bytes_per_compile));
+  if (!open.empty()) {
+    parallel_for(static_cast<std::int64_t>(open.size()), build_at, job_count(jobs_, bytes_per_compile));
+  }
+  if (callbacks_.says(LogLevel::info)) {
+    const auto compiled =
+        std::count_if(open.begin(), open.end(), [&](std::size_t i) { return !kernels[i].info.from_cache; });
+    const auto opened = static_cast<std::ptrdiff_t>(open.size());
+    callbacks_.log(LogLevel::info,
+                   fmt::format("{} kernels in {:.1f} ms: {} in memory, {} from the cache, {} compiled", total,
+                               milliseconds_since(start), total - opened, opened - compiled, compiled));
+  }
   return kernels;
 }
 
@@ -136,9 +150,22 @@ BuiltKernel KernelFactory::build_one(const KernelRequest &request, const Cancell
   }
   BuiltKernel kernel = remember(request, entry);
   kernel.info.from_cache = !job.compiled;
-  kernel.info.milliseconds =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  kernel.info.milliseconds = milliseconds_since(start);
+  log(kernel.info, false);
   return kernel;
+}
+
+void KernelFactory::log(const KernelInfo &kernel, bool in_memory) const {
+  if (callbacks_.says(LogLevel::debug)) {
+    callbacks_.log(
+        LogLevel::debug,
+        fmt::format("{} of {} ({}): {} in {:.1f} ms, {} registers, {} bytes spilled, {} bytes of shared memory",
+                    kernel.name, kernel.arch, kernel.key,
+                    in_memory           ? "in memory"
+                    : kernel.from_cache ? "from the cache"
+                                        : "compiled",
+                    in_memory ? 0.0 : kernel.milliseconds, kernel.registers, kernel.spill_bytes, kernel.shared_memory));
+  }
 }
 
 BuiltKernel KernelFactory::remember(const KernelRequest &request, const EntryPointer &entry) const {
@@ -195,9 +222,19 @@ KernelFactory::EntryPointer KernelFactory::make_locked(Job &job, const CompilerI
   return make(job);
 }
 
+void KernelFactory::log_compiler(const Nvrtc &nvrtc) const {
+  std::call_once(compiler_is_logged_, [&] {
+    if (callbacks_.says(LogLevel::info)) {
+      callbacks_.log(LogLevel::info, fmt::format("kernels are compiled by NVRTC {} ({})", nvrtc.version(),
+                                                 nvrtc.files().library.string()));
+    }
+  });
+}
+
 KernelFactory::EntryPointer KernelFactory::make(Job &job) const {
   const KernelSpec &spec = job.request.spec;
   const Compiler &compiler = compiler_.get();
+  log_compiler(compiler.nvrtc());
   CompileGuard guard(compile_seconds_, job.cancellation);
   job.compiled = true;
   ++counts_.compiles;

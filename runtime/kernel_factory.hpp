@@ -12,6 +12,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,8 +41,7 @@ public:
 
   CacheCounters counters() const;
 
-  /// As Options.warning.
-  void warn(const std::string &sentence) const { callbacks_.warn(sentence); }
+  const Callbacks &callbacks() const { return callbacks_; }
 
 private:
   // One kernel on its way.
@@ -61,6 +61,8 @@ private:
   EntryPointer make_once(Job &job) const;
   EntryPointer make_locked(Job &job, const CompilerId &id) const;
   EntryPointer make(Job &job) const;
+  void log(const KernelInfo &kernel, bool in_memory) const;
+  void log_compiler(const Nvrtc &nvrtc) const;
 
   Callbacks callbacks_;
   bool frozen_;
@@ -69,6 +71,7 @@ private:
   double lock_seconds_;
   Layers layers_;
   LazyCompiler compiler_;
+  mutable std::once_flag compiler_is_logged_;
   mutable KernelMemo memo_;
 
   struct Counts {

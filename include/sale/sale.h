@@ -158,6 +158,15 @@ typedef struct sale_kernel_info {
   double milliseconds;
 } sale_kernel_info;
 
+/* How much is said; each level says what those before it do. */
+enum {
+  SALE_LOG_FROM_ENVIRONMENT = 0, /* SALE_LOG: off, warning, info or debug; unset: warning */
+  SALE_LOG_OFF = 1,
+  SALE_LOG_WARNING = 2,
+  SALE_LOG_INFO = 3,
+  SALE_LOG_DEBUG = 4
+}; /* log_level */
+
 typedef struct sale_options {
   size_t struct_size;
   /* Paths; NULL = as the library finds them (sale/sale.hpp). */
@@ -169,6 +178,7 @@ typedef struct sale_options {
   const char *system_cache_dir;
   const char *cache_dir;
   int32_t use_disk_cache; /* 1 */
+  int32_t log_level;      /* SALE_LOG_FROM_ENVIRONMENT */
   uint64_t cache_max_bytes;
   uint64_t cache_max_files;
   int32_t frozen;
@@ -181,7 +191,7 @@ typedef struct sale_options {
   /* From any thread, never two at once for one engine; they must not call into that engine. */
   int (*cancelled)(void *user);
   void (*progress)(const sale_kernel_info *kernel, int done, int total, void *user); /* kernel: during the call */
-  void (*warning)(const char *text, void *user);                                     /* NULL = standard error */
+  void (*log)(int32_t level, const char *text, void *user);                          /* NULL = standard error */
   void *user;
 } sale_options;
 

@@ -166,6 +166,15 @@ private:
   std::shared_ptr<const State> state_;
 };
 
+/// How much is said; each level says what those before it do.
+enum class LogLevel {
+  from_environment, ///< SALE_LOG: off, warning, info or debug; unset: warning.
+  off,
+  warning, ///< What a host should hear of, such as a cache that cannot be written; never fatal.
+  info,    ///< A few lines for each Engine and Plan: device, compiler, where kernels came from.
+  debug    ///< Every kernel.
+};
+
 /// Where libraries and the cache are, and how much to say. The callbacks may come from any thread, but never two at
 /// once for one Engine; they must not call into that Engine.
 struct Options {
@@ -194,7 +203,8 @@ struct Options {
   std::string tuning_gpu; ///< prewarm: compile only what this GPU, by name, can choose; empty = any in the record
   std::function<bool()> cancelled; ///< asked often; true ends prepare and prewarm with Error(cancelled)
   std::function<void(const KernelInfo &, int done, int total)> progress; ///< after each kernel
-  std::function<void(const std::string &)> warning; ///< e.g. an unwritable cache; never fatal. Empty = standard error
+  LogLevel log_level = LogLevel::from_environment;
+  std::function<void(LogLevel, const std::string &)> log; ///< a sentence of this level; empty = standard error
 };
 
 /// What became of the kernels that an Engine, or everybody who used one folder, asked for.

@@ -89,6 +89,7 @@ class KernelInfo(ctypes.Structure):
     ]
 
 
+LOG = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
 PROGRESS = ctypes.CFUNCTYPE(None, POINTER(KernelInfo), ctypes.c_int, ctypes.c_int, c_void_p)
 
 
@@ -103,6 +104,7 @@ class Options(ctypes.Structure):
         ("system_cache_dir", c_char_p),
         ("cache_dir", c_char_p),
         ("use_disk_cache", c_int32),
+        ("log_level", c_int32),
         ("cache_max_bytes", c_uint64),
         ("cache_max_files", c_uint64),
         ("frozen", c_int32),
@@ -114,7 +116,7 @@ class Options(ctypes.Structure):
         ("tuning_gpu", c_char_p),
         ("cancelled", CANCELLED),
         ("progress", PROGRESS),
-        ("warning", WARNING),
+        ("log", LOG),
         ("user", c_void_p),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from sale._library import check, library
 from sale.types import Policy, Problem, Serving, Shape
 
 LAYERS = "layers"
+LOG_LEVELS = ("off", "warning", "info", "debug")  # SALE_LOG_OFF is 1
 # Of sale_options; what is not here has no counterpart in Python.
 OPTIONS = (
     "cuda_driver",
@@ -81,17 +83,37 @@ def _load_tuning(tuning: str | None) -> ctypes.c_void_p:
     return handle
 
 
+def _release_engine(handle: ctypes.c_void_p, _log: Any) -> None:
+    """The callback is here so that it outlives the engine."""
+    library().sale_engine_release(handle)
+
+
 class Engine:
     """One device: its context, compiler and kernel cache.
 
     device: a GPU's number; -1 = the current context's, else 0. tuning: "layers" (shipped, system and user records), the
-    path of a record, or None for default tiles. Other options are those of sale_options, by name: cuda_driver, nvrtc,
-    cache_dir, arch, frozen, jobs, ...
+    path of a record, or None for default tiles. log: called with a level ("warning", "info" or "debug") and a sentence,
+    from any thread; None = standard error. log_level: the most that is said, "off" to "debug"; None = SALE_LOG, else
+    "warning". Other options are those of sale_options, by name: cuda_driver, nvrtc, cache_dir, arch, frozen, jobs, ...
     """
 
-    def __init__(self, device: int = -1, *, tuning: str | None = LAYERS, **options: Any) -> None:
+    def __init__(
+        self,
+        device: int = -1,
+        *,
+        tuning: str | None = LAYERS,
+        log: Callable[[str, str], None] | None = None,
+        log_level: str | None = None,
+        **options: Any,
+    ) -> None:
         c = structs.Options()
         library().sale_options_init(c, ctypes.sizeof(c))
+        if log_level is not None:
+            if log_level not in LOG_LEVELS:
+                raise ValueError(f"log_level is {log_level!r}; it is one of {', '.join(LOG_LEVELS)}")
+            c.log_level = 1 + LOG_LEVELS.index(log_level)
+        if log is not None:
+            c.log = structs.LOG(lambda level, text, _: log(LOG_LEVELS[level - 1], text.decode(errors="replace")))
         for name, value in options.items():
             if name not in OPTIONS:
                 raise TypeError(f"Engine has no option {name!r}; it has {', '.join(OPTIONS)}")
@@ -104,7 +126,7 @@ class Engine:
         finally:
             library().sale_tuning_release(record)
         self._handle = handle
-        weakref.finalize(self, library().sale_engine_release, handle)
+        weakref.finalize(self, _release_engine, handle, c.log)
 
     @property
     def device_name(self) -> str:

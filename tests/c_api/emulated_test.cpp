@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -246,6 +247,25 @@ TEST_F(CHost, knows_its_device_and_its_cache) {
   counters.struct_size = sizeof(counters);
   ASSERT_EQ(sale_engine_cache_counters(engine_, &counters), SALE_OK) << sale_last_error();
   EXPECT_GT(counters.memory_hits, 0U) << "of the second time";
+}
+
+TEST_F(CHost, hears_as_much_as_it_asks_for) {
+  std::map<std::int32_t, int> lines;
+  options_.user = &lines;
+  options_.log = [](std::int32_t level, const char *text, void *user) {
+    (*static_cast<std::map<std::int32_t, int> *>(user))[level] += text[0] != '\0' ? 1 : 0;
+  };
+  options_.log_level = SALE_LOG_DEBUG;
+  sale_engine_release(engine_);
+  ASSERT_EQ(sale_engine_create(0, &options_, &engine_), SALE_OK) << sale_last_error();
+  sale_plan *plan = prepare();
+  EXPECT_GE(lines[SALE_LOG_INFO], 2) << "of the engine and of the plan";
+  EXPECT_EQ(lines[SALE_LOG_DEBUG], static_cast<int>(sale_plan_kernel_count(plan)));
+  sale_plan_release(plan);
+  options_.log_level = SALE_LOG_DEBUG + 1;
+  sale_engine *engine = nullptr;
+  EXPECT_EQ(sale_engine_create(0, &options_, &engine), SALE_INVALID_ARGUMENT);
+  EXPECT_STREQ(sale_last_error(), "log_level is 5; it is 0 to 4");
 }
 
 TEST_F(CHost, hears_of_progress_and_can_cancel) {

@@ -149,7 +149,7 @@ private:
     options.cache_dir = arguments_.text("cache");
     options.system_cache_dir = "/nonexistent";
     options.cache_max_files = static_cast<std::uint64_t>(arguments_.number("max_files"));
-    options.warning = [this](const std::string &sentence) {
+    options.log = [this](LogLevel, const std::string &sentence) {
       ++outcome_.warnings;
       if (std::getenv("FAULTS_WARNINGS") != nullptr) {
         fmt::print(stderr, "{}: {}\n", ::getpid(), sentence);

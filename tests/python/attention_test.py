@@ -109,6 +109,16 @@ class Emulated(unittest.TestCase):
         self.assertTrue(any(name.startswith("attend sm_80 f16 d64") for name in self.plan.kernels), self.plan.kernels)
         self.assertEqual(sale.version().count("."), 2)
 
+    def test_an_engine_says_as_much_as_it_is_asked_for(self):
+        lines = []
+        options = dict(cuda_driver=emulator.DRIVER, arch="sm_80", use_disk_cache=0, tuning=None)
+        engine = sale.Engine(0, log=lambda level, text: lines.append((level, text)), log_level="debug", **options)
+        plan = engine.prepare(self.problem)
+        self.assertEqual(sum(level == "debug" for level, _ in lines), len(plan.kernels))
+        self.assertIn("kernels are for sm_80", lines[0][1])
+        with self.assertRaisesRegex(ValueError, "log_level is 'loud'; it is one of off, warning, info, debug"):
+            sale.Engine(0, log_level="loud", **options)
+
     def test_a_plan_outlives_its_engine(self):
         plan = sale.Engine(0, cuda_driver=emulator.DRIVER, arch="sm_80", use_disk_cache=0).prepare(self.problem)
         call = self.tensors()

@@ -51,7 +51,7 @@ protected:
     options.system_cache_dir = folder_.path() / "system";
     options.cache_dir = folder_.path() / "cache";
     options.jobs = 2;
-    options.warning = [this](const std::string &sentence) { warnings_.push_back(sentence); };
+    options.log = [this](LogLevel, const std::string &sentence) { warnings_.push_back(sentence); };
     return options;
   }
 

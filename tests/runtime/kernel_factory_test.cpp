@@ -78,7 +78,7 @@ TEST_F(KernelFactoryTest, CallsBackOneAtATime) {
   };
   Options with = options();
   with.jobs = 6;
-  with.warning = [&](const std::string &) { call(); };
+  with.log = [&](LogLevel, const std::string &) { call(); };
   with.progress = [&](const KernelInfo &, int, int) { call(); };
   const KernelFactory factory(with);
   const auto build = [&factory](Arch arch) {

@@ -166,7 +166,7 @@ TEST_P(TunedTiles, OfEveryStageGoTogether) {
   Options with = options();
   const sale::Device gpu(Driver::open(with.cuda_driver), -1);
   with.tuning = std::make_shared<const TuningRecord>(record(gpu));
-  with.warning = [](const std::string &sentence) { ADD_FAILURE() << sentence; };
+  with.log = [](LogLevel, const std::string &sentence) { ADD_FAILURE() << sentence; };
   const Plan plan = Engine(-1, with).prepare(problem_, policy_, serving_);
   const std::size_t defaults = plan_kernels(problem_, policy_, parse_arch(GetParam().arch), serving_).size();
   ASSERT_EQ(plan.kernels().size(), defaults + 4);
