@@ -99,6 +99,14 @@ sale_status sale_plan_profile_select(const sale_plan *plan, const sale_run_args 
   });
 }
 
+sale_status sale_plan_get_counters(const sale_plan *plan, sale_plan_counters *counters) {
+  return guarded([&] {
+    require(plan, "plan");
+    require(counters, "counters");
+    write(to_c(plan->plan.counters()), counters);
+  });
+}
+
 size_t sale_plan_kernel_count(const sale_plan *plan) { return plan == nullptr ? 0 : plan->plan.kernels().size(); }
 
 sale_status sale_plan_kernel(const sale_plan *plan, size_t index, sale_kernel_info *kernel) {

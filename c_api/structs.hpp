@@ -25,7 +25,7 @@ struct StructInfo;
   }
 SALE_C_STRUCT(sale_problem, 48);
 SALE_C_STRUCT(sale_policy, 120);
-SALE_C_STRUCT(sale_serving, 24);
+SALE_C_STRUCT(sale_serving, 32);
 SALE_C_STRUCT(sale_shape, 32);
 SALE_C_STRUCT(sale_kernel_info, 64);
 SALE_C_STRUCT(sale_options, 168);
@@ -33,6 +33,7 @@ SALE_C_STRUCT(sale_cache_counters, 104);
 SALE_C_STRUCT(sale_run_args, 352);
 SALE_C_STRUCT(sale_merge_args, 144);
 SALE_C_STRUCT(sale_stage_times, 96);
+SALE_C_STRUCT(sale_plan_counters, 88);
 SALE_C_STRUCT(sale_tuning_layers, 48);
 SALE_C_STRUCT(sale_background_tuning_options, 96);
 #undef SALE_C_STRUCT

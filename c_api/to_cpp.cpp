@@ -90,11 +90,13 @@ Policy to_cpp(const sale_policy &from) {
 }
 
 Serving to_cpp(const sale_serving &from) {
+  require_zero(from.reserved);
   Serving to;
   to.ragged = from.ragged != 0;
   to.page_size = from.page_size;
   to.code_cache = from.code_cache != 0;
   to.parts = from.parts != 0;
+  to.counted = from.counted != 0;
   return to;
 }
 
@@ -267,6 +269,12 @@ sale_stage_times to_c(const StageTimes &times) {
           times.tails,
           times.attend,
           times.total};
+}
+
+sale_plan_counters to_c(const PlanCounters &counters) {
+  return {sizeof(sale_plan_counters), counters.runs,           counters.given_masks, counters.fallbacks,
+          counters.dense_runs,        counters.selects,        counters.merges,      counters.finished,
+          counters.kept_blocks,       counters.visible_blocks, counters.milliseconds};
 }
 
 sale_cache_counters to_c(const CacheCounters &counters) {

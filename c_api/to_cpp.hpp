@@ -31,6 +31,7 @@ sale_kernel_info to_c(const KernelInfo &info);
 /// Writes one of them. Throws Error(invalid_argument) where there are not so many.
 void write_kernel(const std::vector<KernelInfo> &kernels, std::size_t index, sale_kernel_info *to);
 sale_stage_times to_c(const StageTimes &times);
+sale_plan_counters to_c(const PlanCounters &counters);
 sale_cache_counters to_c(const CacheCounters &counters);
 
 } // namespace sale::c_api

@@ -86,7 +86,7 @@ void PrewarmOptions::add_to(CLI::App &app) {
   app.add_option("--dtype", dtype, "bf16 or f16 instead of what the model says");
   app.add_option("--serving", serving,
                  "How calls hand sequences over (docs/serving.md): plain, ragged, paged:KEYS, coded:KEYS, parts, "
-                 "paged:KEYS+parts, coded:KEYS+parts")
+                 "paged:KEYS+parts, coded:KEYS+parts, each also with +counted behind it")
       ->delimiter(',')
       ->capture_default_str();
   shape.add_to(app);

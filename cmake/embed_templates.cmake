@@ -1,4 +1,6 @@
-# Writes OUTPUT, a C++ file with every .cuh below ROOT as a {path, text} pair, and a digest of all. Run with cmake -P.
+# Writes OUTPUT, a C++ file with every .cuh below ROOT as a {path, text} pair, a digest of all, and one of those that
+# kernels with tuned tiles are made of. Run with cmake -P.
+cmake_minimum_required(VERSION 3.25)
 file(GLOB_RECURSE FILES RELATIVE ${ROOT} ${ROOT}/*.cuh)
 list(SORT FILES)
 set(TEXT "#include \"generator/template_source.hpp\"\n\nnamespace sale {\n\nconst std::vector<TemplateFile> &embedded_templates() {\n  static const std::vector<TemplateFile> files = {\n")
@@ -8,5 +10,35 @@ foreach(FILE ${FILES})
 endforeach()
 string(SHA256 DIGEST "${TEXT}")
 string(SUBSTRING ${DIGEST} 0 16 DIGEST)
-string(APPEND TEXT "  };\n  return files;\n}\n\nstd::string_view templates_digest() { return \"${DIGEST}\"; }\n\n} // namespace sale\n")
+
+# FILE and what it includes, depth first and each once, to the list TUNED.
+function(collect FILE)
+  if(FILE IN_LIST TUNED)
+    return()
+  endif()
+  file(READ ${ROOT}/${FILE} CONTENT)
+  string(REGEX MATCHALL "#include \"[^\"]+\"" INCLUDES "${CONTENT}")
+  foreach(INCLUDE ${INCLUDES})
+    string(REGEX REPLACE "#include \"([^\"]+)\"" "\\1" INCLUDE ${INCLUDE})
+    collect(${INCLUDE})
+  endforeach()
+  list(APPEND TUNED ${FILE})
+  set(TUNED ${TUNED} PARENT_SCOPE)
+endfunction()
+
+set(TUNED "")
+foreach(FILE prepare/prepare_mma_sync.cuh select/select_mma_sync.cuh select/select_wgmma.cuh attend/attend_mma_sync.cuh
+             attend/attend_wgmma.cuh attend/attend_fp8.cuh)
+  collect(${FILE})
+endforeach()
+list(SORT TUNED)
+set(TUNED_TEXT "")
+foreach(FILE ${TUNED})
+  file(READ ${ROOT}/${FILE} CONTENT)
+  string(APPEND TUNED_TEXT "${FILE}\n${CONTENT}\n")
+endforeach()
+string(SHA256 TUNED_DIGEST "${TUNED_TEXT}")
+string(SUBSTRING ${TUNED_DIGEST} 0 16 TUNED_DIGEST)
+
+string(APPEND TEXT "  };\n  return files;\n}\n\nstd::string_view templates_digest() { return \"${DIGEST}\"; }\n\nstd::string_view tuned_templates_digest() { return \"${TUNED_DIGEST}\"; }\n\n} // namespace sale\n")
 file(WRITE ${OUTPUT} "${TEXT}")

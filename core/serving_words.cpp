@@ -13,17 +13,26 @@ namespace sale {
 namespace {
 
 constexpr std::string_view and_parts = "+parts";
+constexpr std::string_view and_counted = "+counted";
 
 [[noreturn]] void refuse(const std::string &word) {
   throw Error(ErrorKind::invalid_argument,
               fmt::format("unknown way of serving {:?}; give plain, ragged, paged:KEYS, coded:KEYS, parts, "
-                          "paged:KEYS+parts or coded:KEYS+parts",
+                          "paged:KEYS+parts or coded:KEYS+parts, each also with +counted at its end",
                           word));
 }
 
 } // namespace
 
 Serving parse_serving(const std::string &word) {
+  if (word.ends_with(and_counted)) {
+    Serving serving = parse_serving(word.substr(0, word.size() - and_counted.size()));
+    if (serving.counted) {
+      refuse(word);
+    }
+    serving.counted = true;
+    return serving;
+  }
   if (word == "plain") {
     return {};
   }
@@ -51,6 +60,11 @@ Serving parse_serving(const std::string &word) {
 }
 
 std::string serving_word(const Serving &serving) {
+  if (serving.counted) {
+    Serving rest = serving;
+    rest.counted = false;
+    return serving_word(rest) + std::string(and_counted);
+  }
   if (serving.page_size != 0) {
     return fmt::format("{}:{}{}", serving.code_cache ? "coded" : "paged", serving.page_size,
                        serving.parts ? and_parts : "");

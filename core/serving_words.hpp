@@ -9,7 +9,8 @@
 namespace sale {
 
 /// "plain", "ragged", "paged:64" (keys of a page), "coded:64" (pages with codes of K beside them), "parts", and both:
-/// "paged:64+parts". Throws Error(invalid_argument).
+/// "paged:64+parts"; each with "+counted" behind it where calls are counted on the device. Throws
+/// Error(invalid_argument).
 Serving parse_serving(const std::string &word);
 
 /// A word for a valid Serving; parsed again it needs the same kernels.

@@ -135,6 +135,7 @@ Tile default_tile(const KernelSpec &spec) {
   case Stage::sequences: return {.rows_per_warp = 16, .warps = 16, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::tails:
   case Stage::merge: return {.rows_per_warp = 16, .warps = 4, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
+  case Stage::count:
   case Stage::mean:
   case Stage::amax: return {.rows_per_warp = 16, .warps = 8, .keys_per_step = 32, .stages = 2, .min_ctas = 1};
   case Stage::channels:

@@ -35,6 +35,7 @@ StageTemplate template_of(const KernelSpec &spec) {
     return wgmma ? StageTemplate{"select/select_wgmma.cuh", "select", "SelectWgmmaArgs", "SelectLayout"}
                  : StageTemplate{"select/select_mma_sync.cuh", "select", "SelectArgs", "SelectLayout"};
   case Stage::tails: return {"tails/tails.cuh", "tails", "TailsArgs", "TailsLayout"};
+  case Stage::count: return {"count/count.cuh", "count", "CountArgs", "CountLayout"};
   case Stage::merge: return {"merge/merge.cuh", "merge", "MergeRowsArgs", "MergeLayout"};
   case Stage::attend:
     if (spec.fp8_attend) {
@@ -66,6 +67,16 @@ std::string config_text(const KernelSpec &spec) {
     text += fmt::format("  static constexpr bool {} = {};\n", name, value);
   };
   if (spec.stage == Stage::sequences) {
+    constant("threads", spec.threads());
+    return text + "};\n";
+  }
+  if (spec.stage == Stage::count) {
+    constant("block_q", spec.block_q);
+    constant("block_k", spec.block_k);
+    flag("causal", spec.causal);
+    flag("sliding", spec.sliding);
+    flag("ragged", spec.ragged);
+    constant("warps", spec.tile.warps);
     constant("threads", spec.threads());
     return text + "};\n";
   }

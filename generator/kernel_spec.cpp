@@ -21,7 +21,8 @@ bool rows_fit_blocks(const KernelSpec &spec) {
   case Stage::amax:
   case Stage::channels:
   case Stage::tails:
-  case Stage::merge: return true;
+  case Stage::merge:
+  case Stage::count: return true;
   case Stage::quantize: return spec.tile.warps == 4;
   case Stage::values: return 32 * spec.tile.warps == spec.head_dim;
   case Stage::prepare:
@@ -49,7 +50,7 @@ const char *basis_suffix(EstimateBasis basis) {
 
 constexpr std::array stages = {Stage::sequences, Stage::mean,   Stage::channels, Stage::quantize,
                                Stage::amax,      Stage::values, Stage::prepare,  Stage::select,
-                               Stage::tails,     Stage::attend, Stage::merge};
+                               Stage::tails,     Stage::attend, Stage::merge,    Stage::count};
 
 } // namespace
 
@@ -66,6 +67,7 @@ const char *to_string(Stage stage) {
   case Stage::tails: return "tails";
   case Stage::attend: return "attend";
   case Stage::merge: return "merge";
+  case Stage::count: return "count";
   }
   return "unknown";
 }
@@ -80,7 +82,7 @@ Stage parse_stage(std::string_view name) {
       ErrorKind::invalid_argument,
       fmt::format(
           "stage '{}' is not known; stages are sequences, mean, channels, quantize, amax, values, prepare, select, "
-          "tails, attend and merge",
+          "tails, attend, merge and count",
           name));
 }
 
@@ -99,7 +101,8 @@ bool ignores_policy(Stage stage) {
 bool reads_keys(Stage stage, Estimator estimator) {
   switch (stage) {
   case Stage::sequences:
-  case Stage::merge: return false;
+  case Stage::merge:
+  case Stage::count: return false;
   case Stage::select: return estimator == Estimator::exact;
   default: return true;
   }
@@ -112,7 +115,7 @@ bool sees_keys_of_rows(Stage stage) { return sums_scores(stage) || stage == Stag
 bool sums_scores(Stage stage) { return stage == Stage::prepare || stage == Stage::attend; }
 
 std::string KernelSpec::variants() const {
-  const bool rows = sees_keys_of_rows(stage);
+  const bool rows = sees_keys_of_rows(stage) || stage == Stage::count;
   const bool scores = sums_scores(stage);
   return fmt::format("{}{}{}{}", rows && !causal ? " noncausal" : "", rows && sliding ? " sliding" : "",
                      scores && softcap ? " softcap" : "", scores && sink_logits ? " sinks" : "");
@@ -136,6 +139,9 @@ std::string KernelSpec::describe() const {
 std::string KernelSpec::class_name() const {
   if (stage == Stage::sequences) {
     return fmt::format("sequences {}", arch.name());
+  }
+  if (stage == Stage::count) {
+    return fmt::format("count {}{}{} q{} k{}", arch.name(), serving(), variants(), block_q, block_k);
   }
   std::string text =
       fmt::format("{} {} {} d{}{}", to_string(stage), arch.name(), to_string(dtype), head_dim, serving());

@@ -25,7 +25,8 @@ enum class Stage {
   select,    ///< Estimates to mask bits.
   tails,     ///< Ragged, where attend copies values without a look at them: the last ones, then zeros.
   attend,    ///< Flash attention over the kept blocks.
-  merge      ///< Parts: two outputs to one. Not in a call.
+  merge,     ///< Parts: two outputs to one. Not in a call.
+  count      ///< Serving::counted: around a call, what it kept and how long it took.
 };
 
 /// What a row goes through before it becomes fp8 codes.

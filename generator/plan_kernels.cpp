@@ -106,6 +106,9 @@ std::vector<KernelSpec> plan_kernels(const Problem &problem, const Policy &polic
   if (serving.parts) {
     add_of_values(Stage::merge);
   }
+  if (serving.counted) {
+    add(spec_of(Stage::count));
+  }
   return specs;
 }
 

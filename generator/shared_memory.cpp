@@ -76,6 +76,7 @@ int shared_memory_bytes(const KernelSpec &spec) {
   case Stage::merge:
   case Stage::amax:
   case Stage::values: return 0;
+  case Stage::count: return 8; // two sums
   case Stage::prepare: return (tile.rows() + tile.stages * tile.keys_per_step) * row_bytes + tile.rows() * 4;
   case Stage::select: return tile.stages * select_stage_bytes(spec);
   case Stage::attend:

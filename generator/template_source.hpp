@@ -19,6 +19,8 @@ const std::vector<TemplateFile> &embedded_templates();
 
 /// 16 hexadecimal digits that change with any of them.
 std::string_view templates_digest();
+/// 16 hexadecimal digits that change with those that prepare, select and attend are made of: what tiles are tuned for.
+std::string_view tuned_templates_digest();
 
 /// The license of every file, which a generated source states once.
 inline constexpr std::string_view license_line = "// SPDX-License-Identifier: Apache-2.0";

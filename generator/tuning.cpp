@@ -25,10 +25,10 @@ void require_same_mask(const KernelSpec &spec) {
 } // namespace
 
 bool is_for_this_library(const TuningRecord &record) {
-  return record.library == version() && record.templates == templates_digest();
+  return record.library == version() && record.templates == tuned_templates_digest();
 }
 
-TuningRecord empty_record() { return {"", version(), std::string(templates_digest()), {}, false}; }
+TuningRecord empty_record() { return {"", version(), std::string(tuned_templates_digest()), {}, false}; }
 
 const GpuTuning *tuning_for(const TuningRecord &record, std::string_view gpu, const Arch &arch, int multiprocessors) {
   const auto found = std::find_if(record.gpus.begin(), record.gpus.end(), [&](const GpuTuning &tuning) {

@@ -49,7 +49,7 @@ struct GpuTuning {
 struct TuningRecord {
   std::string source;    ///< Where it comes from, for messages.
   std::string library;   ///< version() ...
-  std::string templates; ///< ... and templates_digest() of who measured.
+  std::string templates; ///< ... and tuned_templates_digest() of who measured.
   std::vector<GpuTuning> gpus;
   bool optional = false; ///< Nobody named it: that it has nothing for a GPU is no surprise.
 };

@@ -221,7 +221,7 @@ void validate(const RunArgs &args, const Problem &problem, const Policy &policy,
   check_sink_logits(args, problem);
   check_basis(args, policy);
   const bool selects = mode != RunMode::dense && args.mask_in == nullptr;
-  if (selects || policy.fp8_attend || serving.is_ragged()) {
+  if (selects || policy.fp8_attend || serving.is_ragged() || serving.counted) {
     check_workspace(args, workspace_bytes);
   }
 }

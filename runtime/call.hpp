@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One call being enqueued: the plan, the caller's arguments and where the intermediates lie. What selects is in
-// call_select.cpp, what attends in call_attend.cpp, what only ragged calls have in call_ragged.cpp.
+// call_select.cpp, what attends in call_attend.cpp, what only ragged calls have in call_ragged.cpp, what counts in
+// call_count.cpp.
 #pragma once
 
 #include "args/attend_wgmma_args.cuh"
+#include "args/count_args.cuh"
 #include "args/mean_args.cuh"
 #include "runtime/extents.hpp"
 #include "runtime/launch.hpp"
@@ -19,6 +21,9 @@ class Call {
 public:
   Call(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Timeline *timeline);
 
+  /// Counted: before every other kernel, and after the last one.
+  void begin_count() const;
+  void end_count(const std::uint32_t *mask) const;
   /// Ragged: what the device knows of its sequences. Before every other kernel.
   void sequences() const;
   /// Means, channels, codes, thresholds and the mask.
@@ -57,6 +62,7 @@ private:
     kernel_args.ragged = ragged_;
     kernel_args.paged = paged_;
   }
+  CountArgs count_args() const;
   RaggedArg ragged_arg() const;
   PagedArg paged_arg() const;
   void tails() const;

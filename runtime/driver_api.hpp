@@ -40,6 +40,8 @@ enum TensorMapSwizzle : int { swizzle_none = 0, swizzle_32 = 1, swizzle_64 = 2, 
 enum TensorMapPromotion : int { promotion_none = 0, promotion_256 = 3 };
 enum TensorMapFill : int { fill_zero = 0 };
 
+/// Of cuMemHostAlloc: for every context, and mapped for the device.
+inline constexpr unsigned host_memory_mapped = 3;
 enum JitOption : int { jit_error_log_buffer = 5, jit_error_log_buffer_bytes = 6 };
 
 inline constexpr unsigned event_default = 0;
@@ -78,6 +80,8 @@ inline Stream legacy_stream() { return reinterpret_cast<Stream>(std::uintptr_t{1
   SALE_CU_CALL(memory_free, cuMemFree_v2, Address address)                                                             \
   SALE_CU_CALL(copy_to_device, cuMemcpyHtoD_v2, Address to, const void *from, std::size_t bytes)                       \
   SALE_CU_CALL(copy_to_host, cuMemcpyDtoH_v2, void *to, Address from, std::size_t bytes)                               \
+  SALE_CU_CALL(host_allocate, cuMemHostAlloc, void **memory, std::size_t bytes, unsigned flags)                        \
+  SALE_CU_CALL(host_free, cuMemFreeHost, void *memory)                                                                 \
   SALE_CU_CALL(fill_words, cuMemsetD32Async, Address to, unsigned value, std::size_t words, Stream stream)             \
   SALE_CU_CALL(tensor_map_encode, cuTensorMapEncodeTiled, void *map, TensorMapType type, unsigned rank, void *address, \
                const std::uint64_t *dimensions, const std::uint64_t *strides, const std::uint32_t *box,                \

@@ -32,6 +32,7 @@ Kernel &other_stage(PlanKernels &kernels, const KernelSpec &spec) {
   case Stage::sequences: return kernels.sequences;
   case Stage::tails: return kernels.tails;
   case Stage::merge: return kernels.merge;
+  case Stage::count: return kernels.count;
   case Stage::mean: return kernels.mean;
   case Stage::channels: return kernels.channels;
   case Stage::amax: return kernels.amax;
@@ -117,6 +118,9 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   kernels.projection = upload(state_->device, policy.projection);
   if (policy.dense_below > 0) {
     kernels.zeros = upload(state_->device, std::vector<float>(static_cast<std::size_t>(problem.num_q_heads)));
+  }
+  if (serving.counted) {
+    kernels.totals = std::make_unique<const DeviceTotals>(state_->device);
   }
   return Plan(std::move(state));
 }

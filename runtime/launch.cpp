@@ -51,10 +51,17 @@ void enqueue_merge(const PlanKernels &plan, const MergeArgs &args, cu::Stream st
                 static_cast<unsigned>(rows.heads), static_cast<unsigned>(rows.batch), &a, stream);
 }
 
+bool falls_back(const PlanKernels &plan, const RunArgs &args) {
+  return args.shape.kv_len < plan.policy.dense_below && args.mask_in == nullptr;
+}
+
 void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, RunMode mode, Timeline *timeline) {
   Call call(plan, args, stream, timeline);
-  const bool short_call = args.shape.kv_len < plan.policy.dense_below && args.mask_in == nullptr;
-  const bool dense = mode == RunMode::dense || short_call;
+  const bool counted = plan.count.module != nullptr && mode != RunMode::select;
+  if (counted) {
+    call.begin_count();
+  }
+  const bool dense = mode == RunMode::dense || falls_back(plan, args);
   const bool selected = !dense && args.mask_in == nullptr;
   // A dense call and one with its own mask may come without a workspace. All items of a dense one are known
   // beforehand; those of a mask are drawn where a counter can be.
@@ -78,11 +85,12 @@ void enqueue(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Ru
     return;
   }
   call.encode(selected);
-  if (dense) {
-    call.attend(plan.attend_dense.at(args.shape.kv_len, 1), nullptr, false);
-  } else {
-    call.attend(plan.attend.at(args.shape.kv_len, args.expected_density), selected ? call.mask() : args.mask_in,
-                selected);
+  const std::uint32_t *mask = dense ? nullptr : selected ? call.mask() : args.mask_in;
+  const Kernel &attend =
+      dense ? plan.attend_dense.at(args.shape.kv_len, 1) : plan.attend.at(args.shape.kv_len, args.expected_density);
+  call.attend(attend, mask, selected);
+  if (counted) {
+    call.end_count(mask);
   }
 }
 

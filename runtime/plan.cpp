@@ -63,9 +63,13 @@ std::size_t Plan::code_cache_bytes(std::int64_t num_pages) const {
 }
 
 void Plan::run(const RunArgs &args, CUstream_st *stream) const {
-  if (accept(state_->kernels, args, RunMode::sparse)) {
-    const CurrentContext scope(*state_->kernels.device);
-    enqueue(state_->kernels, args, stream, RunMode::sparse, nullptr);
+  const PlanKernels &kernels = state_->kernels;
+  if (accept(kernels, args, RunMode::sparse)) {
+    const CurrentContext scope(*kernels.device);
+    enqueue(kernels, args, stream, RunMode::sparse, nullptr);
+    ++kernels.calls.runs;
+    kernels.calls.given_masks += args.mask_in != nullptr ? 1 : 0;
+    kernels.calls.fallbacks += falls_back(kernels, args) ? 1 : 0;
   }
 }
 
@@ -73,6 +77,7 @@ void Plan::run_dense(const RunArgs &args, CUstream_st *stream) const {
   if (accept(state_->kernels, args, RunMode::dense)) {
     const CurrentContext scope(*state_->kernels.device);
     enqueue(state_->kernels, args, stream, RunMode::dense, nullptr);
+    ++state_->kernels.calls.dense_runs;
   }
 }
 
@@ -80,6 +85,7 @@ void Plan::select(const RunArgs &args, CUstream_st *stream) const {
   if (accept(state_->kernels, args, RunMode::select)) {
     const CurrentContext scope(*state_->kernels.device);
     enqueue(state_->kernels, args, stream, RunMode::select, nullptr);
+    ++state_->kernels.calls.selects;
   }
 }
 
@@ -89,6 +95,7 @@ void Plan::merge(const MergeArgs &args, CUstream_st *stream) const {
   if (args.shape.batch > 0 && args.shape.q_len > 0) {
     const CurrentContext scope(*kernels.device);
     enqueue_merge(kernels, args, stream);
+    ++kernels.calls.merges;
   }
 }
 
@@ -99,6 +106,8 @@ StageTimes Plan::profile(const RunArgs &args, CUstream_st *stream) const {
 StageTimes Plan::profile_select(const RunArgs &args, CUstream_st *stream) const {
   return profiled(state_->kernels, args, stream, RunMode::select, "Plan::profile_select");
 }
+
+PlanCounters Plan::counters() const { return counters_of(state_->kernels.calls, state_->kernels.totals.get()); }
 
 const Problem &Plan::problem() const { return state_->kernels.problem; }
 const Policy &Plan::policy() const { return state_->kernels.policy; }

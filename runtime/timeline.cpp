@@ -17,6 +17,7 @@ double &time_of(StageTimes &times, Stage stage) {
   case Stage::prepare: return times.prepare;
   case Stage::select: return times.select;
   case Stage::attend:
+  case Stage::count:
   case Stage::merge: break; // which is no part of a call
   }
   return times.attend;

@@ -79,6 +79,9 @@ WorkspaceLayout workspace_layout(const Problem &problem, const Policy &policy, c
   constexpr std::size_t word = 4;
 
   place(layout.counters, word * static_cast<std::size_t>(counters(problem, policy, batch).total));
+  if (serving.counted) {
+    place(layout.started, 2 * word);
+  }
   if (serving.is_ragged()) {
     place(layout.sequences, sizeof(SequenceEntry) * product(batch));
     place(layout.sequence_counts, sizeof(SequenceCounts));

@@ -26,6 +26,7 @@ MeanSplit split_mean(int len);
 
 struct WorkspaceLayout {
   WorkspacePiece counters;        ///< u32, zeroed before a call: see Counters.
+  WorkspacePiece started;         ///< Counted: u64, when the call began
   WorkspacePiece sequences;       ///< Ragged: [batch] SequenceEntry
   WorkspacePiece sequence_counts; ///< Ragged: SequenceCounts
   WorkspacePiece row_units;       ///< Ragged: [slots] u32

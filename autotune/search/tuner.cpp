@@ -195,7 +195,7 @@ std::string asked_line(const TuneRequest &request, const GpuId &gpu) {
   std::string line =
       fmt::format("libsale {}, templates {}; {} ({}, {} multiprocessors); {} candidates, {}+{} to {} "
                   "rounds of {} s, {} finalists, band {}",
-                  version(), templates_digest(), gpu.name, gpu.arch.name(), gpu.multiprocessors, s.candidates,
+                  version(), tuned_templates_digest(), gpu.name, gpu.arch.name(), gpu.multiprocessors, s.candidates,
                   s.halving_rounds, s.block_rounds, s.most_rounds, s.task_seconds, s.finalists, s.band_floor);
   for (const TuneBucket &bucket : request.buckets) {
     const Task &task = bucket.task;

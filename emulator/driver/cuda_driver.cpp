@@ -247,6 +247,17 @@ Result cuMemFree_v2(Address address) {
   });
 }
 
+// The device's memory is the machine's own.
+Result cuMemHostAlloc(void **memory, std::size_t bytes, unsigned /*flags*/) {
+  Address address = 0;
+  require(memory, "the address");
+  const Result result = cuMemAlloc_v2(&address, bytes);
+  *memory = reinterpret_cast<void *>(address);
+  return result;
+}
+
+Result cuMemFreeHost(void *memory) { return cuMemFree_v2(reinterpret_cast<Address>(memory)); }
+
 Result cuMemcpyHtoD_v2(Address to, const void *from, std::size_t bytes) {
   return guarded([&] {
     void *destination = device_range(to, bytes, "cuMemcpyHtoD");

@@ -103,6 +103,7 @@ llvm::Value *Emitter::special(const std::string &name, int width) {
                                                                    {"%lanemask_le", lanemask_le},
                                                                    {"%lanemask_gt", lanemask_gt},
                                                                    {"%lanemask_ge", lanemask_ge},
+                                                                   {"%globaltimer", globaltimer},
                                                                    {"%clusterid.x", ctaid_x},
                                                                    {"%clusterid.y", ctaid_y},
                                                                    {"%clusterid.z", ctaid_z},
@@ -130,7 +131,7 @@ llvm::Value *Emitter::special(const std::string &name, int width) {
   if (found == registers.end()) {
     refuse(fmt::format("{} is no register that the emulator has", name));
   }
-  return ir.CreateZExtOrTrunc(call("sale_emulator_special", ir.getInt32Ty(), {number(found->second)}), type);
+  return ir.CreateZExtOrTrunc(call("sale_emulator_special", ir.getInt64Ty(), {number(found->second)}), type);
 }
 
 void Emitter::write(int i, llvm::Value *result, bool sign_extend) {

@@ -8,6 +8,8 @@
 
 using namespace sale::emulator;
 
+#include <chrono>
+
 namespace {
 
 // A thread's local memory is its stack, from here down to the frame that runs.
@@ -61,7 +63,7 @@ void sale_emulator_hide(u32 *const *registers, u32 count) {
 
 void *sale_emulator_shared() { return current_thread().cta().shared().base(); }
 
-u32 sale_emulator_special(SpecialRegister which) {
+u64 sale_emulator_special(SpecialRegister which) {
   const Thread &thread = current_thread();
   const Cta &cta = thread.cta();
   const u32 lane = 1U << thread.lane();
@@ -82,6 +84,8 @@ u32 sale_emulator_special(SpecialRegister which) {
   case SpecialRegister::lanemask_le: return lane - 1 + lane;
   case SpecialRegister::lanemask_gt: return ~(lane - 1 + lane);
   case SpecialRegister::lanemask_ge: return ~(lane - 1);
+  case SpecialRegister::globaltimer:
+    return static_cast<u64>(std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
   }
   return 0;
 }

@@ -23,6 +23,7 @@ enum class SpecialRegister : u32 {
   lanemask_le,
   lanemask_gt,
   lanemask_ge,
+  globaltimer,
 };
 
 } // namespace sale::emulator
@@ -41,5 +42,5 @@ void sale_emulator_reveal(const sale::emulator::Instruction *wgmma, std::uint32_
 void sale_emulator_hide(std::uint32_t *const *registers, std::uint32_t count);
 /// Generic address of the CTA's dynamic shared memory.
 void *sale_emulator_shared();
-std::uint32_t sale_emulator_special(sale::emulator::SpecialRegister which);
+std::uint64_t sale_emulator_special(sale::emulator::SpecialRegister which);
 }

@@ -121,6 +121,8 @@ typedef struct sale_serving {
   int32_t page_size;
   int32_t code_cache;
   int32_t parts;
+  int32_t counted;
+  int32_t reserved; /* 0 */
 } sale_serving;
 
 typedef struct sale_shape {
@@ -313,6 +315,23 @@ typedef struct sale_stage_times {
   double total;
 } sale_stage_times;
 
+/* What the calls of a plan did since it was prepared (sale/sale.hpp, PlanCounters). */
+typedef struct sale_plan_counters {
+  size_t struct_size;
+  /* As they are enqueued. */
+  uint64_t runs;
+  uint64_t given_masks;
+  uint64_t fallbacks;
+  uint64_t dense_runs;
+  uint64_t selects;
+  uint64_t merges;
+  /* On the device; 0 unless sale_serving.counted. */
+  uint64_t finished;
+  uint64_t kept_blocks;
+  uint64_t visible_blocks;
+  double milliseconds;
+} sale_plan_counters;
+
 SALE_API void sale_run_args_init(sale_run_args *args, size_t struct_size);
 SALE_API void sale_merge_args_init(sale_merge_args *args, size_t struct_size);
 
@@ -334,6 +353,9 @@ SALE_API sale_status sale_plan_profile(const sale_plan *plan, const sale_run_arg
                                        sale_stage_times *times);
 SALE_API sale_status sale_plan_profile_select(const sale_plan *plan, const sale_run_args *args,
                                               struct CUstream_st *stream, sale_stage_times *times);
+
+/* Asks nothing of the driver and waits for nothing. */
+SALE_API sale_status sale_plan_get_counters(const sale_plan *plan, sale_plan_counters *counters);
 
 SALE_API size_t sale_plan_kernel_count(const sale_plan *plan);
 /* Its texts are good as long as the plan. */

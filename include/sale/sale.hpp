@@ -50,7 +50,7 @@ struct RunArgs {
   TensorView out;       ///< [batch, num_q_heads, q_len, v_head_dim]; its rows overlap neither each other nor an input
   float *lse = nullptr; ///< [batch, num_q_heads, q_len] fp32, natural log, scale applied
   /// 256-byte aligned; contents need not be kept between calls. Calls that select nothing (mask_in, run_dense) need it
-  /// of ragged Plans and with policy.fp8_attend only.
+  /// of ragged and of counted Plans and with policy.fp8_attend only.
   void *workspace = nullptr;
   std::size_t workspace_bytes = 0; ///< at least Plan::workspace_bytes(shape)
 
@@ -125,6 +125,23 @@ struct KernelInfo {
   double milliseconds = 0; ///< generate + compile, or cache read
 };
 
+/// What the calls of a Plan did since it was prepared, from whatever copy and thread.
+struct PlanCounters {
+  // Counted when they are enqueued: a call that is captured into a graph counts once, its replays do not.
+  std::uint64_t runs = 0;        ///< Of run, with work.
+  std::uint64_t given_masks = 0; ///< Of these, with mask_in.
+  std::uint64_t fallbacks = 0;   ///< Of these, dense because kv_len is less than policy.dense_below.
+  std::uint64_t dense_runs = 0;  ///< Of run_dense.
+  std::uint64_t selects = 0;
+  std::uint64_t merges = 0;
+
+  // Counted on the device when run and run_dense end, replays too; 0 unless Serving::counted.
+  std::uint64_t finished = 0;
+  std::uint64_t kept_blocks = 0;    ///< Of block_q x block_k, in all heads.
+  std::uint64_t visible_blocks = 0; ///< kept_blocks / visible_blocks is the density.
+  double milliseconds = 0;          ///< From the begin of each call's first kernel to the end of its last, summed.
+};
+
 /// Kernels of one Problem and Policy on one device, ready to run. Cheap to copy; safe to use from several threads.
 class SALE_API Plan {
 public:
@@ -153,6 +170,9 @@ public:
 
   /// The same of select.
   StageTimes profile_select(const RunArgs &args, CUstream_st *stream) const;
+
+  /// Asks nothing of the driver and waits for nothing: for a host's metrics, at any time and from any thread.
+  PlanCounters counters() const;
 
   const Problem &problem() const;
   const Policy &policy() const;

@@ -78,6 +78,7 @@ struct Serving {
   int page_size = 0;       ///< Keys of a page of K and V, a multiple of 16; 0 = no pages. Implies ragged.
   bool code_cache = false; ///< Codes of K stay beside the pages, so that a chunk quantizes only what is new.
   bool parts = false;      ///< K and V are one part of a longer context (RunArgs::key_offsets). Implies ragged.
+  bool counted = false;    ///< Calls are counted on the device, too (PlanCounters), by two small kernels around each.
 
   /// Whether lengths come from the device.
   bool is_ragged() const { return ragged || page_size != 0 || parts; }

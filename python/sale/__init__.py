@@ -11,7 +11,7 @@ sale.integrations.transformers.
 
 from sale._library import Error, library_path, version
 from sale._attention import attention, configure
-from sale.engine import Engine, Plan, StageTimes, Tensors
+from sale.engine import Engine, Plan, PlanCounters, StageTimes, Tensors
 from sale.types import Policy, Problem, Serving, Shape
 
 __version__ = "0.1.0"
@@ -19,6 +19,7 @@ __all__ = [
     "Engine",
     "Error",
     "Plan",
+    "PlanCounters",
     "Policy",
     "Problem",
     "Serving",

@@ -64,6 +64,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "sale_plan_run_dense": (number, run),
         "sale_plan_select": (number, run),
         "sale_plan_profile": (number, [*run, pointer(structs.StageTimes)]),
+        "sale_plan_get_counters": (number, [handle, pointer(structs.PlanCounters)]),
         "sale_plan_kernel_count": (size, [handle]),
         "sale_plan_kernel": (number, [handle, size, pointer(structs.KernelInfo)]),
         "sale_tuning_load": (number, [text, pointer(handle)]),

@@ -59,6 +59,8 @@ class Serving(ctypes.Structure):
         ("page_size", c_int32),
         ("code_cache", c_int32),
         ("parts", c_int32),
+        ("counted", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -191,6 +193,22 @@ class StageTimes(ctypes.Structure):
     ]
 
 
+class PlanCounters(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("runs", c_uint64),
+        ("given_masks", c_uint64),
+        ("fallbacks", c_uint64),
+        ("dense_runs", c_uint64),
+        ("selects", c_uint64),
+        ("merges", c_uint64),
+        ("finished", c_uint64),
+        ("kept_blocks", c_uint64),
+        ("visible_blocks", c_uint64),
+        ("milliseconds", c_double),
+    ]
+
+
 class TuningLayers(ctypes.Structure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -213,5 +231,6 @@ ALL = {
     "sale_tensor": Tensor,
     "sale_run_args": RunArgs,
     "sale_stage_times": StageTimes,
+    "sale_plan_counters": PlanCounters,
     "sale_tuning_layers": TuningLayers,
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,28 @@ class StageTimes:
     tails: float
     attend: float
     total: float
+
+
+@dataclass(frozen=True)
+class PlanCounters:
+    """What the calls of a Plan did. A call that is captured into a graph counts once as it is enqueued."""
+
+    runs: int
+    given_masks: int  # of runs, with mask_in
+    fallbacks: int  # of runs, dense because they are short
+    dense_runs: int
+    selects: int
+    merges: int
+    # On the device as calls end, replays too; 0 unless Serving.counted.
+    finished: int
+    kept_blocks: int
+    visible_blocks: int
+    milliseconds: float
+
+    @property
+    def density(self) -> float:
+        """Share of the visible blocks that was kept; NaN before any call has finished."""
+        return self.kept_blocks / self.visible_blocks if self.visible_blocks else math.nan
 
 
 @dataclass
@@ -175,6 +198,12 @@ class Plan:
             check(library().sale_plan_kernel(self._handle, i, info))
             names.append(info.name.decode())
         return names
+
+    def counters(self) -> PlanCounters:
+        """Asks nothing of the driver and waits for nothing."""
+        c = structs.PlanCounters(struct_size=ctypes.sizeof(structs.PlanCounters))
+        check(library().sale_plan_get_counters(self._handle, c))
+        return PlanCounters(**{name: getattr(c, name) for name in PlanCounters.__dataclass_fields__})
 
     def run(self, tensors: Tensors, stream: int = 0) -> None:
         """Enqueues attention on `stream` (a CUstream as a number; 0 = the default one) and returns."""

@@ -93,6 +93,7 @@ class Serving:
     page_size: int = 0
     code_cache: bool = False
     parts: bool = False
+    counted: bool = False  # calls are counted on the device, too (Plan.counters)
 
     def to_c(self) -> structs.Serving:
         c = structs.Serving()

@@ -249,6 +249,28 @@ TEST_F(CHost, knows_its_device_and_its_cache) {
   EXPECT_GT(counters.memory_hits, 0U) << "of the second time";
 }
 
+TEST_F(CHost, reads_what_its_calls_did) {
+  sale_serving serving = made(sale_serving_init);
+  serving.counted = 1;
+  sale_plan *plan = prepare(&serving);
+  const Results results = poisoned(make_room(plan));
+  sale_run_args args = args_for(results);
+  ASSERT_EQ(sale_plan_run(plan, &args, nullptr), SALE_OK) << sale_last_error();
+  args.mask_out = nullptr;
+  ASSERT_EQ(sale_plan_run_dense(plan, &args, nullptr), SALE_OK) << sale_last_error();
+  sale_plan_counters counters{};
+  EXPECT_EQ(sale_plan_get_counters(plan, &counters), SALE_INVALID_ARGUMENT) << "without struct_size";
+  counters.struct_size = sizeof(counters);
+  ASSERT_EQ(sale_plan_get_counters(plan, &counters), SALE_OK) << sale_last_error();
+  EXPECT_EQ(counters.runs, 1U);
+  EXPECT_EQ(counters.dense_runs, 1U);
+  EXPECT_EQ(counters.finished, 2U);
+  EXPECT_GT(counters.kept_blocks, 0U);
+  EXPECT_LE(counters.kept_blocks, counters.visible_blocks);
+  EXPECT_GT(counters.milliseconds, 0);
+  sale_plan_release(plan);
+}
+
 TEST_F(CHost, hears_as_much_as_it_asks_for) {
   std::map<std::int32_t, int> lines;
   options_.user = &lines;

@@ -70,6 +70,7 @@ TEST(CStructs, leave_what_is_reserved_to_later_versions) {
     EXPECT_THROW(to_cpp(read(&given)), Error);
   };
   refused(sale_policy_init, sale_policy());
+  refused(sale_serving_init, sale_serving());
   refused(sale_shape_init, sale_shape());
   refused(sale_run_args_init, sale_run_args());
   refused(sale_background_tuning_options_init, sale_background_tuning_options());

@@ -26,7 +26,9 @@ TEST(CompileTest, TheKernelsOfLlamaCompileForEveryArchitectureAndNoneSpills) {
   }
   Options options;
   options.cache_dir = std::filesystem::path(SALE_BINARY_DIR) / "test-cache";
-  const std::vector<KernelInfo> infos = prewarm(archs, Problem{}, Policy{}, options);
+  Serving serving;
+  serving.counted = true;
+  const std::vector<KernelInfo> infos = prewarm(archs, Problem{}, Policy{}, options, serving);
   ASSERT_GE(infos.size(), 4 * archs.size());
   for (const KernelInfo &info : infos) {
     EXPECT_EQ(info.spill_bytes, 0) << info.name;

@@ -119,6 +119,18 @@ class Emulated(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "log_level is 'loud'; it is one of off, warning, info, debug"):
             sale.Engine(0, log_level="loud", **options)
 
+    def test_a_plan_counts_its_calls(self):
+        plan = self.engine.prepare(self.problem, serving=sale.Serving(counted=True))
+        self.assertTrue(math.isnan(plan.counters().density))
+        call = self.tensors(mask_out=poison("<u4", plan.mask_words(self.shape)))
+        call.workspace = poison("<u1", plan.workspace_bytes(self.shape))
+        plan.run(call)
+        counters = plan.counters()
+        self.assertEqual((counters.runs, counters.dense_runs, counters.finished), (1, 0, 1))
+        self.assertEqual(counters.kept_blocks, sum(int(word).bit_count() for word in call.mask_out.values()))
+        self.assertEqual(counters.visible_blocks, Q_HEADS * visible_blocks(self.problem, sale.Policy(), self.shape))
+        self.assertLessEqual(counters.density, 1)
+
     def test_a_plan_outlives_its_engine(self):
         plan = sale.Engine(0, cuda_driver=emulator.DRIVER, arch="sm_80", use_disk_cache=0).prepare(self.problem)
         call = self.tensors()

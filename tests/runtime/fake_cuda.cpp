@@ -5,6 +5,7 @@
 #include "args/attend_args.cuh"
 #include "args/attend_wgmma_args.cuh"
 #include "args/channels_args.cuh"
+#include "args/count_args.cuh"
 #include "args/mean_args.cuh"
 #include "args/merge_args.cuh"
 #include "args/prepare_args.cuh"
@@ -80,7 +81,7 @@ std::size_t argument_bytes(const std::string &entry) {
       {"sale_attend", sizeof(AttendArgs)},       {"sale_channels", sizeof(ChannelsArgs)},
       {"sale_amax", sizeof(AmaxArgs)},           {"sale_values", sizeof(ValuesArgs)},
       {"sale_sequences", sizeof(SequencesArgs)}, {"sale_tails", sizeof(TailsArgs)},
-      {"sale_merge", sizeof(MergeRowsArgs)}};
+      {"sale_merge", sizeof(MergeRowsArgs)},     {"sale_count", sizeof(CountArgs)}};
   static const std::map<std::string, std::size_t> of_wgmma = {{"sale_select", sizeof(SelectWgmmaArgs)},
                                                               {"sale_attend", sizeof(AttendWgmmaArgs)}};
   return state.wgmma_family && of_wgmma.contains(entry) ? of_wgmma.at(entry) : sizes.at(entry);
@@ -200,6 +201,21 @@ Result cuMemAlloc_v2(Address *address, std::size_t bytes) {
     state.live_bytes += bytes;
   }
   return result;
+}
+Result cuMemHostAlloc(void **memory, std::size_t bytes, unsigned flags) {
+  const Result result = record("cuMemHostAlloc", [&](FakeCall &call) { call.shared = flags; });
+  if (result == success) {
+    *memory = std::calloc(1, bytes);
+    state.live_bytes += bytes;
+    allocations[reinterpret_cast<Address>(*memory)] = bytes;
+  }
+  return result;
+}
+Result cuMemFreeHost(void *memory) {
+  state.live_bytes -= allocations.at(reinterpret_cast<Address>(memory));
+  allocations.erase(reinterpret_cast<Address>(memory));
+  std::free(memory);
+  return record("cuMemFreeHost");
 }
 Result cuMemFree_v2(Address address) {
   state.live_bytes -= allocations.at(address);
