@@ -4,7 +4,7 @@
 
 namespace sale {
 
-/// Calls of operator new so far, by every thread.
+/// Calls of malloc and of whatever else takes memory, operator new among them, so far and by every thread.
 long allocations();
 
 } // namespace sale
