@@ -13,38 +13,15 @@ MODEL is a folder or a hub name; with --gguf-file NAME, weights and tokenizer co
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import qkv
 import torch
-from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-ATTENTION = "sale_capture"
-
-
-class Capture:
-    """An attention function that keeps what it is given, then computes attention with torch SDPA."""
-
-    def __init__(self, layers: set[int] | None) -> None:
-        self.wanted = layers
-        self.layers: dict[int, qkv.Layer] = {}
-        self.scales: dict[int, float] = {}
-
-    def __call__(self, module, query, key, value, attention_mask, **kwargs):
-        index = module.layer_idx
-        if self.wanted is None or index in self.wanted:
-            self.layers[index] = tuple(t[0].to(torch.bfloat16).cpu().clone() for t in (query, key, value))
-            if kwargs.get("scaling") is not None:
-                self.scales[index] = float(kwargs["scaling"])
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-
-
-def register(capture: Capture) -> None:
-    """Makes `capture` the attention named ATTENTION, with the same attention masks as SDPA."""
-    AttentionInterface.register(ATTENTION, capture)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "python"))
+from sale.integrations import capture as capturing  # noqa: E402
 
 
 def main() -> None:
@@ -70,14 +47,18 @@ def main() -> None:
         )
 
     def capture(layers: set[int] | None) -> tuple[dict[int, qkv.Layer], dict[int, float]]:
-        capturing = Capture(layers)
-        register(capturing)
-        model = AutoModelForCausalLM.from_pretrained(
-            args.model, attn_implementation=ATTENTION, dtype=getattr(torch, args.dtype), **gguf
-        )
-        with torch.inference_mode():
+        found: dict[int, qkv.Layer] = {}
+        scales: dict[int, float] = {}
+
+        def hear(call: capturing.Captured) -> None:
+            if layers is None or call.layer in layers:
+                found[call.layer] = tuple(t[0].to(torch.bfloat16).cpu().clone() for t in (call.q, call.k, call.v))
+                scales[call.layer] = call.softmax_scale
+
+        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=getattr(torch, args.dtype), **gguf)
+        with capturing.captured_by(model, hear), torch.inference_mode():
             model.to(args.device).base_model(ids.to(args.device), use_cache=False)
-        return capturing.layers, capturing.scales
+        return found, scales
 
     qkv.finish(args, capture, {"model": args.model_name or args.model, "text": args.text_name or args.text.name})
 

@@ -4,6 +4,8 @@
     import sale
     out = sale.attention(q, k, v, tau=0.004)     # CUDA tensors [batch, heads, tokens, head_dim]
 
+    sale.calibrate(model, texts, tokenizer=tokenizer, output="policy.yaml")   # thresholds for a model
+
 Pure Python over the C API (include/sale/sale.h). Tensors may be torch's, or of anybody who offers __dlpack__ or
 __cuda_array_interface__; torch is not needed. In torch.compile, use sale.torch_op; in Hugging Face transformers,
 sale.integrations.transformers.
@@ -31,3 +33,11 @@ __all__ = [
     "library_path",
     "version",
 ]
+
+
+def __getattr__(name: str):
+    if name == "calibrate":  # which needs torch and transformers
+        from sale.calibration import calibrate
+
+        return calibrate
+    raise AttributeError(f"module 'sale' has no attribute {name!r}")
