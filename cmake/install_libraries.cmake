@@ -44,6 +44,7 @@ install(TARGETS sale_shared EXPORT sale-shared
 install(TARGETS sale_static EXPORT sale-static
   ARCHIVE COMPONENT development)
 install(DIRECTORY include/sale TYPE INCLUDE COMPONENT development)
+install(FILES LICENSE THIRD_PARTY.md TYPE DOC COMPONENT runtime)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/sale)
 configure_package_config_file(cmake/sale-config.cmake.in ${PROJECT_BINARY_DIR}/sale-config.cmake

@@ -32,7 +32,7 @@ expect() {
 
 source=$(cd "$(dirname "$0")/../.." && pwd)
 mapfile -t headers < <(cd "$source" && find include -name '*.h*')
-expect runtime 'lib*/libsale.so.[0-9]' 'lib*/libsale.so.[0-9]*.*'
+expect runtime 'lib*/libsale.so.[0-9]' 'lib*/libsale.so.[0-9]*.*' 'share/doc/sale/LICENSE' 'share/doc/sale/THIRD_PARTY.md'
 expect development 'lib*/libsale.so' 'lib*/libsale.a' "${headers[@]}" 'lib*/pkgconfig/sale.pc' 'lib*/pkgconfig/sale-static.pc' \
   'lib*/cmake/sale/sale-config.cmake' 'lib*/cmake/sale/sale-config-version.cmake' \
   'lib*/cmake/sale/sale-shared.cmake' 'lib*/cmake/sale/sale-shared-*.cmake' \

@@ -55,7 +55,8 @@ def main() -> None:
         yaml = {name for name in held if re.fullmatch(r"sale/lib/libyaml-cpp\.so\.\d+\.\d+", name)}
         if len(yaml) != 1:
             fail(f"one file is yaml-cpp, not {sorted(yaml)}")
-        wanted = modules | yaml | {"sale/lib/libsale.so.0"}
+        notices = {f"sale/share/doc/sale/{name}" for name in ("LICENSE", "THIRD_PARTY.md")}
+        wanted = modules | yaml | notices | {"sale/lib/libsale.so.0"}
         if held != wanted:
             fail(f"too many files: {sorted(held - wanted)}; missing: {sorted(wanted - held)}")
         installed = work / "installed"

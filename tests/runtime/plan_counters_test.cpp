@@ -42,7 +42,7 @@ TEST_F(PlanCountersTest, CountsWhatIsEnqueued) {
   plan.run_dense(args, stream_);
   args.mask_in = reinterpret_cast<const std::uint32_t *>(0x9000);
   plan.run(args, stream_);
-  RunArgs few = args_for(plan, {1, 100, 499});
+  const RunArgs few = args_for(plan, {1, 100, 499});
   plan.run(few, stream_);
   RunArgs selects = args_for(plan, {1, 1000, 1000});
   selects.mask_out = reinterpret_cast<std::uint32_t *>(0x9000);
@@ -92,7 +92,7 @@ TEST_F(PlanCountersTest, CountsAcrossThreads) {
 
 TEST_F(PlanCountersTest, CountsOnTheDeviceAroundTheOtherKernels) {
   const Plan plan = prepare_counted();
-  RunArgs args = args_for(plan, {2, 130, 1001});
+  const RunArgs args = args_for(plan, {2, 130, 1001});
   EXPECT_EQ(enqueued(plan, args), (Names{"sale_count", memset_call, "sale_mean", "sale_quantize", "sale_prepare",
                                          "sale_select", "sale_attend", "sale_count"}));
   const auto begin = arguments_of<CountArgs>(launch("sale_count"));
