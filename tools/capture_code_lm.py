@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the language model")
     parser.add_argument("--row", type=int, default=0, help="held-out row (default 0)")
+    parser.add_argument("--device", default="cpu", help="device of the model (default cpu)")
     parser.add_argument("--tokens", type=int, default=8192, help="length of the prefill (default 8192)")
     qkv.add_output_options(parser)
     args = parser.parse_args()
@@ -38,13 +39,13 @@ def main() -> None:
 
     def capture(layers: set[int] | None) -> tuple[dict[int, qkv.Layer], dict[int, float]]:
         lm = load_lm(args.folder)
-        model = lm.load(str(args.folder), device="cpu").float()
-        tokens = lm.heldout(str(args.folder), device="cpu")[args.row, : args.tokens]
+        model = lm.load(str(args.folder), device=args.device).float()
+        tokens = lm.heldout(str(args.folder), device=args.device)[args.row, : args.tokens]
         captured: dict[int, qkv.Layer] = {}
 
         def attention(q, k, v, layer):
             if layers is None or layer in layers:
-                captured[layer] = tuple(t[0].bfloat16().clone() for t in (q, k, v))
+                captured[layer] = tuple(t[0].bfloat16().cpu().clone() for t in (q, k, v))
             return lm.sdpa(q, k, v)
 
         with lm.torch.inference_mode():

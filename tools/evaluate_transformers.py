@@ -5,9 +5,9 @@
     evaluate_transformers.py MODEL --text book.txt --lengths 2048,8192 --tau 0.004,0.016 [--policy-files policy.yaml] --json out.json
 
 MODEL is a folder or hub name; with --gguf-file NAME, weights and tokenizer come from that file inside it. Each length is
-judged on windows of the text that do not overlap. Losses are compared token by token; the standard error is that of the
-mean over blocks of 512 tokens. A needle is a sentence with a number at one of several depths of the text, asked for at the
-end and answered greedily.
+judged on windows of the text that do not overlap, each begun as the tokenizer begins a text. Losses are compared token by
+token; the standard error is that of the mean over blocks of 512 tokens. A needle is a sentence with a number at one of
+several depths of the text, asked for at the end and answered greedily.
 """
 
 from __future__ import annotations
@@ -28,15 +28,30 @@ BLOCK = 512  # tokens whose differences count as one sample
 CITIES = ("Lisbon", "Oslo", "Quito", "Nairobi", "Hanoi", "Lima", "Riga", "Accra", "Sofia", "Doha")
 
 
+def logits_of(model, hidden: torch.Tensor) -> torch.Tensor:
+    logits = model.get_output_embeddings()(hidden)
+    cap = getattr(model.config, "final_logit_softcapping", None)
+    return cap * torch.tanh(logits / cap) if cap else logits
+
+
 def losses(model, ids: torch.Tensor) -> torch.Tensor:
-    """[tokens - 1]: of each token, nats."""
+    """[tokens - 1]: of each token, nats. In parts: logits of a whole window may be more than the device holds."""
     with torch.inference_mode():
-        logits = model(ids[None]).logits[0, :-1]
+        hidden = model.base_model(ids[None]).last_hidden_state[0, :-1]
         parts = [
-            torch.nn.functional.cross_entropy(part.float(), target, reduction="none")
-            for part, target in zip(logits.split(2048), ids[1:].split(2048))
+            torch.nn.functional.cross_entropy(logits_of(model, part).float(), target, reduction="none")
+            for part, target in zip(hidden.split(2048), ids[1:].split(2048))
         ]
     return torch.cat(parts).double()
+
+
+def check_logits(model, ids: torch.Tensor) -> None:
+    """Some models do more to logits than logits_of() knows."""
+    with torch.inference_mode():
+        own = model(ids[None]).logits[0].float()
+        ours = logits_of(model, model.base_model(ids[None]).last_hidden_state[0]).float()
+    if (own - ours).abs().max() > 0.02 * own.abs().max():
+        raise SystemExit("this model's logits are not its head's output: its losses can't be computed in parts")
 
 
 def paired(sparse: torch.Tensor, dense: torch.Tensor) -> tuple[float, float]:
@@ -94,10 +109,16 @@ def kinds_of(args) -> dict[str, dict | None]:
     return kinds
 
 
-def use(model, options: dict | None, min_tokens: int):
+def sliding_layers(model) -> list[int]:
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
+    return [layer for layer, kind in enumerate(kinds) if kind == "sliding_attention"]
+
+
+def use(model, options: dict | None, min_tokens: int, dense_layers: list[int]):
     registered = None
     if options is not None:
         registered = integration.register(**options, min_tokens=min_tokens, measure_density=True)
+        registered.layer_policies.update({layer: Policy(tau=0.0) for layer in dense_layers})
     model.set_attn_implementation("sdpa" if options is None else integration.NAME)
     return registered
 
@@ -113,6 +134,7 @@ def main() -> None:
     parser.add_argument("--tau", default="0.004")
     parser.add_argument("--estimators", default="int8")
     parser.add_argument("--policy-files", nargs="*", default=[], help="of sale calibrate")
+    parser.add_argument("--dense-sliding", action="store_true", help="keep everything in layers that have a sliding window")
     parser.add_argument("--min-tokens", type=int, default=512, help="shorter inputs run dense")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -123,21 +145,26 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.model, **where)
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.bfloat16, **where).cuda().eval()
     text = tokenizer.encode(args.text.read_text(encoding="utf-8"), add_special_tokens=False)
+    begin = tokenizer.encode("")
+    check_logits(model, torch.tensor(begin + text[:64]).cuda())
+    dense_layers = sliding_layers(model) if args.dense_sliding else []
     report: dict = {"model": args.model, "text tokens": len(text), "lengths": {}}
     for length in map(int, args.lengths.split(",")):
-        windows = [torch.tensor(text[i : i + length]).cuda() for i in range(0, len(text) - length + 1, length)]
-        windows = windows[: args.windows]
+        fresh = length - len(begin)
+        starts = range(0, len(text) - fresh + 1, fresh)[: args.windows]
+        windows = [torch.tensor(begin + text[i : i + fresh]).cuda() for i in starts]
         prompts = needle_prompts(tokenizer, text, length, args.needles)
         dense = None
         rows = {}
         print(f"\n{length} tokens, {len(windows)} windows, {len(prompts)} needles")
-        print(f"{'attention':<28} {'ppl':>9} {'loss':>8} {'- dense':>10} {'+-':>9} {'needles':>8} {'density':>8}")
+        print(f"{'attention':<28} {'ppl':>9} {'loss':>8} {'- dense':>10} {'+-':>9} {'needles':>8} {'density':>8}, by layer")
         for name, options in kinds_of(args).items():
-            registered = use(model, options, args.min_tokens)
+            registered = use(model, options, args.min_tokens, dense_layers)
             loss = torch.cat([losses(model, window) for window in windows])
             layers = {}
             if registered:
-                layers = {layer: each.density for layer, each in registered.report().items() if each.sparse}
+                calls = registered.report()
+                layers = {i: each.density for i, each in calls.items() if each.sparse and i not in dense_layers}
             dense = loss if dense is None else dense
             difference, error = paired(loss, dense)
             right = found(model, tokenizer, prompts)
@@ -155,7 +182,7 @@ def main() -> None:
             }
             print(
                 f"{name:<28} {math.exp(mean):9.4f} {mean:8.4f} {difference:+10.5f} {error:9.5f} "
-                f"{right:>4}/{len(prompts)} {density:8.3f}",
+                f"{right:>4}/{len(prompts)} {density:8.3f}  " + " ".join(f"{each:.3f}" for each in layers.values()),
                 flush=True,
             )
         report["lengths"][length] = rows
