@@ -6,8 +6,9 @@
 
 namespace sale::bench {
 
-/// While it lives, launches and fills of this driver are counted and timed, each at the cost of two looks at the clock.
-/// One at a time, and no other thread may use the driver.
+/// While it lives, launches and fills of this driver are counted and timed, each at the cost of two looks at the clock:
+/// those of every Engine that opened the same library too (Driver::open). One at a time, and no other thread may use
+/// the driver.
 class LaunchClock {
 public:
   explicit LaunchClock(const Driver &driver);

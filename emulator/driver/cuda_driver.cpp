@@ -249,11 +249,7 @@ Result cuMemFree_v2(Address address) {
 
 // The device's memory is the machine's own.
 Result cuMemHostAlloc(void **memory, std::size_t bytes, unsigned /*flags*/) {
-  Address address = 0;
-  require(memory, "the address");
-  const Result result = cuMemAlloc_v2(&address, bytes);
-  *memory = reinterpret_cast<void *>(address);
-  return result;
+  return cuMemAlloc_v2(reinterpret_cast<Address *>(memory), bytes);
 }
 
 Result cuMemFreeHost(void *memory) { return cuMemFree_v2(reinterpret_cast<Address>(memory)); }

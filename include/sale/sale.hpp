@@ -135,7 +135,7 @@ struct PlanCounters {
   std::uint64_t selects = 0;
   std::uint64_t merges = 0;
 
-  // Counted on the device when run and run_dense end, replays too; 0 unless Serving::counted.
+  // Counted on the device when run, run_dense and profile end, replays too; 0 unless Serving::counted.
   std::uint64_t finished = 0;
   std::uint64_t kept_blocks = 0;    ///< Of block_q x block_k, in all heads.
   std::uint64_t visible_blocks = 0; ///< kept_blocks / visible_blocks is the density.

@@ -10,7 +10,6 @@
 
 #include <bit>
 #include <chrono>
-#include <cstdlib>
 
 namespace sale::test {
 namespace {
@@ -85,15 +84,7 @@ protected:
     mask_ = device.allocate(4 * mask_words(problem_, policy_, shape_));
   }
 
-  Plan prepare() const {
-    const char *driver = std::getenv("SALE_TEST_DRIVER");
-    Options options;
-    options.cuda_driver = driver != nullptr ? driver : SALE_TEST_DRIVER;
-    options.arch = GetParam().arch;
-    options.use_disk_cache = false;
-    options.jobs = 1;
-    return Engine(0, options).prepare(problem_, policy_, serving_);
-  }
+  Plan prepare() const { return Engine(0, engine_options(GetParam().arch)).prepare(problem_, policy_, serving_); }
 
   RunArgs args_for(const Plan &plan) {
     RunArgs args;

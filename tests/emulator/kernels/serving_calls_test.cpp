@@ -8,7 +8,6 @@
 #include "sale/sale.hpp"
 
 #include <cmath>
-#include <cstdlib>
 
 namespace sale::test {
 namespace {
@@ -48,13 +47,7 @@ protected:
   }
 
   Plan prepare(const Serving &serving) const {
-    const char *driver = std::getenv("SALE_TEST_DRIVER");
-    Options options;
-    options.cuda_driver = driver != nullptr ? driver : SALE_TEST_DRIVER;
-    options.arch = GetParam().arch;
-    options.use_disk_cache = false;
-    options.jobs = 1;
-    return Engine(0, options).prepare(problem_, policy_, serving);
+    return Engine(0, engine_options(GetParam().arch)).prepare(problem_, policy_, serving);
   }
 
   struct Result {

@@ -12,7 +12,6 @@
 
 #include <bit>
 #include <cmath>
-#include <cstdlib>
 
 namespace sale::test {
 namespace {
@@ -105,16 +104,6 @@ protected:
     return record;
   }
 
-  Options options() const {
-    const char *driver = std::getenv("SALE_TEST_DRIVER");
-    Options options;
-    options.cuda_driver = driver != nullptr ? driver : SALE_TEST_DRIVER;
-    options.arch = GetParam().arch;
-    options.use_disk_cache = false;
-    options.jobs = 1;
-    return options;
-  }
-
   enum class Keep { some, all, dense };
 
   Result run(const Plan &plan, float density, Keep keep = Keep::some) const {
@@ -163,7 +152,7 @@ protected:
 };
 
 TEST_P(TunedTiles, OfEveryStageGoTogether) {
-  Options with = options();
+  Options with = engine_options(GetParam().arch);
   const sale::Device gpu(Driver::open(with.cuda_driver), -1);
   with.tuning = std::make_shared<const TuningRecord>(record(gpu));
   with.log = [](LogLevel, const std::string &sentence) { ADD_FAILURE() << sentence; };
