@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules that choose blocks, compared at equal density on the exact scores of the project's code LM (docs/method.md).
 
-    ablate_selection.py FOLDER [--tokens 32768] [--device cuda] [--seconds 400] [--json out.json]
+    ablate_selection.py FOLDER [--tokens 32768] [--device cuda] [--rules NAME ...] [--seconds 400] [--json out.json]
 
 FOLDER holds lm.py, weights.*.bin and heldout.u16. Every rule keeps the same reference region R and gives each other block
 of 64 x 32 one number; blocks above a bound are kept. SALE's bound is ln(tau). The others' bounds are those that keep as
-many blocks of half of the rows, over all layers and heads, and are judged on the other half, both ways. The dense
-baseline is the same code with everything kept. The model is not published: this file records how the tables were made.
+many blocks of half of the rows, over all layers and heads, and are judged on the other half, both ways. One variant has
+a bound for each head: there each keeps as many blocks as exact LSE does with one bound for all. The dense baseline is the
+same code with everything kept. The model is not published: this file records how the tables were made.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from capture_code_lm import load_lm
 TAUS = (0.001, 0.004, 0.016, 0.064)
 LOSS_BLOCK = 512  # tokens whose differences count as one sample
 RELATIVE = "relative score (SALE)"
+EXACT = "exact LSE"
+BY_HEAD = "relative score, a bound for each head"
 
 
 def block_ranks(values: torch.Tensor, estimated: torch.Tensor) -> torch.Tensor:
@@ -93,7 +96,8 @@ class Blocks:
 
 RULES = {
     RELATIVE: Blocks.relative,
-    "exact LSE": Blocks.exact_lse,
+    BY_HEAD: Blocks.relative,
+    EXACT: Blocks.exact_lse,
     "running LSE": Blocks.running_lse,
     "row maximum": Blocks.row_maximum,
     "top-k by score": Blocks.top_k_by_score,
@@ -121,17 +125,17 @@ def attend(x: torch.Tensor, v: torch.Tensor, kept: torch.Tensor) -> torch.Tensor
 
 
 class SparseAttention:
-    """The attention of one rule and bound, for lm.py's models; bound -inf keeps everything."""
+    """The attention of one rule and its bounds [layers, H], for lm.py's models; bounds of -inf keep everything."""
 
-    def __init__(self, rule: str, bound: float) -> None:
-        self.rule, self.bound = RULES[rule], bound
+    def __init__(self, rule: str, bounds: torch.Tensor) -> None:
+        self.rule, self.bounds = RULES[rule], bounds
         self.kept = self.visible = 0.0
 
-    def __call__(self, q, k, v, _layer):
+    def __call__(self, q, k, v, layer):
         q, k, v = (t[0].float() for t in (q, k, v))
         out = torch.empty_like(q)
         for chunk, x, blocks in scored_chunks(q, k):
-            kept = ~blocks.estimated | (self.rule(blocks) > self.bound)
+            kept = ~blocks.estimated | (self.rule(blocks) > self.bounds[layer, chunk.heads, None, None])
             self.visible += float(blocks.visible.sum()) * len(kept)
             self.kept += float(blocks.visible.sum()) * len(kept) - float((~kept).sum())
             out[chunk.heads, chunk.first : chunk.end] = attend(x, v[chunk.group, : chunk.end], kept)
@@ -143,25 +147,35 @@ class SparseAttention:
 
 
 def values_of(layers, rules) -> dict[str, torch.Tensor]:
-    """Every estimated block's number by every rule, over the layers of one row."""
+    """Every estimated block's number by every rule, [layers, H, blocks], for one row."""
     found: dict[str, list[torch.Tensor]] = {rule: [] for rule in rules}
     for q, k, _ in layers:
-        for _, _, blocks in scored_chunks(q, k):
+        of_groups: dict[tuple[str, int], list[torch.Tensor]] = {}
+        for chunk, _, blocks in scored_chunks(q, k):
             for rule in rules:
-                found[rule].append(RULES[rule](blocks)[:, blocks.estimated].flatten())
-    return {rule: torch.cat(values) for rule, values in found.items()}
+                of_groups.setdefault((rule, chunk.group), []).append(RULES[rule](blocks)[:, blocks.estimated])
+        for rule in rules:
+            found[rule].append(torch.cat([torch.cat(of_groups[rule, group], 1) for group in range(len(k))]))
+    return {rule: torch.stack(values) for rule, values in found.items()}
 
 
-def bounds_of(rows, rules) -> dict[tuple[str, float], float]:
-    """Bounds by rule and tau that keep as many blocks of these rows as SALE's."""
-    values = [values_of(layers, rules) for layers in rows]
+def bounds_of(rows, rules) -> dict[tuple[str, float], torch.Tensor]:
+    """Bounds [layers, H] by rule and tau that keep as many blocks of these rows as SALE's."""
+    each = [values_of(layers, set(rules) | {RELATIVE, EXACT}) for layers in rows]
+    values = {rule: torch.cat([row[rule] for row in each], -1) for rule in each[0]}
+    del each
     bounds = {}
-    for rule in rules:
-        ordered = torch.cat([each[rule] for each in values]).sort(descending=True)[0]
-        for tau in TAUS:
-            kept = sum(int((each[RELATIVE] > math.log(tau)).sum()) for each in values)
-            bounds[rule, tau] = math.log(tau) if rule == RELATIVE else float(ordered[min(kept, len(ordered) - 1)])
-    return bounds
+    for tau in TAUS:
+        kept = int((values[RELATIVE] > math.log(tau)).sum())
+        for rule in values:
+            ordered = values[rule].flatten().sort(descending=True)[0]
+            bound = math.log(tau) if rule == RELATIVE else float(ordered[min(kept, len(ordered) - 1)])
+            bounds[rule, tau] = torch.full(values[rule].shape[:2], bound, device=ordered.device)
+        if BY_HEAD in rules:
+            wanted = (values[EXACT] > bounds[EXACT, tau][..., None]).sum(-1, keepdim=True)
+            ordered = values[BY_HEAD].sort(dim=-1, descending=True)[0]
+            bounds[BY_HEAD, tau] = ordered.gather(-1, wanted.clamp(max=ordered.shape[-1] - 1)).squeeze(-1)
+    return {key: bound for key, bound in bounds.items() if key[0] in rules}
 
 
 class Damage:
@@ -189,13 +203,13 @@ class Damage:
 
 
 def damages(row, bounds, found: dict) -> None:
-    for q, k, v in row:
+    for layer, (q, k, v) in enumerate(row):
         for chunk, x, blocks in scored_chunks(q, k):
             values = v[chunk.group, : chunk.end]
             dense = torch.softmax(x, -1) @ values
-            numbers = {rule: RULES[rule](blocks) for rule, _ in bounds}
+            numbers = {rule: RULES[rule](blocks) for rule in {rule for rule, _ in bounds}}
             for key, bound in bounds.items():
-                kept = ~blocks.estimated | (numbers[key[0]] > bound)
+                kept = ~blocks.estimated | (numbers[key[0]] > bound[layer, chunk.heads, None, None])
                 found.setdefault(key, Damage()).add(blocks, kept, attend(x, values, kept), dense)
 
 
@@ -204,6 +218,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of the language model")
     parser.add_argument("--tokens", type=int, default=32768, help="length of a row, a multiple of 512")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES), help="those to compare; default all")
     parser.add_argument("--seconds", type=float, default=math.inf, help="start no loss after this long")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -220,7 +235,7 @@ def main() -> None:
         captured = [model.capture(row) for row in rows]
         inputs = [[tuple(t[0].float() for t in of_row[index]) for index in sorted(of_row)] for of_row in captured]
         del captured
-        bounds = [bounds_of([inputs[r] for r in halves[1 - i]], list(RULES)) for i in range(2)]
+        bounds = [bounds_of([inputs[r] for r in halves[1 - i]], args.rules) for i in range(2)]
         print(f"{len(rows)} rows of {args.tokens}; bounds after {time.monotonic() - start:.0f} s", flush=True)
         found: dict[tuple[str, float], Damage] = {}
         for i, half in enumerate(halves):
@@ -229,11 +244,12 @@ def main() -> None:
         del inputs
         print(f"masks judged after {time.monotonic() - start:.0f} s", flush=True)
 
-        dense = [model.token_losses(row, SparseAttention(RELATIVE, -math.inf)).double() for row in rows]
+        everything = torch.full((len(model.layers), model.cfg["n_head"]), -math.inf, device=args.device)
+        dense = [model.token_losses(row, SparseAttention(RELATIVE, everything)).double() for row in rows]
         print(f"dense loss {float(torch.cat(dense).mean()):.5f}")
         print("| tau | rule | density | loss - dense | ± | skipped mass | of 99 % at most | rel-L1 |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
-        for tau, rule in itertools.product(TAUS, RULES):
+        for tau, rule in itertools.product(TAUS, args.rules):
             if time.monotonic() - start > args.seconds:
                 print(f"out of time: {rule} at {tau:g} and what follows are not run")
                 break
@@ -248,7 +264,7 @@ def main() -> None:
                 "density": kept / visible,
                 "difference": float(torch.cat(differences).mean()),
                 "standard_error": float(blocks.std()) / math.sqrt(len(blocks)),
-                "bounds": [bounds[i][rule, tau] for i in range(2)],
+                "bounds": [bounds[i][rule, tau].tolist() for i in range(2)],
             } | found[rule, tau].row()
             report[f"{rule} {tau:g}"] = entry
             print(
