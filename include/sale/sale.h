@@ -18,6 +18,7 @@
  * add members at the end; a caller that was compiled before them gets their defaults.
  * - Where a pointer to a struct is optional, NULL means its defaults. What a call is given is copied before it returns.
  * - Handles are released with their own function, in any order; a plan needs no engine to live. NULL may be released.
+ * - A plan owns its kernels: release it when what it enqueued is done, and graphs that captured it are of no more use.
  * - Everything but releasing is safe from several threads, unless said otherwise.
  * Needs no CUDA headers: streams are CUstream (cudaStream_t), device memory is void *. */
 #ifndef SALE_SALE_H

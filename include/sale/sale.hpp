@@ -142,7 +142,9 @@ struct PlanCounters {
   double milliseconds = 0;          ///< From the begin of each call's first kernel to the end of its last, summed.
 };
 
-/// Kernels of one Problem and Policy on one device, ready to run. Cheap to copy; safe to use from several threads.
+/// Kernels of one Problem and Policy on one device, ready to run. Cheap to copy; safe to use from several threads. It
+/// owns the kernels: a copy must live until what it enqueued is done, and as long as graphs that captured it are
+/// replayed.
 class SALE_API Plan {
 public:
   /// Bytes of workspace that run needs for this shape.
