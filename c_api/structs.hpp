@@ -24,7 +24,7 @@ struct StructInfo;
     static_assert((size) <= sizeof(type) && std::is_standard_layout_v<type> && offsetof(type, struct_size) == 0);      \
   }
 SALE_C_STRUCT(sale_problem, 48);
-SALE_C_STRUCT(sale_policy, 120);
+SALE_C_STRUCT(sale_policy, 136);
 SALE_C_STRUCT(sale_serving, 32);
 SALE_C_STRUCT(sale_shape, 32);
 SALE_C_STRUCT(sale_kernel_info, 64);

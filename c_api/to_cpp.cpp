@@ -83,6 +83,7 @@ Policy to_cpp(const sale_policy &from) {
   to.prune_queries = from.prune_queries != 0;
   to.channels = values(from.channels, from.channels_count, "channels");
   to.projection = values(from.projection, from.projection_count, "projection");
+  to.kbar = values(from.kbar, from.kbar_count, "kbar");
   to.fp8_attend = from.fp8_attend != 0;
   to.second_filter = from.second_filter != 0;
   to.dense_below = from.dense_below;

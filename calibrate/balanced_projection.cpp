@@ -121,7 +121,7 @@ void add_square(Matrix &moments, const float *row, const float *mean) {
 }
 
 void add_moments(const Tensors &sample, int kv_head, const Policy &policy, Part part, Matrix &queries, Matrix &keys) {
-  const std::vector<float> kbar = reference::mean_keys(sample);
+  const std::vector<float> kbar = reference::kbar_of(sample, policy);
   const std::vector<float> zero(sample.head_dim);
   constexpr int token_step = 4; // a quarter of the tokens is enough for second moments
   for (int b = 0; b < sample.shape.batch; ++b) {

@@ -147,7 +147,7 @@ std::vector<HeadBlocks> exact_blocks(const Tensors &tensors, const Policy &polic
 void estimate_blocks(const Tensors &tensors, Policy policy, float scale, std::vector<HeadBlocks> &heads) {
   policy.shift_per_head.clear();
   const bool exact = policy.estimator == Estimator::exact;
-  const std::vector<float> kbar = exact ? std::vector<float>() : reference::mean_keys(tensors);
+  const std::vector<float> kbar = exact ? std::vector<float>() : reference::kbar_of(tensors, policy);
   const std::vector<float> qbar =
       policy.estimator == Estimator::int4 ? reference::mean_queries(tensors) : std::vector<float>();
   const std::vector<float> threshold = reference::thresholds(tensors, policy, scale).value;

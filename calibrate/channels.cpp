@@ -35,7 +35,7 @@ std::vector<int> channels_by_energy(const std::vector<const Tensors *> &samples,
   std::vector<double> energies(static_cast<std::size_t>(heads) * dim);
   for (const Tensors *sample : samples) {
     const reference::Energies e =
-        reference::channel_energies(only(*sample, policy, part), reference::mean_keys(*sample));
+        reference::channel_energies(only(*sample, policy, part), reference::kbar_of(*sample, policy));
     for (std::size_t i = 0; i < e.queries.size(); ++i) {
       energies[i % energies.size()] += e.queries[i] * e.keys[i];
     }

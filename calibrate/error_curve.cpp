@@ -32,7 +32,7 @@ Margins margins_at_one(const Sequence &sequence, Policy policy, float scale) {
   const Tensors &tensors = sequence.tensors;
   const bool smooths_queries = policy.estimator == Estimator::int4;
   reference::Estimates estimates =
-      reference::prepare_estimates(tensors, policy, scale, reference::mean_keys(tensors),
+      reference::prepare_estimates(tensors, policy, scale, reference::kbar_of(tensors, policy),
                                    smooths_queries ? reference::mean_queries(tensors) : std::vector<float>(),
                                    reference::thresholds(tensors, policy, scale).value);
   // fp8 rounds thresholds down to f16, another step at every tau: without it, what is kept is kept for sure.

@@ -22,7 +22,7 @@ Mask mask_of(const Sequence &sequence, const Policy &policy, float scale) {
   const bool smooths_queries = policy.estimator == Estimator::int4;
   return reference::select(
       tensors, policy,
-      reference::prepare_estimates(tensors, policy, scale, reference::mean_keys(tensors),
+      reference::prepare_estimates(tensors, policy, scale, reference::kbar_of(tensors, policy),
                                    smooths_queries ? reference::mean_queries(tensors) : std::vector<float>(),
                                    reference::thresholds(tensors, policy, scale).value),
       sequence.chosen);

@@ -10,6 +10,7 @@
 #include "cli/policy_output.hpp"
 #include "cli/text.hpp"
 
+#include "calibrate/constant_kbar.hpp"
 #include "calibrate/calibrate.hpp"
 #include "calibrate/tau.hpp"
 #include "io/policy_file.hpp"
@@ -39,6 +40,7 @@ struct CalibrateOptions {
   double hit_mass = 0.99;
   float least_shift = 0;
   bool project = false;
+  bool constant_kbar = false;
   std::optional<double> bound;
   std::optional<double> relative_bound;
   std::vector<int> lengths;
@@ -91,6 +93,10 @@ LayerInputs load_layer(const CalibrateOptions &options, int layer, const LayerFi
     policy.layer = layer;
   }
   inputs.policy = policy.resolve(*inputs.problem);
+  if (options.constant_kbar) {
+    inputs.policy.kbar = constant_kbar(inputs.samples);
+    validate(inputs.policy, *inputs.problem);
+  }
   if (options.project) {
     check_projects(inputs.policy, *inputs.problem);
   }
@@ -309,6 +315,9 @@ void add_calibrate(CLI::App &app, Command &command) {
   sub->add_flag("--projection", options->project,
                 "fp8: a projection to --estimate-dim channels, written as .safetensors beside the policy file, instead "
                 "of that many of the channels");
+  sub->add_flag("--kbar", options->constant_kbar,
+                "A constant mean key for each KV head, that of the files, in place of each call's own; written as "
+                ".safetensors beside the policy file");
   const std::string group = "Thresholds instead of shifts";
   sub->add_option("--bound", options->bound,
                   "Find the largest tau of every head with at most this L1 error of an output row, mean over rows")

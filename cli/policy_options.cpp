@@ -58,6 +58,9 @@ Policy PolicyOptions::resolve(const Problem &problem) const {
     policy.projection.clear();
     policy.estimator = estimator ? io::parse_estimator(*estimator) : policy.estimator;
     policy.estimate_dim = estimate_dim.value_or(policy.estimator == Estimator::fp8 ? policy.estimate_dim : 0);
+    if (policy.estimator == Estimator::exact) {
+      policy.kbar.clear(); // it has no codes
+    }
     policy.prune_queries = prune_queries || (policy.estimator == Estimator::fp8 && policy.prune_queries);
   }
   override_with(block_q, policy.block_q);

@@ -28,10 +28,10 @@ void require_policy_path(const std::string &path) {
 }
 
 void write_policy_file(const std::string &path, io::PolicyFile file, const std::string &comment) {
-  if (!file.projection.empty()) {
+  if (!file.arrays.empty()) {
     const std::filesystem::path tensors = tensors_path(path);
     file.tensors = tensors.filename().string();
-    io::write_projections(tensors, file.layers, file.projection); // before the file that names it
+    io::write_policy_tensors(tensors, file.layers, file.arrays); // before the file that names it
   }
   write_text(path, io::policy_file_text(file, comment));
 }

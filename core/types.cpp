@@ -127,6 +127,23 @@ void validate_projection(const Policy &policy, const Problem &problem, int width
   }
 }
 
+void validate_kbar(const Policy &policy, const Problem &problem) {
+  if (policy.kbar.empty()) {
+    return;
+  }
+  if (policy.estimator == Estimator::exact && !policy.fp8_attend) {
+    refuse("kbar is given, but estimator exact makes no codes of K; leave it out or choose another estimator");
+  }
+  if (policy.kbar.size() !=
+      static_cast<std::size_t>(problem.num_kv_heads) * static_cast<std::size_t>(problem.head_dim)) {
+    refuse(fmt::format("kbar has {} entries; give num_kv_heads {} x head_dim {} or none", policy.kbar.size(),
+                       problem.num_kv_heads, problem.head_dim));
+  }
+  if (!std::all_of(policy.kbar.begin(), policy.kbar.end(), [](float x) { return std::isfinite(x); })) {
+    refuse("kbar has an infinity or a NaN; every entry must be a finite number");
+  }
+}
+
 /// What makes estimates cheaper.
 void validate_estimate(const Policy &policy, const Problem &problem) {
   if (policy.estimator != Estimator::fp8) {
@@ -229,6 +246,7 @@ void validate(const Policy &policy, const Problem &problem) {
     }
   }
   validate_estimate(policy, problem);
+  validate_kbar(policy, problem);
   validate_fp8_attend(policy, problem);
   if (policy.dense_below < 0) {
     refuse(fmt::format("dense_below {} must be a number of keys, 0 or more", policy.dense_below));

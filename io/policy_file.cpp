@@ -162,7 +162,7 @@ PolicyFile load_policy_file(const std::filesystem::path &path) {
   file.layers = parse_layers(root, file.tau.size());
   if (const auto tensors = root.find("tensors")) {
     file.tensors = parse_tensors(*tensors);
-    file.projection = load_projections(path.parent_path() / file.tensors, file.layers);
+    file.arrays = load_policy_tensors(path.parent_path() / file.tensors, file.layers);
   }
   return file;
 }
@@ -188,8 +188,16 @@ Policy layer_policy(const PolicyFile &file, std::optional<int> layer, const Prob
   if (!file.shift.empty()) {
     policy.shift_per_head = file.shift[row];
   }
-  if (!file.projection.empty()) {
-    const LayerProjection &projection = file.projection[row];
+  if (!file.arrays.kbar.empty()) {
+    const LayerKbar &kbar = file.arrays.kbar[row];
+    if (kbar.num_kv_heads != problem.num_kv_heads || kbar.head_dim != problem.head_dim) {
+      refuse(fmt::format("kbar is of {} KV heads of {} channels; the input has {} of {}", kbar.num_kv_heads,
+                         kbar.head_dim, problem.num_kv_heads, problem.head_dim));
+    }
+    policy.kbar = kbar.values;
+  }
+  if (!file.arrays.projection.empty()) {
+    const LayerProjection &projection = file.arrays.projection[row];
     if (projection.num_kv_heads != problem.num_kv_heads || projection.head_dim != problem.head_dim ||
         projection.estimate_dim != policy.estimate_dim) {
       refuse(fmt::format("the projection is of {} KV heads, to {} of {} channels; the input has {} KV heads of {} "
@@ -220,8 +228,11 @@ void add_layer(PolicyFile &file, int layer, const Policy &policy, int num_q_head
   }
   if (!policy.projection.empty()) {
     const auto size = static_cast<int>(policy.projection.size());
-    file.projection.push_back(
+    file.arrays.projection.push_back(
         {size / (2 * policy.estimate_dim * head_dim), policy.estimate_dim, head_dim, policy.projection});
+  }
+  if (!policy.kbar.empty()) {
+    file.arrays.kbar.push_back({static_cast<int>(policy.kbar.size()) / head_dim, head_dim, policy.kbar});
   }
 }
 

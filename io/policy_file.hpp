@@ -22,8 +22,8 @@ struct PolicyFile {
   std::vector<std::vector<float>> tau;
   std::vector<std::vector<float>> shift;               ///< empty = 0 everywhere
   std::vector<std::vector<std::vector<int>>> channels; ///< empty = all, or by energy in each call
-  std::string tensors; ///< the name of the file that holds `projection`, in the same folder; empty = none
-  std::vector<LayerProjection> projection;
+  std::string tensors;  ///< the name of the file that holds `arrays`, in the same folder; empty = none
+  PolicyTensors arrays; ///< of each row
 };
 
 PolicyFile load_policy_file(const std::filesystem::path &path);
@@ -34,7 +34,7 @@ Policy layer_policy(const PolicyFile &file, std::optional<int> layer, const Prob
 /// One more row, of which layer_policy makes this policy again. `file.policy` has to be set.
 void add_layer(PolicyFile &file, int layer, const Policy &policy, int num_q_heads, int head_dim);
 
-/// What load_policy_file reads, but for `projection`, which is for write_projections; every line of `comment` becomes a
+/// What load_policy_file reads, but for `arrays`, which are for write_policy_tensors; every line of `comment` becomes a
 /// YAML comment at the top.
 std::string policy_file_text(const PolicyFile &file, const std::string &comment);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The matrices of a policy file: safetensors beside the YAML, which names it (docs/calibrate.md). Tensor projection.L,
-// F32 [num_kv_heads, 2, estimate_dim, head_dim], for every layer L.
+// The arrays of a policy file: safetensors beside the YAML, which names it (docs/calibrate.md). For every layer L,
+// tensor projection.L, F32 [num_kv_heads, 2, estimate_dim, head_dim], or kbar.L, F32 [num_kv_heads, head_dim], or both.
 #pragma once
 
 #include "sale/types.hpp"
@@ -20,10 +20,28 @@ struct LayerProjection {
   bool operator==(const LayerProjection &) const = default;
 };
 
-/// One projection per entry of `layers`. Throws Error when the file is not there, lacks one or holds anything else.
-std::vector<LayerProjection> load_projections(const std::filesystem::path &path, const std::vector<int> &layers);
+/// Policy::kbar of one layer.
+struct LayerKbar {
+  int num_kv_heads = 0;
+  int head_dim = 0;
+  std::vector<float> values; ///< [num_kv_heads, head_dim]
 
-void write_projections(const std::filesystem::path &path, const std::vector<int> &layers,
-                       const std::vector<LayerProjection> &projections);
+  bool operator==(const LayerKbar &) const = default;
+};
+
+/// Of every layer, or of none.
+struct PolicyTensors {
+  std::vector<LayerProjection> projection;
+  std::vector<LayerKbar> kbar;
+
+  bool empty() const { return projection.empty() && kbar.empty(); }
+};
+
+/// One of each kind that the file has per entry of `layers`. Throws Error when the file is not there, has a kind for
+/// some layers only or holds anything else.
+PolicyTensors load_policy_tensors(const std::filesystem::path &path, const std::vector<int> &layers);
+
+void write_policy_tensors(const std::filesystem::path &path, const std::vector<int> &layers,
+                          const PolicyTensors &tensors);
 
 } // namespace sale::io

@@ -30,6 +30,17 @@ std::vector<float> mean_keys(const Tensors &tensors) {
   return mean_rows(tensors.k, tensors.shape.batch * tensors.num_kv_heads, tensors.shape.kv_len, tensors.head_dim);
 }
 
+std::vector<float> kbar_of(const Tensors &tensors, const Policy &policy) {
+  if (policy.kbar.empty()) {
+    return mean_keys(tensors);
+  }
+  std::vector<float> repeated;
+  for (int b = 0; b < tensors.shape.batch; ++b) {
+    repeated.insert(repeated.end(), policy.kbar.begin(), policy.kbar.end());
+  }
+  return repeated;
+}
+
 std::vector<float> mean_queries(const Tensors &tensors) {
   return mean_rows(tensors.q, tensors.shape.batch * tensors.num_q_heads, tensors.shape.q_len, tensors.head_dim);
 }

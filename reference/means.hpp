@@ -3,6 +3,7 @@
 #pragma once
 
 #include "reference/tensors.hpp"
+#include "sale/types.hpp"
 
 #include <vector>
 
@@ -10,6 +11,8 @@ namespace sale::reference {
 
 /// [batch, num_kv_heads, head_dim]
 std::vector<float> mean_keys(const Tensors &tensors);
+/// The same, or the policy's for every batch element.
+std::vector<float> kbar_of(const Tensors &tensors, const Policy &policy);
 /// [batch, num_q_heads, head_dim]
 std::vector<float> mean_queries(const Tensors &tensors);
 

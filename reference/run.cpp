@@ -85,7 +85,7 @@ Result run_sale(const Problem &problem, const Policy &policy, const Tensors &ten
 
   std::vector<float> kbar;
   if (policy.fp8_attend || (!dense && policy.estimator != Estimator::exact)) {
-    kbar = timed(times.mean, [&] { return mean_keys(tensors); });
+    kbar = timed(times.mean, [&] { return kbar_of(tensors, policy); });
   }
   std::vector<float> threshold;
   if (dense) {

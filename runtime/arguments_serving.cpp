@@ -100,7 +100,7 @@ void check_code_cache(const RunArgs &args, const Policy &policy, const Serving &
     refuse(fmt::format("code_cache is not {}-byte aligned", workspace_alignment));
   }
   require_integers("coded_lens", args.coded_lens);
-  if (args.kbar == nullptr) {
+  if (args.kbar == nullptr && policy.kbar.empty()) {
     refuse("kbar is null; codes that stay in a cache need the kbar that they were made with");
   }
   const bool by_energy = policy.estimate_dim != 0 && policy.projection.empty() && policy.channels.empty();

@@ -73,6 +73,14 @@ private:
     return reinterpret_cast<T *>(static_cast<unsigned char *>(args_.workspace) + piece.offset);
   }
 
+  /// Whether kbar is the mean of this call's keys, rather than the caller's or the policy's.
+  bool means_keys() const { return args_.kbar == nullptr && plan_.kbar.data() == nullptr; }
+  /// Whether the policy's kbar has to stand once for each sequence of a plain batch.
+  bool repeats_kbar() const {
+    return args_.kbar == nullptr && plan_.kbar.data() != nullptr && args_.shape.batch > 1 && !plan_.serving.is_ragged();
+  }
+  const float *kbar() const;
+  void repeat_kbar() const;
   void means(bool of_queries) const;
   void mean(MeanArgs &a, int heads, int len, int first_counter) const;
   // Which channels estimate: the caller's, the policy's, or those that the channels kernel chose for each batch

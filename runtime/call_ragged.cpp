@@ -12,8 +12,7 @@ Call::Call(const PlanKernels &plan, const RunArgs &args, cu::Stream stream, Time
       select_(plan.select.at(args.shape.kv_len, args.expected_density)), stream_(stream), timeline_(timeline),
       layout_(workspace_layout(plan.problem, plan.policy, args.shape, plan.code_row_bytes, plan.serving)),
       counters_(counters(plan.problem, plan.policy, args.shape.batch)), scale_(effective_softmax_scale(plan.problem)),
-      tau_(args.tau != nullptr ? args.tau : static_cast<const float *>(plan.tau.data())),
-      kbar_(args.kbar != nullptr ? args.kbar : at<float>(layout_.kbar)),
+      tau_(args.tau != nullptr ? args.tau : static_cast<const float *>(plan.tau.data())), kbar_(kbar()),
       mask_(args.mask_out != nullptr ? args.mask_out : at<unsigned>(layout_.mask)), ragged_(ragged_arg()),
       paged_(paged_arg()) {}
 
@@ -36,7 +35,7 @@ RaggedArg Call::ragged_arg() const {
   a.slots = static_cast<int>(capacity.slots);
   a.q_batch = packed_q ? 0 : 1;
   a.kv_batch = shape.total_kv > 0 || plan_.serving.page_size > 0 ? 0 : 1;
-  const bool shared = args_.kbar != nullptr && args_.kbar_shared;
+  const bool shared = args_.kbar != nullptr ? args_.kbar_shared : plan_.kbar.data() != nullptr;
   a.kbar_stride = shared ? 0 : plan_.problem.num_kv_heads * plan_.problem.head_dim;
   a.dense_below = plan_.policy.dense_below;
   return a;

@@ -26,8 +26,29 @@ void Call::select_blocks() const {
 
 void Call::keep_all() const { select(static_cast<const float *>(plan_.zeros.data())); }
 
+const float *Call::kbar() const {
+  if (args_.kbar != nullptr) {
+    return args_.kbar;
+  }
+  return means_keys() || repeats_kbar() ? at<float>(layout_.kbar) : static_cast<const float *>(plan_.kbar.data());
+}
+
+void Call::repeat_kbar() const {
+  const Driver &driver = plan_.device->driver();
+  for (int b = 0; b < args_.shape.batch; ++b) {
+    unsigned char *to = at<unsigned char>(layout_.kbar) + static_cast<std::size_t>(b) * plan_.kbar.bytes();
+    driver.check(driver.api.copy_on_device(reinterpret_cast<cu::Address>(to),
+                                           reinterpret_cast<cu::Address>(plan_.kbar.data()), plan_.kbar.bytes(),
+                                           stream_),
+                 "cuMemcpyDtoDAsync");
+  }
+}
+
 void Call::means(bool of_queries) const {
-  const bool of_keys = args_.kbar == nullptr;
+  const bool of_keys = means_keys();
+  if (repeats_kbar()) {
+    repeat_kbar();
+  }
   if (!of_keys && !of_queries) {
     return;
   }

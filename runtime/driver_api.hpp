@@ -80,6 +80,7 @@ inline Stream legacy_stream() { return reinterpret_cast<Stream>(std::uintptr_t{1
   SALE_CU_CALL(memory_free, cuMemFree_v2, Address address)                                                             \
   SALE_CU_CALL(copy_to_device, cuMemcpyHtoD_v2, Address to, const void *from, std::size_t bytes)                       \
   SALE_CU_CALL(copy_to_host, cuMemcpyDtoH_v2, void *to, Address from, std::size_t bytes)                               \
+  SALE_CU_CALL(copy_on_device, cuMemcpyDtoDAsync_v2, Address to, Address from, std::size_t bytes, Stream stream)       \
   SALE_CU_CALL(host_allocate, cuMemHostAlloc, void **memory, std::size_t bytes, unsigned flags)                        \
   SALE_CU_CALL(host_free, cuMemFreeHost, void *memory)                                                                 \
   SALE_CU_CALL(fill_words, cuMemsetD32Async, Address to, unsigned value, std::size_t words, Stream stream)             \

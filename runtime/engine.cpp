@@ -116,6 +116,7 @@ Plan Engine::prepare(const Problem &problem, const Policy &policy, const Serving
   }
   kernels.channels_used = upload(state_->device, policy.channels);
   kernels.projection = upload(state_->device, policy.projection);
+  kernels.kbar = upload(state_->device, policy.kbar);
   if (policy.dense_below > 0) {
     kernels.zeros = upload(state_->device, std::vector<float>(static_cast<std::size_t>(problem.num_q_heads)));
   }

@@ -8,7 +8,7 @@ namespace sale {
 
 void Call::zero_counters() {
   const bool smooths = plan_.policy.estimator != Estimator::exact || plan_.policy.fp8_attend;
-  const bool of_means = plan_.policy.estimator == Estimator::int4 || (smooths && args_.kbar == nullptr);
+  const bool of_means = plan_.policy.estimator == Estimator::int4 || (smooths && means_keys());
   const bool persistent =
       plan_.select.spec().family() == KernelFamily::wgmma || plan_.attend.spec().family() == KernelFamily::wgmma;
   if (!of_means && !persistent) {

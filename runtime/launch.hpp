@@ -36,6 +36,7 @@ struct PlanKernels {
   DeviceArray shift;         ///< Empty when the policy shifts nothing.
   DeviceArray channels_used; ///< s32; empty when the policy names none.
   DeviceArray projection;    ///< Empty when the policy has none.
+  DeviceArray kbar;          ///< The same.
   DeviceArray zeros;         ///< [num_q_heads]: tau of a dense call; empty unless policy.dense_below.
   int code_row_bytes = 0;
   std::unique_ptr<const DeviceTotals> totals; ///< Counted.

@@ -36,7 +36,7 @@ void visit_fields(T &object, const Visit &visit) {
 
 template <Either<Policy> T, class Visit>
 void visit_fields(T &object, const Visit &visit) {
-  auto &[estimator, block_q, block_k, sink, window, tau, tau_per_head, shift_per_head, estimate_dim, channels,
+  auto &[estimator, block_q, block_k, sink, window, tau, tau_per_head, shift_per_head, kbar, estimate_dim, channels,
          projection, prune_queries, fp8_attend, second_filter, dense_below] = object;
   visit("estimator", estimator);
   visit("block_q", block_q);
@@ -46,6 +46,7 @@ void visit_fields(T &object, const Visit &visit) {
   visit("tau", tau);
   visit("tau_per_head", tau_per_head);
   visit("shift_per_head", shift_per_head);
+  visit("kbar", kbar);
   visit("estimate_dim", estimate_dim);
   visit("channels", channels);
   visit("projection", projection);

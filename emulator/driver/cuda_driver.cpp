@@ -264,6 +264,13 @@ Result cuMemcpyHtoD_v2(Address to, const void *from, std::size_t bytes) {
   });
 }
 
+Result cuMemcpyDtoDAsync_v2(Address to, Address from, std::size_t bytes, Stream /*stream*/) {
+  return guarded([&] {
+    void *destination = device_range(to, bytes, "cuMemcpyDtoDAsync");
+    std::memmove(destination, device_range(from, bytes, "cuMemcpyDtoDAsync"), bytes);
+  });
+}
+
 Result cuMemcpyDtoH_v2(void *to, Address from, std::size_t bytes) {
   return guarded([&] {
     const void *source = device_range(from, bytes, "cuMemcpyDtoH");

@@ -110,6 +110,8 @@ typedef struct sale_policy {
   size_t channels_count;
   const float *projection; /* [num_kv_heads, 2, estimate_dim, head_dim] */
   size_t projection_count;
+  const float *kbar; /* [num_kv_heads, head_dim] */
+  size_t kbar_count;
   int32_t fp8_attend;
   int32_t second_filter;
   int32_t dense_below; /* calls with kv_len below this run dense */

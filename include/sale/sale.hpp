@@ -58,7 +58,8 @@ struct RunArgs {
   const float *shift = nullptr; ///< [num_q_heads], nats; null = the Plan's policy
 
   // 16-byte aligned. A mask has mask_words(problem, policy, shape) words (docs/numerics.md, section 9).
-  const float *kbar = nullptr; ///< [batch, num_kv_heads, head_dim]; null = mean of this call's keys
+  /// [batch, num_kv_heads, head_dim]; null = the Plan's policy, or the mean of this call's keys.
+  const float *kbar = nullptr;
   /// fp8 with estimate_dim: [num_kv_heads, estimate_dim], ascending per head; null = the Plan's, or by energy.
   const std::int32_t *channels = nullptr;
   /// fp8 with a projection: [num_kv_heads, 2, estimate_dim, head_dim]; null = the Plan's.

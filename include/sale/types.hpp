@@ -58,6 +58,9 @@ struct Policy {
   std::vector<float> tau_per_head;   ///< [num_q_heads], overrides tau; empty = tau everywhere.
   std::vector<float> shift_per_head; ///< [num_q_heads], nats, > 0 keeps more; empty = 0 everywhere.
 
+  /// [num_kv_heads, head_dim]: what K loses before it becomes codes. Empty = the mean of each call's keys.
+  std::vector<float> kbar;
+
   // Cheaper estimates, fp8 only (docs/numerics.md, section 12).
   int estimate_dim = 0;          ///< Channels of the estimate: 0 = head_dim, else a multiple of 32 below it.
   std::vector<int> channels;     ///< [num_kv_heads, estimate_dim], ascending per head; empty = by energy, each call.

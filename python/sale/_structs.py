@@ -45,6 +45,8 @@ class Policy(ctypes.Structure):
         ("channels_count", c_size_t),
         ("projection", POINTER(c_float)),
         ("projection_count", c_size_t),
+        ("kbar", POINTER(c_float)),
+        ("kbar_count", c_size_t),
         ("fp8_attend", c_int32),
         ("second_filter", c_int32),
         ("dense_below", c_int32),

@@ -12,7 +12,7 @@ from sale.types import Policy
 SCHEMA = 1
 
 
-def _projections(path: Path) -> dict[str, tuple[float, ...]]:
+def _tensors(path: Path) -> dict[str, tuple[float, ...]]:
     """The F32 tensors of a safetensors file: 8 bytes with the length of a JSON header, the header, the data."""
     content = path.read_bytes()
     (length,) = struct.unpack_from("<Q", content)
@@ -40,7 +40,7 @@ def load_policy_file(path: str | Path) -> dict[int, Policy]:
     layers = root.get("layers", list(range(len(rows))))
     if len(layers) != len(rows):
         raise ValueError(f"{path} names {len(layers)} layers, but has {len(rows)} rows of tau")
-    projections = _projections(path.parent / root["tensors"]) if root.get("tensors") else {}
+    tensors = _tensors(path.parent / root["tensors"]) if root.get("tensors") else {}
     policies = {}
     for row, layer in enumerate(layers):
         shift = root["shift"][row] if root.get("shift") else ()
@@ -50,6 +50,7 @@ def load_policy_file(path: str | Path) -> dict[int, Policy]:
             tau_per_head=rows[row],
             shift_per_head=shift,
             channels=channels,
-            projection=projections.get(f"projection.{layer}", ()),
+            projection=tensors.get(f"projection.{layer}", ()),
+            kbar=tensors.get(f"kbar.{layer}", ()),
         )
     return policies

@@ -58,13 +58,14 @@ class Policy:
     estimate_dim: int = 0  # fp8: channels of the estimate; 0 = head_dim
     channels: tuple[int, ...] = ()  # [num_kv_heads, estimate_dim]
     projection: tuple[float, ...] = ()  # [num_kv_heads, 2, estimate_dim, head_dim]
+    kbar: tuple[float, ...] = ()  # [num_kv_heads, head_dim]; what K loses; empty = the mean of each call's keys
     prune_queries: bool = False
     fp8_attend: bool = False
     second_filter: bool = False
     dense_below: int = 0  # calls with fewer keys run dense
 
     def __post_init__(self) -> None:
-        for name in ("tau_per_head", "shift_per_head", "channels", "projection"):
+        for name in ("tau_per_head", "shift_per_head", "channels", "projection", "kbar"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # lists are welcome; a key must be hashable
 
     def to_c(self) -> structs.Policy:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "calibrate/calibrate.hpp"
+#include "calibrate/constant_kbar.hpp"
 #include "calibrate/channels.hpp"
 
 #include "reference/channels.hpp"
@@ -93,6 +94,21 @@ TEST_P(Calibrate, the_smallest_shift_reaches_the_goal_on_its_own_data_and_a_smal
     EXPECT_GE(layer.heads[h].after.hit_mass(), 0.99);
     const double less = layer.heads[h].shift.nats - 0.0021;
     EXPECT_LT(figures_of(heads[h], policy, tensors.shape, less).hit_mass(), 0.99);
+  }
+}
+
+TEST(ConstantKbar, IsTheMeanOfTheSamplesMeans) {
+  Problem problem;
+  problem.num_q_heads = problem.num_kv_heads = 2;
+  problem.head_dim = 64;
+  const std::vector<reference::Tensors> samples = {reference::structured(problem, {1, 64, 64}, 1),
+                                                   reference::structured(problem, {2, 32, 96}, 2)};
+  const std::vector<float> one = reference::mean_keys(samples[0]);
+  const std::vector<float> two = reference::mean_keys(samples[1]);
+  const std::vector<float> kbar = constant_kbar(samples);
+  ASSERT_EQ(kbar.size(), 128U);
+  for (std::size_t i = 0; i < kbar.size(); ++i) {
+    EXPECT_NEAR(kbar[i], (one[i] + two[i] + two[128 + i]) / 3, 1e-6F) << i;
   }
 }
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <fstream>
+
 namespace sale::cli_test {
 namespace {
 
@@ -130,6 +132,34 @@ TEST_F(Calibrate, a_projection_is_a_file_beside_the_policy_and_sale_run_uses_it)
       run_sale({"run", "--qkv", path("1"), "--device", "cpu", "--policy-file", path("p.yaml"), "--layer", "0"});
   EXPECT_NE(missing.exit_code, 0);
   EXPECT_NE(missing.err.find("p.safetensors"), std::string::npos) << missing.err;
+}
+
+TEST_F(Calibrate, a_constant_kbar_is_a_file_beside_the_policy_and_sale_run_uses_it) {
+  for (const char *seed : {"1", "2"}) {
+    ASSERT_EQ(run_sale({"synth", "--length", "1024", "--heads", "2", "--kv-heads", "1", "--head-dim", "64", "--seed",
+                        seed, "-o", path(seed)})
+                  .exit_code,
+              0);
+  }
+  const CommandResult made =
+      run_sale({"calibrate", path("1"), "--judge", path("2"), "--estimator", "int4", "--kbar", "-o", path("p.yaml")});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_NE(read_file(path("p.safetensors")).find("kbar.0"), std::string::npos);
+  const auto mask_of = [&](const std::vector<std::string> &policy) {
+    std::vector<std::string> words = {"run", "--qkv", path("2"), "--device", "cpu", "--json"};
+    words.insert(words.end(), policy.begin(), policy.end());
+    const CommandResult used = run_sale(words);
+    EXPECT_EQ(used.exit_code, 0) << used.err;
+    return Json::parse(used.out)["density"];
+  };
+  const Json constant = mask_of({"--policy-file", path("p.yaml")});
+  std::string text = read_file(path("p.yaml"));
+  text.erase(text.find("tensors:"), text.find('\n', text.find("tensors:")) - text.find("tensors:"));
+  std::ofstream(path("own.yaml")) << text;
+  EXPECT_NE(constant, mask_of({"--policy-file", path("own.yaml")})) << "kbar was not used";
+  // Another estimate may bring it too; without codes it is left out.
+  mask_of({"--policy-file", path("p.yaml"), "--estimator", "int8"});
+  mask_of({"--policy-file", path("p.yaml"), "--estimator", "exact"});
 }
 
 TEST_F(Calibrate, a_wrong_request_is_one_sentence_and_writes_nothing) {

@@ -126,6 +126,31 @@ TEST(Policy, AProjectionIsWholeFiniteAndAlone) {
             "prune_queries and projection exclude each other; choose one of them");
 }
 
+TEST(Policy, AKbarIsWholeFiniteAndOfCodes) {
+  const auto center = [](Policy &p) { p.kbar.resize(std::size_t{2} * 128); };
+  EXPECT_EQ(refusal([&](Policy &p) {
+              p.estimator = Estimator::int8;
+              center(p);
+            }),
+            "");
+  EXPECT_EQ(refusal([&](Policy &p) {
+              p.estimator = Estimator::int8;
+              center(p);
+              p.kbar.push_back(0);
+            }),
+            "kbar has 257 entries; give num_kv_heads 2 x head_dim 128 or none");
+  EXPECT_EQ(refusal([&](Policy &p) {
+              center(p);
+              p.kbar[77] = std::numeric_limits<float>::quiet_NaN();
+            }),
+            "kbar has an infinity or a NaN; every entry must be a finite number");
+  EXPECT_EQ(refusal([&](Policy &p) {
+              p.estimator = Estimator::exact;
+              center(p);
+            }),
+            "kbar is given, but estimator exact makes no codes of K; leave it out or choose another estimator");
+}
+
 TEST(Policy, CheaperEstimatesBelongToFp8) {
   for (const Estimator estimator : {Estimator::exact, Estimator::int8, Estimator::int4}) {
     const std::function<void(Policy &)> changes[] = {

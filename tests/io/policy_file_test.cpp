@@ -58,7 +58,7 @@ PolicyFile projected_file() {
     for (std::size_t i = 0; i < projection.values.size(); ++i) {
       projection.values[i] = first + static_cast<float>(i) / 1024;
     }
-    file.projection.push_back(projection);
+    file.arrays.projection.push_back(projection);
   }
   return file;
 }
@@ -69,9 +69,9 @@ TEST(PolicyFile, layers_that_are_added_come_back) {
     PolicyFile file;
     file.policy = policy;
     add_layer(file, 3, policy, 2, 128);
-    if (!file.projection.empty()) {
+    if (!file.arrays.empty()) {
       file.tensors = "policy.safetensors";
-      write_projections(folder.path() / file.tensors, file.layers, file.projection);
+      write_policy_tensors(folder.path() / file.tensors, file.layers, file.arrays);
     }
     const PolicyFile loaded = load_policy_file(write_file(folder, "policy.yaml", policy_file_text(file, "")));
     const Policy read = layer_policy(loaded, 3, two_heads());
@@ -79,6 +79,7 @@ TEST(PolicyFile, layers_that_are_added_come_back) {
     EXPECT_EQ(read.shift_per_head, policy.shift_per_head);
     EXPECT_EQ(read.channels, policy.channels);
     EXPECT_EQ(read.projection, policy.projection);
+    EXPECT_EQ(read.kbar, policy.kbar);
     EXPECT_EQ(read.block_q, policy.block_q);
   };
   Policy policy;
@@ -95,18 +96,22 @@ TEST(PolicyFile, layers_that_are_added_come_back) {
   policy.channels.clear();
   policy.projection.resize(std::size_t{2} * 32 * 128, 0.75F);
   comes_back(policy);
+  policy.kbar.resize(128, -0.25F);
+  comes_back(policy);
+  policy.projection.clear();
+  comes_back(policy);
 }
 
 TEST(PolicyFile, projections_come_back_from_the_file_beside_it) {
   const TemporaryFolder folder;
   const PolicyFile file = projected_file();
   const auto path = write_file(folder, "policy.yaml", policy_file_text(file, "projected"));
-  write_projections(folder.path() / "policy.safetensors", file.layers, file.projection);
+  write_policy_tensors(folder.path() / "policy.safetensors", file.layers, file.arrays);
   const PolicyFile loaded = load_policy_file(path);
   EXPECT_EQ(loaded.tensors, "policy.safetensors");
-  EXPECT_EQ(loaded.projection, file.projection);
+  EXPECT_EQ(loaded.arrays.projection, file.arrays.projection);
   const Policy policy = layer_policy(loaded, 7, two_heads());
-  EXPECT_EQ(policy.projection, file.projection[1].values);
+  EXPECT_EQ(policy.projection, file.arrays.projection[1].values);
   validate(policy, two_heads());
   Problem other = two_heads();
   other.head_dim = 64;
@@ -120,13 +125,24 @@ TEST(PolicyFile, projections_that_do_not_fit_are_refused_with_the_file_and_what_
   const auto tensors = folder.path() / "policy.safetensors";
   const auto refused = [&] { return message_of([&] { load_policy_file(path); }); };
   expect_contains(refused(), "policy.safetensors");
-  write_projections(tensors, {3}, {file.projection[0]});
+  const std::vector<LayerProjection> whole = file.arrays.projection;
+  write_policy_tensors(tensors, {3}, {{whole[0]}, {}});
   expect_contains(refused(), "projection.7");
-  write_projections(tensors, {3, 7, 8}, {file.projection[0], file.projection[1], file.projection[0]});
+  write_policy_tensors(tensors, {3, 7, 8}, {{whole[0], whole[1], whole[0]}, {}});
   expect_contains(refused(), "tensor projection.8 is not known");
-  file.projection[1].values[9] = NAN;
-  write_projections(tensors, file.layers, file.projection);
+  file.arrays.projection[1].values[9] = NAN;
+  write_policy_tensors(tensors, file.layers, file.arrays);
   expect_contains(refused(), "finite");
+  const LayerKbar kbar{1, 128, std::vector<float>(128, 0.5F)};
+  write_policy_tensors(tensors, {3, 7}, {whole, {kbar}});
+  expect_contains(refused(), "kbar.7");
+  write_policy_tensors(tensors, {3, 7}, {{}, {kbar, {2, 128, std::vector<float>(256)}}});
+  const PolicyFile of_kbar = load_policy_file(path);
+  EXPECT_EQ(layer_policy(of_kbar, 3, two_heads()).kbar, kbar.values);
+  expect_contains(message_of([&] { layer_policy(of_kbar, 7, two_heads()); }),
+                  "kbar is of 2 KV heads of 128 channels; the input has 1 of 128");
+  write_policy_tensors(tensors, {3, 7}, {});
+  expect_contains(refused(), "has no tensor");
   for (const char *name : {"../policy.safetensors", "/tmp/x", "..", "''"}) {
     expect_contains(refusal(std::string("schema: 1\ntau: [[0.1, 0.2]]\ntensors: ") + name + "\n"),
                     "the name of a file in the folder");

@@ -90,14 +90,19 @@ class Files(unittest.TestCase):
         self.assertEqual(policies[5].channels, (4, 5, 6, 7))
         self.assertEqual(policies[5].estimator, "fp8")
 
-    def test_bring_projections_beside_them(self):
+    def test_bring_arrays_beside_them(self):
         numbers = [0.5, -1.0, 2.0]
-        header = json.dumps({"projection.7": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}}).encode()
+        entries = {
+            "projection.7": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]},
+            "kbar.7": {"dtype": "F32", "shape": [1, 2], "data_offsets": [4, 12]},
+        }
+        header = json.dumps(entries).encode()
         with tempfile.TemporaryDirectory() as folder:
             policy, tensors = Path(folder) / "p.yaml", Path(folder) / "p.safetensors"
             policy.write_text(json.dumps({"schema": 1, "tensors": tensors.name, "layers": [7], "tau": [[0.1]]}))
             tensors.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<3f", *numbers))
             self.assertEqual(load_policy_file(policy)[7].projection, tuple(numbers))
+            self.assertEqual(load_policy_file(policy)[7].kbar, tuple(numbers[1:]))
 
     def test_that_contradict_themselves_are_refused(self):
         with self.assertRaisesRegex(ValueError, "names 2 layers, but has 1"):

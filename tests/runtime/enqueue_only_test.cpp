@@ -15,8 +15,8 @@ namespace sale {
 namespace {
 
 // All that a stream under capture allows, and none of which waits. cuTensorMapEncodeTiled computes on the host.
-const std::set<std::string> only = {"cuCtxGetCurrent", "cuCtxPushCurrent_v2", "cuCtxPopCurrent_v2",
-                                    memset_call,       "cuLaunchKernel",      "cuTensorMapEncodeTiled"};
+const std::set<std::string> only = {"cuCtxGetCurrent", "cuCtxPushCurrent_v2",    "cuCtxPopCurrent_v2",  memset_call,
+                                    "cuLaunchKernel",  "cuTensorMapEncodeTiled", "cuMemcpyDtoDAsync_v2"};
 
 using Case = std::tuple<const char *, const char *, const char *>; ///< architecture, policy, way of serving
 
@@ -32,7 +32,10 @@ protected:
       policy.estimate_dim = 64;
       policy.prune_queries = true;
     }
-    policy.fp8_attend = word.ends_with("attend");
+    policy.fp8_attend = word.find("attend") != std::string::npos;
+    if (word.ends_with("kbar")) {
+      policy.kbar.resize(8 * 128, 0.5F);
+    }
     policy.dense_below = 100;
     return policy;
   }
@@ -79,7 +82,7 @@ protected:
     bool any = false;
     for (const FakeCall &call : fake_cuda().calls) {
       EXPECT_TRUE(only.contains(call.name)) << what << " calls " << call.name;
-      if (call.name == "cuLaunchKernel" || call.name == memset_call) {
+      if (!call.name.starts_with("cuCtx") && call.name != "cuTensorMapEncodeTiled") {
         EXPECT_EQ(call.stream, stream_) << what << ": " << call.kernel;
         any = true;
       }
@@ -134,12 +137,13 @@ constexpr const char *servings[] = {"plain", "plain+counted", "ragged", "paged:6
 
 INSTANTIATE_TEST_SUITE_P(AnyGpu, EnqueueOnly,
                          ::testing::Combine(::testing::Values("sm_80", "sm_90"),
-                                            ::testing::Values("exact", "int8", "int4"), ::testing::ValuesIn(servings)),
+                                            ::testing::Values("exact", "int8", "int8+kbar", "int4"),
+                                            ::testing::ValuesIn(servings)),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(Hopper, EnqueueOnly,
                          ::testing::Combine(::testing::Values("sm_90a"),
                                             ::testing::Values("exact", "int8", "int4", "fp8", "fp8/64/2:4",
-                                                              "int8+attend", "fp8+attend"),
+                                                              "int8+attend", "fp8+attend", "fp8+attend+kbar"),
                                             ::testing::ValuesIn(servings)),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(CodesInPages, EnqueueOnly,

@@ -202,6 +202,9 @@ Result cuMemAlloc_v2(Address *address, std::size_t bytes) {
   }
   return result;
 }
+Result cuMemcpyDtoDAsync_v2(Address, Address, std::size_t, Stream stream) {
+  return record("cuMemcpyDtoDAsync_v2", [&](FakeCall &call) { call.stream = stream; });
+}
 Result cuMemHostAlloc(void **memory, std::size_t bytes, unsigned flags) {
   const Result result = record("cuMemHostAlloc", [&](FakeCall &call) { call.shared = flags; });
   if (result == success) {

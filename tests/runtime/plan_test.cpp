@@ -14,6 +14,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace sale {
 namespace {
 
@@ -44,6 +46,41 @@ TEST_F(PlanTest, SkipsTheMeanOfKeysWhenKbarIsGiven) {
   EXPECT_EQ(enqueued(int4, args),
             (Names{memset_call, "sale_mean", "sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
   EXPECT_EQ(arguments_of<MeanArgs>(launch("sale_mean")).x.data, args.q.data);
+}
+
+TEST_F(PlanTest, TakesKbarOfThePolicyInPlaceOfAMean) {
+  Policy policy = policy_with(Estimator::int8);
+  for (int i = 0; i < 8 * 128; ++i) {
+    policy.kbar.push_back(static_cast<float>(i));
+  }
+  const Plan plan = prepare(policy);
+  EXPECT_EQ(enqueued(plan, args_for(plan, {1, 1000, 1000})),
+            (Names{"sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
+  const float *kbar = arguments_of<QuantizeArgs>(launch("sale_quantize")).kbar;
+  EXPECT_EQ(kbar[1023], 1023.0F) << "what was uploaded";
+  EXPECT_EQ(arguments_of<PrepareArgs>(launch("sale_prepare")).kbar, kbar);
+
+  // Plain kernels look for one of each sequence.
+  const RunArgs batch = args_for(plan, {3, 130, 1001});
+  EXPECT_EQ(enqueued(plan, batch), (Names{"sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
+  EXPECT_EQ(std::count_if(fake_cuda().calls.begin(), fake_cuda().calls.end(),
+                          [](const FakeCall &call) { return call.name == "cuMemcpyDtoDAsync_v2"; }),
+            3);
+  const auto *in_workspace = reinterpret_cast<const char *>(arguments_of<QuantizeArgs>(launch("sale_quantize")).kbar);
+  const auto *workspace = static_cast<const char *>(batch.workspace);
+  EXPECT_TRUE(in_workspace >= workspace && in_workspace < workspace + batch.workspace_bytes);
+
+  Serving serving;
+  serving.ragged = true;
+  const Plan ragged = prepare(policy, {}, serving);
+  RunArgs args = args_for(ragged, {3, 130, 1001});
+  enqueued(ragged, args);
+  EXPECT_EQ(arguments_of<QuantizeArgs>(launch("sale_quantize")).ragged.kbar_stride, 0) << "all share it";
+
+  args = args_for(plan, {1, 1000, 1000});
+  args.kbar = reinterpret_cast<const float *>(0x9000);
+  enqueued(plan, args);
+  EXPECT_EQ(arguments_of<QuantizeArgs>(launch("sale_quantize")).kbar, args.kbar) << "the call's comes first";
 }
 
 TEST_F(PlanTest, SkipsSelectionWhenAMaskIsGiven) {
