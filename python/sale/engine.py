@@ -223,6 +223,8 @@ class Plan:
         return StageTimes(**{name: getattr(times, name) for name in StageTimes.__dataclass_fields__})
 
     def _args(self, tensors: Tensors, stream: int) -> tuple[structs.RunArgs, list[Any]]:
+        if not isinstance(stream, int):  # ctypes would take the address of a text
+            raise TypeError(f"stream is {stream!r}; give a CUstream (cudaStream_t) as a number")
         args = structs.RunArgs()
         library().sale_run_args_init(args, ctypes.sizeof(args))
         views = {

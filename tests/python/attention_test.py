@@ -143,6 +143,9 @@ class Emulated(unittest.TestCase):
         self.assertIn(sentence, str(caught.exception))
         return caught.exception
 
+    def test_refuses_a_stream_that_is_no_number(self):
+        self.refused(TypeError, "stream is 's'; give a CUstream", lambda: self.plan.run(self.tensors(), "s"))
+
     def test_refuses_what_does_not_fit_together(self):
         short = self.tensors()
         short.workspace = poison("<u1", 16)
