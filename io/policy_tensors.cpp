@@ -10,6 +10,7 @@
 #include <cmath>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace sale::io {
 
@@ -20,8 +21,8 @@ constexpr std::string_view kbar_kind = "kbar";
 
 std::string tensor_name(std::string_view kind, int layer) { return fmt::format("{}.{}", kind, layer); }
 
-// Of so many finite extents; `meaning` names them.
-std::vector<float> load_values(SafetensorsReader &reader, const TensorEntry &tensor, std::size_t rank,
+// `fits`: whether the extents are as many as `meaning` names, and those that are fixed are so.
+std::vector<float> load_values(SafetensorsReader &reader, const TensorEntry &tensor, bool fits,
                                std::string_view meaning) {
   const auto refuse = [&](const std::string &sentence) {
     throw Error(ErrorKind::io, fmt::format("{}: tensor {} {}", reader.file_name(), tensor.name, sentence));
@@ -29,7 +30,7 @@ std::vector<float> load_values(SafetensorsReader &reader, const TensorEntry &ten
   const std::vector<std::uint64_t> &shape = tensor.shape;
   constexpr std::uint64_t most = 1 << 20; // of an extent: each fits an int
   const bool small = std::all_of(shape.begin(), shape.end(), [](std::uint64_t x) { return x > 0 && x <= most; });
-  if (tensor.dtype != "F32" || shape.size() != rank || (rank == 4 && shape[1] != 2) || !small) {
+  if (tensor.dtype != "F32" || !fits || !small) {
     refuse(fmt::format("is {} {}; it must be F32 {}", tensor.dtype, shape_text(shape), meaning));
   }
   std::vector<float> values(tensor.bytes / sizeof(float));
@@ -44,13 +45,14 @@ int extent(const TensorEntry &tensor, std::size_t i) { return static_cast<int>(t
 
 LayerProjection load_projection(SafetensorsReader &reader, int layer) {
   const TensorEntry &tensor = reader.find(tensor_name(projection_kind, layer));
-  std::vector<float> values = load_values(reader, tensor, 4, "[num_kv_heads, 2, estimate_dim, head_dim]");
+  std::vector<float> values = load_values(reader, tensor, tensor.shape.size() == 4 && tensor.shape[1] == 2,
+                                          "[num_kv_heads, 2, estimate_dim, head_dim]");
   return {extent(tensor, 0), extent(tensor, 2), extent(tensor, 3), std::move(values)};
 }
 
 LayerKbar load_kbar(SafetensorsReader &reader, int layer) {
   const TensorEntry &tensor = reader.find(tensor_name(kbar_kind, layer));
-  std::vector<float> values = load_values(reader, tensor, 2, "[num_kv_heads, head_dim]");
+  std::vector<float> values = load_values(reader, tensor, tensor.shape.size() == 2, "[num_kv_heads, head_dim]");
   return {extent(tensor, 0), extent(tensor, 1), std::move(values)};
 }
 

@@ -35,12 +35,15 @@ const float *Call::kbar() const {
 
 void Call::repeat_kbar() const {
   const Driver &driver = plan_.device->driver();
-  for (int b = 0; b < args_.shape.batch; ++b) {
-    unsigned char *to = at<unsigned char>(layout_.kbar) + static_cast<std::size_t>(b) * plan_.kbar.bytes();
-    driver.check(driver.api.copy_on_device(reinterpret_cast<cu::Address>(to),
-                                           reinterpret_cast<cu::Address>(plan_.kbar.data()), plan_.kbar.bytes(),
-                                           stream_),
-                 "cuMemcpyDtoDAsync");
+  const auto to = reinterpret_cast<cu::Address>(at<void>(layout_.kbar));
+  const auto copy = [&](std::size_t first, cu::Address from, std::size_t bytes) {
+    driver.check(driver.api.copy_on_device(to + first, from, bytes, stream_), "cuMemcpyDtoDAsync");
+  };
+  const std::size_t all = static_cast<std::size_t>(args_.shape.batch) * plan_.kbar.bytes();
+  copy(0, reinterpret_cast<cu::Address>(plan_.kbar.data()), plan_.kbar.bytes());
+  // What is there is copied behind itself, so that large batches take few copies.
+  for (std::size_t done = plan_.kbar.bytes(); done < all; done *= 2) {
+    copy(done, to, std::min(done, all - done));
   }
 }
 

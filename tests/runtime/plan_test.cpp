@@ -61,11 +61,11 @@ TEST_F(PlanTest, TakesKbarOfThePolicyInPlaceOfAMean) {
   EXPECT_EQ(arguments_of<PrepareArgs>(launch("sale_prepare")).kbar, kbar);
 
   // Plain kernels look for one of each sequence.
-  const RunArgs batch = args_for(plan, {3, 130, 1001});
+  const RunArgs batch = args_for(plan, {9, 130, 1001});
   EXPECT_EQ(enqueued(plan, batch), (Names{"sale_quantize", "sale_prepare", "sale_select", "sale_attend"}));
   EXPECT_EQ(std::count_if(fake_cuda().calls.begin(), fake_cuda().calls.end(),
                           [](const FakeCall &call) { return call.name == "cuMemcpyDtoDAsync_v2"; }),
-            3);
+            5); // 1, 1, 2, 4 and 1 of them
   const auto *in_workspace = reinterpret_cast<const char *>(arguments_of<QuantizeArgs>(launch("sale_quantize")).kbar);
   const auto *workspace = static_cast<const char *>(batch.workspace);
   EXPECT_TRUE(in_workspace >= workspace && in_workspace < workspace + batch.workspace_bytes);

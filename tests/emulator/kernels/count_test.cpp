@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plans that count on the device (Serving::counted): totals against the masks that the calls wrote, and against the
 // visible blocks by the book.
-#include "tests/emulator/kernels/kernel_test.hpp"
+#include "tests/emulator/kernels/whole_call.hpp"
 
-#include "reference/element.hpp"
 #include "reference/region.hpp"
-#include "reference/synthetic.hpp"
-#include "sale/sale.hpp"
 
 #include <bit>
 #include <chrono>
@@ -41,57 +38,42 @@ struct Blocks {
   std::uint64_t visible = 0;
 };
 
-class Counted : public KernelTest, public ::testing::WithParamInterface<Case> {
+class Counted : public WholeCallTest, public ::testing::WithParamInterface<Case> {
 protected:
-  static constexpr int head_dim = 64;
-  static constexpr int heads = 2;
-
   void SetUp() override {
     KernelTest::SetUp();
     if (IsSkipped()) {
       return;
     }
     const Case &c = GetParam();
-    problem_.head_dim = head_dim;
-    problem_.num_q_heads = heads;
-    problem_.num_kv_heads = 1;
     problem_.causal = c.causal;
     problem_.sliding_window = c.sliding_window;
-    policy_.tau = 0.05F;
-    policy_.window = 64;
     policy_.block_q = c.block_q;
     policy_.block_k = c.block_k;
     serving_.counted = true;
-    shape_.batch = static_cast<int>(c.sequences.size());
+    Shape shape{static_cast<int>(c.sequences.size()), 0, 0};
     std::vector<std::int32_t> q_lens, kv_lens;
     for (const Shape &sequence : c.sequences) {
-      shape_.q_len = std::max(shape_.q_len, sequence.q_len);
-      shape_.kv_len = std::max(shape_.kv_len, sequence.kv_len);
+      shape.q_len = std::max(shape.q_len, sequence.q_len);
+      shape.kv_len = std::max(shape.kv_len, sequence.kv_len);
       q_lens.push_back(sequence.q_len);
       kv_lens.push_back(sequence.kv_len);
     }
     const Device &device = Device::get();
     for (const Shape &sequence : c.sequences) {
-      serving_.ragged |= sequence.q_len != shape_.q_len || sequence.kv_len != shape_.kv_len;
+      serving_.ragged |= sequence.q_len != shape.q_len || sequence.kv_len != shape.kv_len;
     }
-    const reference::Tensors tensors = reference::structured(problem_, shape_, 5);
-    q_ = device.upload(reference::to_elements(tensors.q, problem_.dtype));
-    k_ = device.upload(reference::to_elements(tensors.k, problem_.dtype));
-    v_ = device.upload(reference::to_elements(tensors.v, problem_.dtype));
+    upload(shape);
     q_lens_ = device.upload(q_lens);
     kv_lens_ = device.upload(kv_lens);
-    out_ = device.allocate(std::size_t{2} * shape_.batch * heads * shape_.q_len * head_dim);
+    out_ = out_of(shape);
     mask_ = device.allocate(4 * mask_words(problem_, policy_, shape_));
   }
 
   Plan prepare() const { return Engine(0, engine_options(GetParam().arch)).prepare(problem_, policy_, serving_); }
 
   RunArgs args_for(const Plan &plan) {
-    RunArgs args;
-    args.shape = shape_;
-    args.q = packed_view(q_->as<void>(), heads, shape_.q_len, head_dim);
-    args.k = packed_view(k_->as<void>(), 1, shape_.kv_len, head_dim);
-    args.v = packed_view(v_->as<void>(), 1, shape_.kv_len, head_dim);
+    RunArgs args = inputs();
     args.out = packed_view(out_->as<void>(), heads, shape_.q_len, head_dim);
     if (serving_.ragged) {
       args.q_lens = q_lens_->as<const std::int32_t>();
@@ -101,11 +83,6 @@ protected:
     workspace_ = Device::get().allocate(args.workspace_bytes);
     args.workspace = workspace_->as<void>();
     return args;
-  }
-
-  static void finish() {
-    const Driver &driver = Device::get().driver();
-    driver.check(driver.api.stream_synchronize(nullptr), "cuStreamSynchronize");
   }
 
   // Of what mask_ says.
@@ -130,11 +107,7 @@ protected:
     return sum;
   }
 
-  Problem problem_;
-  Policy policy_;
-  Serving serving_;
-  Shape shape_{0, 0, 0};
-  std::unique_ptr<DeviceBuffer> q_, k_, v_, q_lens_, kv_lens_, out_, mask_, workspace_;
+  std::unique_ptr<DeviceBuffer> q_lens_, kv_lens_, out_, mask_, workspace_;
 };
 
 TEST_P(Counted, TotalsAreThoseOfTheMasks) {

@@ -2,7 +2,6 @@
 // Needs the device that runs the test kernels; skips where there is none, which with the emulator never happens.
 #pragma once
 
-#include "sale/sale.hpp"
 #include "tests/emulator/kernels/device.hpp"
 
 #include <gtest/gtest.h>
@@ -24,16 +23,6 @@ protected:
     }
   }
 };
-
-/// Of Engines on the same device, for whole calls.
-inline Options engine_options(const char *arch) {
-  Options options;
-  options.cuda_driver = Device::get().driver().file();
-  options.arch = arch;
-  options.use_disk_cache = false;
-  options.jobs = 1;
-  return options;
-}
 
 /// Of the emulator's threads: a fixed order and two random ones.
 constexpr unsigned long long schedules[] = {0, 1, 2};

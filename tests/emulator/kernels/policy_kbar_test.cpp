@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A kbar that the policy brings gives the very bits that the same kbar gives as an argument of each call.
-#include "tests/emulator/kernels/kernel_test.hpp"
+#include "tests/emulator/kernels/whole_call.hpp"
 
-#include "reference/element.hpp"
 #include "reference/means.hpp"
-#include "reference/synthetic.hpp"
-#include "sale/sale.hpp"
 
 namespace sale::test {
 namespace {
@@ -21,31 +18,18 @@ struct Case {
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
 
-class PolicyKbar : public KernelTest, public ::testing::WithParamInterface<Case> {
+class PolicyKbar : public WholeCallTest, public ::testing::WithParamInterface<Case> {
 protected:
-  static constexpr int head_dim = 64;
-  static constexpr int heads = 2;
-
   void SetUp() override {
     KernelTest::SetUp();
     if (IsSkipped()) {
       return;
     }
     const Case &c = GetParam();
-    problem_.head_dim = head_dim;
-    problem_.num_q_heads = heads;
-    problem_.num_kv_heads = 1;
     policy_.estimator = c.estimator;
     policy_.fp8_attend = c.fp8_attend;
-    policy_.tau = 0.05F;
-    policy_.window = 64;
     serving_.ragged = c.ragged;
-    shape_.batch = c.batch;
-    const Device &device = Device::get();
-    tensors_ = reference::structured(problem_, shape_, 5);
-    q_ = device.upload(reference::to_elements(tensors_.q, problem_.dtype));
-    k_ = device.upload(reference::to_elements(tensors_.k, problem_.dtype));
-    v_ = device.upload(reference::to_elements(tensors_.v, problem_.dtype));
+    upload({c.batch, 200, 330});
   }
 
   struct Result {
@@ -57,13 +41,9 @@ protected:
   Result run(const Policy &policy, const float *kbar) {
     const Device &device = Device::get();
     const Plan plan = Engine(0, engine_options(GetParam().arch)).prepare(problem_, policy, serving_);
-    const auto out = device.allocate(std::size_t{2} * shape_.batch * heads * shape_.q_len * head_dim);
+    const auto out = out_of(shape_);
     const auto mask = device.allocate(4 * mask_words(problem_, policy, shape_));
-    RunArgs args;
-    args.shape = shape_;
-    args.q = packed_view(q_->as<void>(), heads, shape_.q_len, head_dim);
-    args.k = packed_view(k_->as<void>(), 1, shape_.kv_len, head_dim);
-    args.v = packed_view(v_->as<void>(), 1, shape_.kv_len, head_dim);
+    RunArgs args = inputs();
     args.out = packed_view(out->as<void>(), heads, shape_.q_len, head_dim);
     args.mask_out = mask->as<std::uint32_t>();
     args.kbar = kbar;
@@ -71,16 +51,9 @@ protected:
     const auto workspace = device.allocate(args.workspace_bytes);
     args.workspace = workspace->as<void>();
     plan.run(args, nullptr);
-    device.driver().check(device.driver().api.stream_synchronize(nullptr), "cuStreamSynchronize");
+    finish();
     return {out->read<std::uint16_t>(), mask->read<std::uint32_t>()};
   }
-
-  Problem problem_;
-  Policy policy_;
-  Serving serving_;
-  Shape shape_{1, 200, 330};
-  reference::Tensors tensors_;
-  std::unique_ptr<DeviceBuffer> q_, k_, v_;
 };
 
 TEST_P(PolicyKbar, IsTheCallsKbar) {
@@ -103,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(
     Cases, PolicyKbar,
     ::testing::Values(
         Case{.name = "WarpProducts", .arch = "sm_80", .estimator = Estimator::int8},
-        Case{.name = "Batch", .arch = "sm_90", .estimator = Estimator::int4, .batch = 3},
+        Case{.name = "Batch", .arch = "sm_90", .estimator = Estimator::int4, .batch = 5},
         Case{.name = "Ragged", .arch = "sm_90a", .estimator = Estimator::int8, .batch = 2, .ragged = true},
         Case{.name = "Fp8", .arch = "sm_90a", .estimator = Estimator::fp8, .batch = 2, .fp8_attend = true}),
     [](const auto &each) { return each.param.name; });

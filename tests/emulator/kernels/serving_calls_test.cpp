@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole calls of Plans whose keys are one part of a context, or whose codes stay in pages: halves and chunks make what
 // one call makes.
-#include "tests/emulator/kernels/kernel_test.hpp"
-
-#include "reference/element.hpp"
-#include "reference/synthetic.hpp"
-#include "sale/sale.hpp"
+#include "tests/emulator/kernels/whole_call.hpp"
 
 #include <cmath>
 
@@ -20,30 +16,19 @@ struct Case {
 
 void PrintTo(const Case &c, std::ostream *out) { *out << c.name; }
 
-constexpr int head_dim = 64;
-constexpr int heads = 2;
 constexpr int kv_len = 384;
 constexpr int block_k = 32;
 
-class ServingCalls : public KernelTest, public ::testing::WithParamInterface<Case> {
+class ServingCalls : public WholeCallTest, public ::testing::WithParamInterface<Case> {
 protected:
   void SetUp() override {
     KernelTest::SetUp();
     if (IsSkipped()) {
       return;
     }
-    problem_.head_dim = head_dim;
-    problem_.num_q_heads = heads;
-    problem_.num_kv_heads = 1;
     policy_.estimator = GetParam().estimator;
-    policy_.tau = 0.05F;
-    policy_.window = 64;
-    const Device &device = Device::get();
-    tensors_ = reference::structured(problem_, {1, kv_len, kv_len}, 5);
-    q_ = device.upload(reference::to_elements(tensors_.q, problem_.dtype));
-    k_ = device.upload(reference::to_elements(tensors_.k, problem_.dtype));
-    v_ = device.upload(reference::to_elements(tensors_.v, problem_.dtype));
-    kbar_ = device.upload(std::vector<float>(head_dim, 0.125F));
+    upload({1, kv_len, kv_len});
+    kbar_ = Device::get().upload(std::vector<float>(head_dim, 0.125F));
   }
 
   Plan prepare(const Serving &serving) const {
@@ -57,12 +42,10 @@ protected:
   // Of the queries from `first_row` on; keys are the caller's.
   RunArgs args_for(const Plan &plan, Result &result, int first_row, int rows, int keys) {
     const Device &device = Device::get();
-    RunArgs args;
+    RunArgs args = inputs();
     args.shape = {1, rows, keys};
-    args.q = packed_view(q_->as<std::uint16_t>() + first_row * head_dim, heads, kv_len, head_dim);
-    args.k = packed_view(k_->as<void>(), 1, kv_len, head_dim);
-    args.v = packed_view(v_->as<void>(), 1, kv_len, head_dim);
-    result.out = device.allocate(std::size_t{2} * heads * rows * head_dim);
+    args.q.data = q_->as<std::uint16_t>() + first_row * head_dim;
+    result.out = out_of(args.shape);
     result.lse = device.allocate(std::size_t{4} * heads * rows);
     result.threshold = device.allocate(std::size_t{4} * heads * rows);
     result.mask = device.allocate(4 * mask_words(problem_, policy_, args.shape));
@@ -81,10 +64,7 @@ protected:
     return integers_.back()->as<const std::int32_t>();
   }
 
-  Problem problem_;
-  Policy policy_;
-  reference::Tensors tensors_;
-  std::unique_ptr<DeviceBuffer> q_, k_, v_, kbar_;
+  std::unique_ptr<DeviceBuffer> kbar_;
   std::vector<std::unique_ptr<DeviceBuffer>> workspaces_, integers_;
 };
 

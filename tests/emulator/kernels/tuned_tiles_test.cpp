@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole calls of Plans with a tuning record: any tile of one stage goes with any tile of the others. Masks and
 // thresholds are the same to the bit, outputs but for rounding.
-#include "tests/emulator/kernels/kernel_test.hpp"
+#include "tests/emulator/kernels/whole_call.hpp"
 
 #include "generator/generate.hpp"
 #include "generator/tuning.hpp"
-#include "reference/element.hpp"
-#include "reference/synthetic.hpp"
 #include "runtime/device.hpp"
-#include "sale/sale.hpp"
 
 #include <bit>
 #include <cmath>
@@ -52,10 +49,8 @@ struct Result {
   std::vector<float> lse;
 };
 
-class TunedTiles : public KernelTest, public ::testing::WithParamInterface<Case> {
+class TunedTiles : public WholeCallTest, public ::testing::WithParamInterface<Case> {
 protected:
-  static constexpr int head_dim = 64;
-  static constexpr int heads = 2;
   static constexpr int kv_len = 420;
   static constexpr int q_len = 330;
 
@@ -64,18 +59,9 @@ protected:
     if (IsSkipped()) {
       return;
     }
-    problem_.head_dim = head_dim;
-    problem_.num_q_heads = heads;
-    problem_.num_kv_heads = 1;
     policy_.estimator = GetParam().estimator;
-    policy_.tau = 0.05F;
-    policy_.window = 64;
     serving_.ragged = GetParam().ragged;
-    const Device &device = Device::get();
-    const reference::Tensors tensors = reference::structured(problem_, {1, q_len, kv_len}, 5);
-    q_ = device.upload(reference::to_elements(tensors.q, problem_.dtype));
-    k_ = device.upload(reference::to_elements(tensors.k, problem_.dtype));
-    v_ = device.upload(reference::to_elements(tensors.v, problem_.dtype));
+    upload({1, q_len, kv_len});
   }
 
   // Another tile for each stage, by density.
@@ -108,13 +94,9 @@ protected:
 
   Result run(const Plan &plan, float density, Keep keep = Keep::some) const {
     const Device &device = Device::get();
-    RunArgs args;
-    args.shape = {1, q_len, kv_len};
+    RunArgs args = inputs();
     args.expected_density = density;
-    args.q = packed_view(q_->as<void>(), heads, q_len, head_dim);
-    args.k = packed_view(k_->as<void>(), 1, kv_len, head_dim);
-    args.v = packed_view(v_->as<void>(), 1, kv_len, head_dim);
-    const auto out = device.allocate(std::size_t{2} * heads * q_len * head_dim);
+    const auto out = out_of(shape_);
     const auto lse = device.allocate(std::size_t{4} * heads * q_len);
     const auto mask = device.allocate(4 * mask_words(problem_, policy_, args.shape));
     const auto workspace = device.allocate(plan.workspace_bytes(args.shape));
@@ -144,11 +126,6 @@ protected:
       ASSERT_NEAR(one.lse[i], other.lse[i], 1e-3F) << i;
     }
   }
-
-  Problem problem_;
-  Policy policy_;
-  Serving serving_;
-  std::unique_ptr<DeviceBuffer> q_, k_, v_;
 };
 
 TEST_P(TunedTiles, OfEveryStageGoTogether) {
