@@ -59,6 +59,16 @@ Batching parse_batching(const io::YamlNode &node) {
   node.refuse("serving must be plain, packed or padded");
 }
 
+KbarSource parse_kbar(const io::YamlNode &node) {
+  const std::string text = node.text("kbar");
+  for (const KbarSource kbar : kbar_sources) {
+    if (text == to_string(kbar)) {
+      return kbar;
+    }
+  }
+  node.refuse("kbar must be mean, given or policy");
+}
+
 // [q_len, kv_len]
 SequenceLengths parse_lengths(const io::YamlNode &node) {
   const std::vector<io::YamlNode> two = node.items("sequences");
@@ -158,7 +168,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   integer("dense_below", c.policy.dense_below);
   with("second_filter", [&](const io::YamlNode &node) { c.policy.second_filter = node.boolean("second_filter"); });
   with("per_call", [&](const io::YamlNode &node) { c.per_call = node.boolean("per_call"); });
-  with("kbar", [&](const io::YamlNode &node) { c.kbar_given = word(node, "kbar", "mean", "given"); });
+  with("kbar", [&](const io::YamlNode &node) { c.kbar = parse_kbar(node); });
   with("seed", [&](const io::YamlNode &node) { c.seed = parse_seed(node); });
   try {
     validate(c);
@@ -184,6 +194,15 @@ const char *to_string(Batching batching) {
   case Batching::plain: return "plain";
   case Batching::packed: return "packed";
   case Batching::padded: return "padded";
+  }
+  return "unknown";
+}
+
+const char *to_string(KbarSource kbar) {
+  switch (kbar) {
+  case KbarSource::mean: return "mean";
+  case KbarSource::given: return "given";
+  case KbarSource::policy: return "policy";
   }
   return "unknown";
 }
@@ -259,6 +278,9 @@ std::string CheckCase::describe() const {
   if (policy.dense_below != 0) {
     text += fmt::format(" dense below {}", policy.dense_below);
   }
+  if (kbar != KbarSource::mean) {
+    text += fmt::format(" kbar {}", to_string(kbar));
+  }
   text += strided ? " strided" : "";
   if (batching != Batching::plain) {
     text += fmt::format(" {}", to_string(batching));
@@ -320,7 +342,7 @@ std::string CheckCase::yaml() const {
   line("second_filter", policy.second_filter);
   line("dense_below", policy.dense_below);
   line("per_call", per_call);
-  line("kbar", kbar_given ? "given" : "mean");
+  line("kbar", to_string(kbar));
   line("seed", seed);
   if (batching == Batching::plain) {
     return text;

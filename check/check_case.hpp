@@ -4,6 +4,7 @@
 
 #include "sale/types.hpp"
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -28,6 +29,16 @@ enum class Batching {
 
 const char *to_string(Batching batching);
 
+enum class KbarSource {
+  mean,  ///< Of the call's keys.
+  given, ///< RunArgs::kbar
+  policy ///< Policy::kbar; estimator exact has none, and takes the mean.
+};
+
+inline constexpr std::array kbar_sources = {KbarSource::mean, KbarSource::given, KbarSource::policy};
+
+const char *to_string(KbarSource kbar);
+
 struct SequenceLengths {
   int q_len = 0;
   int kv_len = 0;
@@ -39,10 +50,10 @@ struct CheckCase {
   Policy policy;
   Shape shape;
   Mode mode = Mode::sparse;
-  bool strided = false;    ///< Rows with gaps between them, as engines keep Q, K and V; packed sequences too.
-  bool kbar_given = false; ///< RunArgs::kbar; else the mean of the keys.
-  bool per_call = false;   ///< tau and shift through RunArgs instead of the policy.
-  std::uint64_t seed = 1;  ///< Of Q, K and V.
+  bool strided = false; ///< Rows with gaps between them, as engines keep Q, K and V; packed sequences too.
+  KbarSource kbar = KbarSource::mean;
+  bool per_call = false;  ///< tau and shift through RunArgs instead of the policy.
+  std::uint64_t seed = 1; ///< Of Q, K and V.
 
   Batching batching = Batching::plain;
   int page_size = 0;          ///< Of K and V where not plain; 0 = no pages.

@@ -136,7 +136,9 @@ void compare_means(const DeviceRun &run, const reference::Tensors &tensors, cons
                    Comparison &comparison) {
   // Sums of at most 256 values at a time in fp32, then of their sums: relative to the largest value.
   const double unit = std::ldexp(1.0, -18);
-  if (run.policy.estimator != Estimator::exact && run.kbar.empty()) {
+  if (!run.policy.kbar.empty()) {
+    comparison.equal("values of kbar", result.kbar, kbar_of(run, tensors));
+  } else if (run.policy.estimator != Estimator::exact && run.kbar.empty()) {
     comparison.within("values of kbar", result.kbar, reference::mean_keys(tensors),
                       unit * largest_magnitude(tensors.k));
   }
@@ -260,7 +262,7 @@ std::vector<bool> undecided_rows(const reference::Tensors &tensors, const Policy
 
 // A call below dense_below: everything visible, nothing estimated.
 Problems compare_short_call(const DeviceRun &run, const reference::Tensors &tensors, const DeviceResult &result) {
-  const auto kbar = run.kbar.empty() ? reference::mean_keys(tensors) : run.kbar;
+  const auto kbar = kbar_of(run, tensors);
   const reference::Mask visible = reference::every_visible_block(run.policy, tensors);
   const auto expected =
       reference::attend_as_policy_says(tensors, run.policy, effective_softmax_scale(run.problem), kbar, visible, {});
@@ -272,6 +274,10 @@ Problems compare_short_call(const DeviceRun &run, const reference::Tensors &tens
 }
 
 } // namespace
+
+std::vector<float> kbar_of(const DeviceRun &run, const reference::Tensors &tensors) {
+  return run.kbar.empty() ? reference::kbar_of(tensors, run.policy) : run.kbar;
+}
 
 Problems compare_method(const DeviceRun &run, const reference::Tensors &tensors, const DeviceResult &result) {
   if (tensors.shape.kv_len < run.policy.dense_below) {
@@ -313,7 +319,7 @@ Problems compare_method(const DeviceRun &run, const reference::Tensors &tensors,
     problems.emplace_back("the mask is not the oracle's, bit for bit, given the device's own means and thresholds");
   }
 
-  const auto kbar = run.kbar.empty() ? reference::mean_keys(tensors) : run.kbar;
+  const auto kbar = kbar_of(run, tensors);
   const auto &kbar_of_attend = result.kbar.empty() ? kbar : result.kbar; // fp8_attend
   // Near the cap a last bit of a sum moves T, which is before it, without bound.
   const auto &threshold = tensors.softcap == 0.0F ? thresholds.value : result.threshold;
@@ -358,13 +364,17 @@ Problems compare_output(const Problem &problem, const reference::Tensors &tensor
   });
   double error = 0;
   double size = 0;
+  std::size_t compared = 0;
   for (std::size_t i = 0; i < std::min(result.out.size(), expected.out.size()); ++i) {
     if (decided(i / dim)) {
       error += std::pow(static_cast<double>(result.out[i]) - expected.out[i], 2);
       size += std::pow(static_cast<double>(expected.out[i]), 2);
+      ++compared;
     }
   }
-  const double most = policy.fp8_attend ? 4e-2 : bf16 ? 4e-3 : 1e-3;
+  // What P's codes are off by is of both signs: it averages over rows, but not over a few.
+  const bool few_rows = compared / dim < 8;
+  const double most = policy.fp8_attend ? (few_rows ? 8e-2 : 4e-2) : bf16 ? 4e-3 : 1e-3;
   if (!(std::sqrt(error) <= most * std::sqrt(size))) {
     problems.push_back(fmt::format("the output's relative L2 error is {:.3g}, above {:.3g}",
                                    std::sqrt(error) / std::sqrt(size), most));

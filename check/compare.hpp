@@ -13,6 +13,9 @@ namespace sale::check {
 /// Sentences that say what is wrong; empty when all is well.
 using Problems = std::vector<std::string>;
 
+/// The call's, the policy's for every batch element, or the mean of the keys.
+std::vector<float> kbar_of(const DeviceRun &run, const reference::Tensors &tensors);
+
 /// Of a selecting run: means, codes and mask given the device's own inputs of each stage, thresholds, the mask end to
 /// end, and the output given the device's mask.
 Problems compare_method(const DeviceRun &run, const reference::Tensors &tensors, const DeviceResult &result);

@@ -50,6 +50,37 @@ std::vector<CheckCase> deciding_cases() {
   return cases;
 }
 
+// A policy's kbar, over plain batches that take it in one copy and in several (Call::repeat_kbar).
+std::vector<CheckCase> policy_kbar_cases() {
+  struct Kind {
+    const char *arch;
+    Estimator estimator;
+    bool fp8_attend;
+  };
+  std::vector<CheckCase> cases;
+  for (const Kind &kind : {Kind{"sm_80", Estimator::int8, false}, Kind{"sm_80", Estimator::int4, false},
+                           Kind{"sm_90a", Estimator::int8, false}, Kind{"sm_90a", Estimator::int4, true},
+                           Kind{"sm_90a", Estimator::fp8, false}, Kind{"sm_90a", Estimator::fp8, true}}) {
+    for (const int batch : {1, 3}) {
+      CheckCase c;
+      c.arch = kind.arch;
+      c.problem.head_dim = 64;
+      c.problem.num_q_heads = 2;
+      c.problem.num_kv_heads = 2;
+      c.policy.estimator = kind.estimator;
+      c.policy.fp8_attend = kind.fp8_attend;
+      c.policy.tau = 0.01F;
+      c.policy.sink = narrow.sink;
+      c.policy.window = narrow.window;
+      c.shape = {batch, 129, 500};
+      c.kbar = KbarSource::policy;
+      c.seed = 1 + cases.size();
+      cases.push_back(std::move(c));
+    }
+  }
+  return cases;
+}
+
 // Masks so wide that attend walks them in several batches (templates/attend/key_walk.cuh).
 std::vector<CheckCase> long_cases() {
   std::vector<CheckCase> cases;
@@ -375,8 +406,8 @@ std::vector<CheckCase> covering_set() {
   for (const Choice &choice : pairwise(sizes_of_factors(), holds)) {
     cases.push_back(make_case(choice, cases.size() + 1));
   }
-  for (const auto &more : {deciding_cases(), long_cases(), fp8_cases(), attend_cases(), variant_cases(),
-                           deciding_variant_cases(), head_dim_192_cases(), serving_cases()}) {
+  for (const auto &more : {deciding_cases(), policy_kbar_cases(), long_cases(), fp8_cases(), attend_cases(),
+                           variant_cases(), deciding_variant_cases(), head_dim_192_cases(), serving_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;
@@ -416,7 +447,7 @@ std::vector<CheckCase> full_product() {
     }
   } while (next());
   for (const auto &more : {fp8_cases(), attend_cases(), variant_cases(), deciding_variant_cases(), head_dim_192_cases(),
-                           serving_cases()}) {
+                           policy_kbar_cases(), serving_cases()}) {
     cases.insert(cases.end(), more.begin(), more.end());
   }
   return cases;

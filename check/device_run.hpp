@@ -39,7 +39,7 @@ struct DeviceResult {
   // Of selection; empty where there was none.
   reference::Mask mask;
   std::vector<float> threshold; ///< T, [batch, num_q_heads, q_len]
-  std::vector<float> kbar;      ///< As given, else what the device computed; empty for exact.
+  std::vector<float> kbar;      ///< As given by call or policy, else what the device computed; empty for exact.
   std::vector<float> qbar;      ///< int4
   reference::Channels channels; ///< fp8
   DeviceCodes keys;             ///< Scales [batch, num_kv_heads, ceil(kv_len / 32), groups]; empty for exact

@@ -89,7 +89,7 @@ const std::vector<Factor> &factors() {
       factor("threshold", thresholds, word),
       factor("region", regions,
              [](const Regions &value) { return fmt::format("sink {} window {}", value.sink, value.window); }),
-      factor("kbar", std::array{"mean", "given"}, text)};
+      factor("kbar", kbar_sources, word)};
   return all;
 }
 
@@ -122,7 +122,7 @@ CheckCase make_case(const Choice &choice, std::uint64_t seed) {
   c.policy.window = regions[at(region)].window;
   c.shape = {choice[batch] + 1, all_lengths[at(lengths)].q, all_lengths[at(lengths)].kv};
   c.strided = choice[layout] == 1;
-  c.kbar_given = choice[kbar] == 1;
+  c.kbar = kbar_sources[at(kbar)];
   c.seed = seed;
   set_threshold(c, thresholds[at(threshold)]);
   return c;

@@ -20,7 +20,7 @@ public:
   void read(DeviceResult &result) const {
     const Problem &problem = run_.problem;
     result.threshold = rows_of(layout_.threshold);
-    result.kbar = run_.kbar.empty() ? means(layout_.kbar, problem.num_kv_heads) : run_.kbar;
+    result.kbar = kbar();
     result.qbar = means(layout_.qbar, problem.num_q_heads);
     if (run_.policy.estimator == Estimator::exact) {
       return;
@@ -73,6 +73,15 @@ private:
       values.push_back(reference::f16_to_float(static_cast<std::uint16_t>(word)));
     }
     return values;
+  }
+
+  // The policy's is copied there for a plain batch alone.
+  std::vector<float> kbar() const {
+    if (!run_.kbar.empty()) {
+      return run_.kbar;
+    }
+    const bool in_workspace = run_.policy.kbar.empty() || shape_.batch > 1;
+    return in_workspace ? means(layout_.kbar, run_.problem.num_kv_heads) : run_.policy.kbar;
   }
 
   // `count` values of every head, [batch, heads, count].

@@ -40,9 +40,9 @@ reference::Mask make_mask(const CheckCase &c) {
   return mask;
 }
 
-std::vector<float> make_kbar(const CheckCase &c) {
-  std::mt19937 random(static_cast<std::mt19937::result_type>(c.seed));
-  std::vector<float> kbar(static_cast<std::size_t>(c.shape.batch) * c.problem.num_kv_heads * c.problem.head_dim);
+std::vector<float> make_kbar(const Problem &problem, int batch, std::uint64_t seed) {
+  std::mt19937 random(static_cast<std::mt19937::result_type>(seed));
+  std::vector<float> kbar(static_cast<std::size_t>(batch) * problem.num_kv_heads * problem.head_dim);
   std::generate(kbar.begin(), kbar.end(), [&] { return static_cast<float>(random() % 512) / 256.0F - 1.0F; });
   return kbar;
 }
@@ -53,8 +53,10 @@ DeviceRun make_run(const CheckCase &c) {
   run.policy = c.policy;
   run.strided = c.strided;
   run.dense = c.mode == Mode::dense;
-  if (c.kbar_given) {
-    run.kbar = make_kbar(c);
+  if (c.kbar == KbarSource::given) {
+    run.kbar = make_kbar(c.problem, c.shape.batch, c.seed);
+  } else if (c.kbar == KbarSource::policy && c.policy.estimator != Estimator::exact) {
+    run.policy.kbar = make_kbar(c.problem, 1, 0);
   }
   if (c.per_call) {
     run.tau = c.policy.tau_per_head;
@@ -84,7 +86,7 @@ Problems compare(const CheckCase &c, const DeviceRun &run, const reference::Tens
   }
   const reference::Mask mask =
       run.mask_in != nullptr ? *run.mask_in : reference::every_visible_block(c.policy, tensors);
-  const auto kbar = run.kbar.empty() ? reference::mean_keys(tensors) : run.kbar; // fp8_attend
+  const auto kbar = kbar_of(run, tensors); // fp8_attend
   const auto expected =
       reference::attend_as_policy_says(tensors, c.policy, effective_softmax_scale(c.problem), kbar, mask, {});
   return compare_output(c.problem, tensors, result, expected, c.policy, kbar);

@@ -8,6 +8,7 @@
 #include "reference/select.hpp"
 #include "reference/thresholds.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -158,6 +159,19 @@ TEST(CoveringSet, KeepsSomeEstimatedBlocksAndDropsOthersWithEveryVariantInBothFa
     }
   }
   EXPECT_EQ(variants.size(), 5U * 2U) << ::testing::PrintToString(variants);
+}
+
+TEST(CoveringSet, HasEveryKbarWithEveryEstimatorInPlainAndRaggedBatches) {
+  std::set<std::string> found;
+  for (const CheckCase &c : covering_set()) {
+    if (c.mode == Mode::sparse && c.policy.estimator != Estimator::exact) {
+      found.insert(fmt::format("{} {} {}", to_string(c.kbar), to_string(c.policy.estimator),
+                               is_ragged(c)         ? "ragged"
+                               : c.shape.batch == 1 ? "one"
+                                                    : "batch"));
+    }
+  }
+  EXPECT_EQ(found.size(), 3U * 3U * 3U) << ::testing::PrintToString(found);
 }
 
 TEST(CoveringSet, HasValuesOfFewerChannelsThanKeysInBothFamilies) {
