@@ -18,8 +18,7 @@ _DEFAULT = Policy()
 
 
 # A Policy by its fields: operators take numbers, texts and lists of them.
-@torch.library.custom_op("sale::attention", mutates_args=(), device_types="cuda")
-def _op(
+def _run(
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
@@ -39,27 +38,29 @@ def _op(
     estimate_dim: int,
     channels: Sequence[int],
     projection: Sequence[float],
+    kbar: Sequence[float],
     prune_queries: bool,
     fp8_attend: bool,
     second_filter: bool,
     dense_below: int,
 ) -> torch.Tensor:
     policy = Policy(
-        estimator,
-        block_q,
-        block_k,
-        sink,
-        window,
-        tau,
-        tuple(tau_per_head),
-        tuple(shift_per_head),
-        estimate_dim,
-        tuple(channels),
-        tuple(projection),
-        prune_queries,
-        fp8_attend,
-        second_filter,
-        dense_below,
+        estimator=estimator,
+        block_q=block_q,
+        block_k=block_k,
+        sink=sink,
+        window=window,
+        tau=tau,
+        tau_per_head=tuple(tau_per_head),
+        shift_per_head=tuple(shift_per_head),
+        estimate_dim=estimate_dim,
+        channels=tuple(channels),
+        projection=tuple(projection),
+        kbar=tuple(kbar),
+        prune_queries=prune_queries,
+        fp8_attend=fp8_attend,
+        second_filter=second_filter,
+        dense_below=dense_below,
     )
     return _attention.attention(
         q,
@@ -72,6 +73,9 @@ def _op(
         softcap=softcap,
         sink_logits=sink_logits,
     )
+
+
+_op = torch.library.custom_op("sale::attention", _run, mutates_args=(), device_types="cuda")
 
 
 @_op.register_fake
@@ -98,24 +102,25 @@ def attention(
         q,
         k,
         v,
-        sink_logits,
-        causal,
-        0.0 if scale is None else scale,
-        sliding_window,
-        softcap,
-        p.estimator,
-        p.block_q,
-        p.block_k,
-        p.sink,
-        p.window,
-        p.tau if tau is None else tau,
-        list(p.tau_per_head) if tau is None else [],
-        list(p.shift_per_head),
-        p.estimate_dim,
-        list(p.channels),
-        list(p.projection),
-        p.prune_queries,
-        p.fp8_attend,
-        p.second_filter,
-        p.dense_below,
+        sink_logits=sink_logits,
+        causal=causal,
+        scale=0.0 if scale is None else scale,
+        sliding_window=sliding_window,
+        softcap=softcap,
+        estimator=p.estimator,
+        block_q=p.block_q,
+        block_k=p.block_k,
+        sink=p.sink,
+        window=p.window,
+        tau=p.tau if tau is None else tau,
+        tau_per_head=list(p.tau_per_head) if tau is None else [],
+        shift_per_head=list(p.shift_per_head),
+        estimate_dim=p.estimate_dim,
+        channels=list(p.channels),
+        projection=list(p.projection),
+        kbar=list(p.kbar),
+        prune_queries=p.prune_queries,
+        fp8_attend=p.fp8_attend,
+        second_filter=p.second_filter,
+        dense_below=p.dense_below,
     )
