@@ -6,18 +6,27 @@
 #include "c_api/structs.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <array>
 #include <functional>
 
 namespace sale::c_api {
 
 namespace {
 
-template <class Enum>
-Enum to_enum(std::int32_t value, Enum last, const char *name) {
-  if (value < 0 || value > static_cast<std::int32_t>(last)) {
+constexpr std::array dtypes = {"SALE_BF16", "SALE_F16"};
+constexpr std::array estimators = {"SALE_ESTIMATOR_EXACT", "SALE_ESTIMATOR_INT8", "SALE_ESTIMATOR_INT4",
+                                   "SALE_ESTIMATOR_FP8"};
+constexpr std::array log_levels = {"SALE_LOG_FROM_ENVIRONMENT", "SALE_LOG_OFF", "SALE_LOG_WARNING", "SALE_LOG_INFO",
+                                   "SALE_LOG_DEBUG"};
+
+// `constants`: sale.h's, of 0 and up.
+template <class Enum, std::size_t count>
+Enum to_enum(std::int32_t value, const char *name, const std::array<const char *, count> &constants) {
+  if (value < 0 || value >= static_cast<std::int32_t>(count)) {
     throw Error(ErrorKind::invalid_argument,
-                fmt::format("{} is {}; it is 0 to {}", name, value, static_cast<std::int32_t>(last)));
+                fmt::format("{} is {}; it is one of {} (0 to {})", name, value, fmt::join(constants, ", "), count - 1));
   }
   return static_cast<Enum>(value);
 }
@@ -55,7 +64,7 @@ TensorView to_cpp(const sale_tensor &from) {
 
 Problem to_cpp(const sale_problem &from) {
   Problem to;
-  to.dtype = to_enum(from.dtype, DType::f16, "dtype");
+  to.dtype = to_enum<DType>(from.dtype, "dtype", dtypes);
   to.head_dim = from.head_dim;
   to.v_head_dim = from.v_head_dim;
   to.num_q_heads = from.num_q_heads;
@@ -71,7 +80,7 @@ Problem to_cpp(const sale_problem &from) {
 Policy to_cpp(const sale_policy &from) {
   require_zero(from.reserved);
   Policy to;
-  to.estimator = to_enum(from.estimator, Estimator::fp8, "estimator");
+  to.estimator = to_enum<Estimator>(from.estimator, "estimator", estimators);
   to.block_q = from.block_q;
   to.block_k = from.block_k;
   to.sink = from.sink;
@@ -135,7 +144,7 @@ Options to_cpp(const sale_options &from) {
       call(&kernel, done, total, user);
     };
   }
-  to.log_level = to_enum(from.log_level, LogLevel::debug, "log_level");
+  to.log_level = to_enum<LogLevel>(from.log_level, "log_level", log_levels);
   if (from.log != nullptr) {
     to.log = [call = from.log, user = from.user](LogLevel level, const std::string &words) {
       call(static_cast<std::int32_t>(level), words.c_str(), user);

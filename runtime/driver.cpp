@@ -14,6 +14,8 @@ namespace sale {
 
 namespace {
 
+constexpr const char *usual_name = "libcuda.so.1";
+
 template <class Function>
 void resolve(const SharedLibrary &library, const char *symbol, Function &function) {
   function = reinterpret_cast<Function>(library.symbol(symbol));
@@ -57,7 +59,7 @@ std::shared_ptr<const Driver> Driver::open(const std::filesystem::path &library)
   static std::mutex mutex;
   static std::map<std::filesystem::path, std::weak_ptr<const Driver>> opened;
   const std::scoped_lock lock(mutex);
-  const std::filesystem::path name = library.empty() ? "libcuda.so.1" : library;
+  const std::filesystem::path name = library.empty() ? usual_name : library;
   std::shared_ptr<const Driver> driver = opened[name].lock();
   if (driver == nullptr) {
     opened[name] = driver = load(name);
@@ -67,6 +69,12 @@ std::shared_ptr<const Driver> Driver::open(const std::filesystem::path &library)
 
 std::shared_ptr<const Driver> Driver::load(const std::filesystem::path &name) {
   const SharedLibrary library = SharedLibrary::open(name);
+  if (!library && name != usual_name) {
+    throw Error(ErrorKind::not_found, "the driver that was named cannot be opened: " + library.problem(),
+                {.where = "dlopen",
+                 .log = library.problem(),
+                 .advice = "give the path of a libcuda.so.1, or no name for the one that the loader finds"});
+  }
   if (!library) {
     throw Error(ErrorKind::not_found, fmt::format("no NVIDIA driver found ({})", name.string()),
                 {.where = "dlopen",

@@ -86,11 +86,15 @@ def _loaded() -> tuple[ctypes.CDLL, str]:
         except OSError as error:
             problems.append(str(error))
             continue
+        if not hasattr(library, "sale_c_api_version"):
+            raise Error("not_found", f"{candidate} is another library: it has no sale_c_api_version; give libsale.so's path")
         _declare(library)
         found = library.sale_c_api_version()
         if found < C_API_VERSION:
             raise Error("not_found", f"{candidate} has version {found} of the C API; this package needs {C_API_VERSION}")
         return library, candidate
+    if os.environ.get("SALE_LIBRARY"):
+        raise Error("not_found", f"SALE_LIBRARY cannot be opened: {problems[0]}; give libsale.so's path, or unset it")
     raise Error(
         "not_found",
         "libsale.so was not found (" + "; ".join(problems) + "); install it, or name it with SALE_LIBRARY=/path/libsale.so",

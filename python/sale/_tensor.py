@@ -7,6 +7,7 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
+_KDL_CPU = 1
 _KDL_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 _DLPACK_NAMES = {(2, 16): "f16", (4, 16): "bf16", (2, 32): "f32", (0, 32): "i32", (1, 32): "u32", (1, 8): "u8"}
 _TORCH_NAMES = {
@@ -93,7 +94,8 @@ def _of_array_interface(obj: Any) -> View:
 def _of_dlpack(obj: Any, name: str, stream: int) -> View:
     device_type, device = obj.__dlpack_device__()
     if device_type not in _KDL_CUDA:
-        raise ValueError(f"{name} is on DLPack device type {device_type}; libsale reads memory of a CUDA device")
+        where = "in the CPU's memory" if device_type == _KDL_CPU else f"on DLPack device type {device_type}"
+        raise ValueError(f"{name} is {where}; libsale reads memory of a CUDA device")
     # The protocol's 1 is the default stream; 0 is refused there.
     capsule = obj.__dlpack__(stream=stream or 1)
     pointer_of = ctypes.pythonapi.PyCapsule_GetPointer

@@ -79,7 +79,7 @@ _op = torch.library.custom_op("sale::attention", _run, mutates_args=(), device_t
 
 
 @_op.register_fake
-def _(q, k, v, *_):
+def _(q, k, v, *_, **__):
     return q.new_empty((*q.shape[:3], v.shape[3]))
 
 

@@ -287,7 +287,9 @@ TEST_F(CHost, hears_as_much_as_it_asks_for) {
   options_.log_level = SALE_LOG_DEBUG + 1;
   sale_engine *engine = nullptr;
   EXPECT_EQ(sale_engine_create(0, &options_, &engine), SALE_INVALID_ARGUMENT);
-  EXPECT_STREQ(sale_last_error(), "log_level is 5; it is 0 to 4");
+  EXPECT_STREQ(
+      sale_last_error(),
+      "log_level is 5; it is one of SALE_LOG_FROM_ENVIRONMENT, SALE_LOG_OFF, SALE_LOG_WARNING, SALE_LOG_INFO, SALE_LOG_DEBUG (0 to 4)");
 }
 
 TEST_F(CHost, hears_of_progress_and_can_cancel) {

@@ -71,7 +71,8 @@ TEST(CApiRefuses, what_the_cpp_api_refuses) {
   EXPECT_TRUE(fails(sale_validate(&odd, nullptr, nullptr), SALE_INVALID_ARGUMENT, "head_dim"));
   odd = problem();
   odd.dtype = 2;
-  EXPECT_TRUE(fails(sale_validate(&odd, nullptr, nullptr), SALE_INVALID_ARGUMENT, "dtype is 2; it is 0 to 1"));
+  EXPECT_TRUE(fails(sale_validate(&odd, nullptr, nullptr), SALE_INVALID_ARGUMENT,
+                    "dtype is 2; it is one of SALE_BF16, SALE_F16 (0 to 1)"));
   const sale_problem good = problem();
   sale_policy bad = policy();
   bad.estimator = -1;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/driver.hpp"
+#include "runtime/shared_library.hpp"
 #include "tests/runtime/fakes.hpp"
 
 #include <gtest/gtest.h>
@@ -10,11 +11,23 @@ namespace {
 class DriverTest : public FakeMachine {};
 
 TEST_F(DriverTest, SaysWhenThereIsNone) {
+  if (SharedLibrary::open("libcuda.so.1")) {
+    GTEST_SKIP() << "there is one";
+  }
+  const Error error = error_of([] { Driver::open(); });
+  EXPECT_EQ(error.kind(), ErrorKind::not_found);
+  EXPECT_STREQ(error.what(), "no NVIDIA driver found (libcuda.so.1); kernels run on machines with an NVIDIA "
+                             "GPU and its driver; generating, compiling and prewarming need neither");
+  EXPECT_FALSE(error.details().log.empty());
+}
+
+TEST_F(DriverTest, SaysWhyANamedOneCannotBeOpened) {
   const Error error = error_of([] { Driver::open("/nonexistent/libcuda.so.1"); });
   EXPECT_EQ(error.kind(), ErrorKind::not_found);
   EXPECT_STREQ(error.what(),
-               "no NVIDIA driver found (/nonexistent/libcuda.so.1); kernels run on machines with an NVIDIA "
-               "GPU and its driver; generating, compiling and prewarming need neither");
+               "the driver that was named cannot be opened: /nonexistent/libcuda.so.1: cannot open shared "
+               "object file: No such file or directory; give the path of a libcuda.so.1, or no name for "
+               "the one that the loader finds");
   EXPECT_FALSE(error.details().log.empty());
 }
 

@@ -11,12 +11,13 @@ namespace {
 
 class EngineTest : public FakeMachine {};
 
-TEST_F(EngineTest, SaysThatThereIsNoDriver) {
+TEST_F(EngineTest, SaysThatTheNamedDriverIsNone) {
   Options with = options();
   with.cuda_driver = "/nonexistent/libcuda.so.1";
   const Error error = error_of([&] { const Engine engine(0, with); });
   EXPECT_EQ(error.kind(), ErrorKind::not_found);
-  EXPECT_EQ(std::string(error.what()).rfind("no NVIDIA driver found", 0), 0U);
+  EXPECT_EQ(std::string(error.what()).rfind("the driver that was named cannot be opened: /nonexistent/libcuda.so.1", 0),
+            0U);
 }
 
 TEST_F(EngineTest, SaysHowManyDevicesThereAre) {

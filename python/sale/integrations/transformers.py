@@ -7,14 +7,16 @@
 
 Prefill goes through libsale: causal attention without padding, bf16 or f16 on a CUDA device, at least `min_tokens`
 queries. Everything else (decoding, short inputs, padded batches, training, head dimensions that libsale does not have)
-is computed as transformers' "sdpa" would, with the model's own mask. GQA, sliding windows, soft caps and attention sinks
-are libsale's own. One registration for a process; the latest counts.
+is computed as transformers' "sdpa" would, with the model's own mask; report() says why, and a warning where nothing of a
+model can be for libsale. GQA, sliding windows, soft caps and attention sinks are libsale's own. One registration for a
+process; the latest counts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ import torch
 from sale.density import attention_and_density
 from sale.policy_file import load_policy_file
 from sale.torch_op import attention
-from sale.types import Policy
+from sale.types import Policy, Problem, validate
 
 NAME = "sale"
 HEAD_DIMS = (64, 96, 128, 192, 256)
@@ -35,6 +37,7 @@ class LayerReport:
     sparse: int = 0  # calls through libsale
     other: int = 0  # calls that were not for it
     density: float | None = None  # of the sparse ones, mean; None unless register(measure_density=True)
+    why: dict[str, int] = dataclasses.field(default_factory=dict)  # reason -> calls, of the others
 
 
 class Attention:
@@ -47,35 +50,37 @@ class Attention:
         self.layer_policies = layer_policies
         self.min_tokens = min_tokens
         self.measure_density = measure_density
+        self._warned = False
         self.reset()
 
     def reset(self) -> None:
-        self._calls: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+        self._sparse: Counter[int] = Counter()
+        self._others: dict[int, Counter[str]] = defaultdict(Counter)
         self._densities: dict[int, list[Any]] = defaultdict(list)
 
     def report(self) -> dict[int, LayerReport]:
         """By layer. Waits for the device where densities were measured."""
         result = {}
-        for layer, (sparse, other) in sorted(self._calls.items()):
+        for layer in sorted({*self._sparse, *self._others}):
             each = [float(value) for value in self._densities[layer]]
-            result[layer] = LayerReport(sparse, other, sum(each) / len(each) if each else None)
+            why = dict(self._others[layer])
+            density = sum(each) / len(each) if each else None
+            result[layer] = LayerReport(self._sparse[layer], sum(why.values()), density, why)
         return result
 
     def policy_of(self, layer: int) -> Policy:
         return self.layer_policies.get(layer, self.policy)
 
-    def suits(self, module, query, key, value, attention_mask, dropout: float, is_causal: bool) -> bool:
+    def why_not(self, module, query, key, value, attention_mask, dropout: float, is_causal: bool) -> str | None:
+        """Why a call is not for libsale, or None."""
         return (
-            attention_mask is None
-            and is_causal
-            and query.is_cuda
-            and query.dtype in (torch.bfloat16, torch.float16)
-            and query.shape[2] >= self.min_tokens
-            and query.shape[2] <= key.shape[2]
-            and query.shape[3] in HEAD_DIMS
-            and value.shape[3] == query.shape[3]
-            and not (dropout and module.training)
-            and not (torch.is_grad_enabled() and query.requires_grad)
+            never(query, value)
+            or (f"fewer than {self.min_tokens} queries" if query.shape[2] < self.min_tokens else None)
+            or ("a mask: padding, packed sequences or chunks" if attention_mask is not None else None)
+            or (None if is_causal else "attention that is not causal")
+            or ("more queries than keys" if query.shape[2] > key.shape[2] else None)
+            or ("dropout" if dropout and module.training else None)
+            or ("a gradient" if torch.is_grad_enabled() and query.requires_grad else None)
         )
 
     def __call__(
@@ -98,11 +103,13 @@ class Attention:
         # Some models (Qwen2-MoE) leave their window to the mask, which says nothing here.
         window = sliding_window or getattr(module, "sliding_window", None) or 0
         sliding = window if window < key.shape[2] else 0
-        if not self.suits(module, query, key, value, attention_mask, dropout, causal):
-            self._count(layer, 1)
+        why = self.why_not(module, query, key, value, attention_mask, dropout, causal)
+        if why is not None:
+            self._count(layer, why)
+            self._warn(never(query, value), layer)
             out = _as_sdpa(query, key, value, attention_mask, scaling, dropout, causal, sliding, softcap, s_aux, module)
             return out.transpose(1, 2).contiguous(), None
-        self._count(layer, 0)
+        self._count(layer, None)
         arguments = {
             "policy": self.policy_of(layer),
             "scale": scaling,
@@ -117,9 +124,29 @@ class Attention:
             out = attention(query, key, value, **arguments)
         return out.transpose(1, 2).contiguous(), None
 
-    def _count(self, layer: int, kind: int) -> None:
-        if not torch.compiler.is_compiling():
-            self._calls[layer][kind] += 1
+    def _count(self, layer: int, why: str | None) -> None:
+        if torch.compiler.is_compiling():
+            return
+        if why is None:
+            self._sparse[layer] += 1
+        else:
+            self._others[layer][why] += 1
+
+    def _warn(self, why: str | None, layer: int) -> None:
+        if why is not None and not self._warned and not torch.compiler.is_compiling():
+            self._warned = True
+            warnings.warn(f"layer {layer} is computed by SDPA, not by libsale: {why}", stacklevel=3)
+
+
+def never(query, value) -> str | None:
+    """What no call of a model as it is would change: why libsale cannot have it."""
+    if not query.is_cuda:
+        return f"tensors on {query.device.type}"
+    if query.dtype not in (torch.bfloat16, torch.float16):
+        return f"{str(query.dtype).removeprefix('torch.')}, neither bfloat16 nor float16"
+    if query.shape[3] not in HEAD_DIMS:
+        return f"head_dim {query.shape[3]}, none of {', '.join(map(str, HEAD_DIMS))}"
+    return None if value.shape[3] == query.shape[3] else f"v_head_dim {value.shape[3]} beside {query.shape[3]}"
 
 
 def _as_sdpa(query, key, value, mask, scaling, dropout, causal, sliding, softcap, sinks, module):
@@ -211,6 +238,13 @@ def _is_causal_or_sliding(kwargs) -> bool:
     return bool(kwargs["mask_function"](zero, zero, row, key))
 
 
+def _check(policy: Policy) -> None:
+    """Refuses at once what does not depend on a model's heads. Raises sale.Error."""
+    heads = max(len(policy.tau_per_head), 1)
+    unlike = {"shift_per_head": (), "channels": (), "projection": (), "kbar": ()}
+    validate(Problem(num_q_heads=heads, num_kv_heads=1), dataclasses.replace(policy, **unlike))
+
+
 def register(
     *,
     tau: float | None = None,
@@ -224,9 +258,12 @@ def register(
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface
 
+    if not isinstance(min_tokens, int) or min_tokens < 1:
+        raise ValueError(f"min_tokens is {min_tokens!r}; it is a whole number of queries, at least 1")
     base = policy or Policy()
     if tau is not None:
         base = dataclasses.replace(base, tau=float(tau), tau_per_head=())
+    _check(base)
     layers = load_policy_file(policy_file) if policy_file else {}
     registered = Attention(base, layers, min_tokens, measure_density)
     AttentionInterface.register(NAME, registered)
