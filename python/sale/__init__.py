@@ -13,13 +13,15 @@ sale.integrations.transformers.
 
 from sale._library import Error, library_path, version
 from sale._attention import attention, configure
-from sale.engine import Engine, Plan, PlanCounters, StageTimes, Tensors
+from sale.engine import Engine, Plan, PlanCounters, StageTimes
+from sale.tensors import Part, Tensors
 from sale.types import Policy, Problem, Serving, Shape
 
 __version__ = "0.1.0"
 __all__ = [
     "Engine",
     "Error",
+    "Part",
     "Plan",
     "PlanCounters",
     "Policy",

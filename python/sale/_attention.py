@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from sale import _tensor
-from sale.engine import Engine, Plan, Tensors
+from sale.engine import Engine, Plan
+from sale.tensors import Tensors
 from sale.types import Policy, Problem, Shape
 
 _preparing = threading.Lock()

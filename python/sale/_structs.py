@@ -176,6 +176,21 @@ class RunArgs(ctypes.Structure):
     ]
 
 
+class MergeArgs(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("batch", c_int32),
+        ("q_len", c_int32),
+        ("total_q", c_int32),
+        ("out_a", Tensor),
+        ("out_b", Tensor),
+        ("out", Tensor),
+        ("lse_a", c_void_p),
+        ("lse_b", c_void_p),
+        ("lse", c_void_p),
+    ]
+
+
 class StageTimes(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t)] + [
         (name, c_double)
@@ -232,6 +247,7 @@ ALL = {
     "sale_options": Options,
     "sale_tensor": Tensor,
     "sale_run_args": RunArgs,
+    "sale_merge_args": MergeArgs,
     "sale_stage_times": StageTimes,
     "sale_plan_counters": PlanCounters,
     "sale_tuning_layers": TuningLayers,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sale import _structs as structs
-from sale import _tensor
 from sale._library import check, library
+from sale.tensors import Part, Tensors, merge_to_c
 from sale.types import Policy, Problem, Serving, Shape
 
 LAYERS = "layers"
@@ -73,26 +73,6 @@ class PlanCounters:
     def density(self) -> float:
         """Share of the visible blocks that was kept; NaN before any call has finished."""
         return self.kept_blocks / self.visible_blocks if self.visible_blocks else math.nan
-
-
-@dataclass
-class Tensors:
-    """One call's arrays. q, k, v and out are [batch, heads, tokens, head_dim], with any strides that are multiples of 8
-    elements and a contiguous head_dim. `workspace` has at least Plan.workspace_bytes(shape) bytes; the rest is optional."""
-
-    q: Any
-    k: Any
-    v: Any
-    out: Any
-    workspace: Any
-    lse: Any = None  # f32 [batch, num_q_heads, q_len]
-    tau: Any = None  # f32 [num_q_heads]
-    shift: Any = None  # f32 [num_q_heads]
-    kbar: Any = None  # f32 [batch, num_kv_heads, head_dim]
-    sink_logits: Any = None  # f32 [num_q_heads]
-    mask_in: Any = None  # 32-bit words, Plan.mask_words(shape) of them
-    mask_out: Any = None
-    expected_density: float = 0.0
 
 
 def _load_tuning(tuning: str | None) -> ctypes.c_void_p:
@@ -190,6 +170,12 @@ class Plan:
         check(library().sale_plan_mask_words(self._handle, shape.to_c(), words))
         return words.value
 
+    def code_cache_bytes(self, num_pages: int) -> int:
+        """Of Tensors.code_cache, for Plans with Serving.code_cache."""
+        bytes_ = ctypes.c_size_t()
+        check(library().sale_plan_code_cache_bytes(self._handle, num_pages, bytes_))
+        return bytes_.value
+
     @property
     def kernels(self) -> list[str]:
         info = structs.KernelInfo(struct_size=ctypes.sizeof(structs.KernelInfo))
@@ -215,6 +201,16 @@ class Plan:
         args, _owners = self._args(tensors, stream)
         check(library().sale_plan_run_dense(self._handle, args, stream))
 
+    def select(self, tensors: Tensors, stream: int = 0) -> None:
+        """The mask alone, into mask_out; with Serving.parts also threshold_out, and then mask_out may be None."""
+        args, _owners = self._args(tensors, stream)
+        check(library().sale_plan_select(self._handle, args, stream))
+
+    def merge(self, a: Part, b: Part, into: Part, stream: int = 0) -> None:
+        """Attention over the keys of both; `into` may be one of them. Without into.out, lse or thresholds alone."""
+        args, _owners = merge_to_c(a, b, into, self.problem, stream)
+        check(library().sale_plan_merge(self._handle, args, stream))
+
     def profile(self, tensors: Tensors, stream: int = 0) -> StageTimes:
         """run with events around each stage; waits for the stream."""
         args, _owners = self._args(tensors, stream)
@@ -223,66 +219,5 @@ class Plan:
         return StageTimes(**{name: getattr(times, name) for name in StageTimes.__dataclass_fields__})
 
     def _args(self, tensors: Tensors, stream: int) -> tuple[structs.RunArgs, list[Any]]:
-        if not isinstance(stream, int):  # ctypes would take the address of a text
-            raise TypeError(f"stream is {stream!r}; give a CUstream (cudaStream_t) as a number")
-        args = structs.RunArgs()
-        library().sale_run_args_init(args, ctypes.sizeof(args))
-        views = {
-            name: _tensor.view(value, name, stream)
-            for name, value in vars(tensors).items()
-            if value is not None and name != "expected_density"
-        }
-        problem = self.problem
-        v_head_dim = problem.v_head_dim or problem.head_dim
-        batch, _, q_len, _ = _four(views["q"], "q")
-        kv_len = _four(views["k"], "k")[2]
-        expected = {
-            "q": (problem.dtype, (batch, problem.num_q_heads, q_len, problem.head_dim)),
-            "k": (problem.dtype, (batch, problem.num_kv_heads, kv_len, problem.head_dim)),
-            "v": (problem.dtype, (batch, problem.num_kv_heads, kv_len, v_head_dim)),
-            "out": (problem.dtype, (batch, problem.num_q_heads, q_len, v_head_dim)),
-            "lse": ("f32", (batch, problem.num_q_heads, q_len)),
-            "tau": ("f32", (problem.num_q_heads,)),
-            "shift": ("f32", (problem.num_q_heads,)),
-            "kbar": ("f32", (batch, problem.num_kv_heads, problem.head_dim)),
-            "sink_logits": ("f32", (problem.num_q_heads,)),
-        }
-        shape = Shape(batch, q_len, kv_len)
-        for name, view in views.items():
-            if name in ("q", "k", "v", "out"):
-                _require(view, name, *expected[name])
-                if view.strides[3] != 1 and view.shape[3] != 1:
-                    raise ValueError(f"{name} has stride {view.strides[3]} along head_dim, which must be contiguous")
-                setattr(args, name, structs.Tensor(view.pointer, *view.strides[:3]))
-                continue
-            if name in expected:
-                _require(view, name, *expected[name])
-            elif name == "workspace":
-                args.workspace_bytes = _bytes(view)
-            elif _bytes(view) < 4 * self.mask_words(shape):
-                raise ValueError(f"{name} has {_bytes(view)} bytes; a mask has {4 * self.mask_words(shape)}")
-            if view.strides != _tensor.packed_strides(view.shape):
-                raise ValueError(f"{name} must be contiguous")
-            setattr(args, name, view.pointer)
-        args.batch, args.q_len, args.kv_len = batch, q_len, kv_len
-        args.expected_density = tensors.expected_density
-        return args, list(views.values())
-
-
-def _four(view: _tensor.View, name: str) -> tuple[int, ...]:
-    if len(view.shape) != 4:
-        raise ValueError(f"{name} has shape {list(view.shape)}; it is [batch, heads, tokens, head_dim]")
-    return view.shape
-
-
-def _require(view: _tensor.View, name: str, dtype: str, shape: tuple[int, ...]) -> None:
-    if view.dtype != dtype or view.shape != shape:
-        raise ValueError(f"{name} is {view.dtype} {list(view.shape)}; it must be {dtype} {list(shape)}")
-
-
-def _bytes(view: _tensor.View) -> int:
-    size = {"u8": 1, "f16": 2, "bf16": 2}.get(view.dtype, 4)
-    count = 1
-    for extent in view.shape:
-        count *= extent
-    return count * size
+        policy_dim = self.policy.estimate_dim or self.problem.head_dim
+        return tensors.to_c(self.problem, policy_dim, self.serving, self.mask_words, stream)

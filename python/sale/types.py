@@ -96,6 +96,10 @@ class Serving:
     parts: bool = False
     counted: bool = False  # calls are counted on the device, too (Plan.counters)
 
+    @property
+    def is_ragged(self) -> bool:
+        return self.ragged or self.page_size != 0 or self.parts
+
     def to_c(self) -> structs.Serving:
         c = structs.Serving()
         library().sale_serving_init(c, ctypes.sizeof(c))
