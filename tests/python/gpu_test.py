@@ -68,10 +68,12 @@ class OnGpu(unittest.TestCase):
         q, k, v = tensors()
         compiled = torch.compile(lambda q, k, v: attention_op(q * 1.5, k, v, tau=0.0) * 2, fullgraph=True)
         self.assert_close(compiled(q, k, v), by_the_book(q * 1.5, k, v) * 2, 0.05)
-        policy = ("int8", 64, 32, 32, 128, 0.0, [], [], 0, [], [], False, False, False, 0)
+        fields = {name: list(x) if isinstance(x, tuple) else x for name, x in vars(sale.Policy(tau=0.0)).items()}
+        model = {"sink_logits": None, "causal": True, "scale": 0.0, "sliding_window": 0, "softcap": 0.0}
         torch.library.opcheck(
             torch.ops.sale.attention.default,
-            (q, k, v, None, True, 0.0, 0, 0.0, *policy),
+            (q, k, v),
+            model | fields,
             test_utils=("test_schema", "test_faketensor"),
         )
 
@@ -80,6 +82,55 @@ class OnGpu(unittest.TestCase):
         policy = sale.Policy(tau_per_head=[0.5] * 8)
         compiled = torch.compile(lambda q, k, v: attention_op(q, k, v, policy=policy), fullgraph=True)
         self.assertTrue(torch.equal(compiled(q, k, v), sale.attention(q, k, v, policy=policy)))
+
+    def test_a_constant_kbar_of_the_policy(self):
+        q, k, v = tensors(q_len=2048, kv_len=2048, batch=5)
+        kbar = torch.randn(2, 128)
+        policy = sale.Policy(tau=0.5, kbar=kbar.flatten().tolist())
+        plan = sale.Engine(0).prepare(sale.Problem(num_q_heads=8, num_kv_heads=2), sale.Policy(tau=0.5))
+        shape = sale.Shape(5, 2048, 2048)
+        given = sale.Tensors(q, k, v, torch.empty_like(q), torch.empty(plan.workspace_bytes(shape), dtype=torch.uint8).cuda())
+        given.kbar = kbar.expand(5, -1, -1).contiguous().cuda()
+        plan.run(given, torch.cuda.current_stream().cuda_stream)
+        self.assertTrue(torch.equal(sale.attention(q, k, v, policy=policy), given.out))
+        compiled = torch.compile(lambda q, k, v: attention_op(q, k, v, policy=policy), fullgraph=True)
+        self.assertTrue(torch.equal(compiled(q, k, v), given.out))
+
+    def test_packed_queries_and_pages(self):
+        lengths, page = ((700, 900), (1, 300), (512, 512)), 64  # q_len, kv_len
+        sequences = [tensors(q_len=q_len, kv_len=kv_len, batch=1) for q_len, kv_len in lengths]
+        pages = [-(-kv_len // page) for _, kv_len in lengths]
+        numbers = torch.randperm(sum(pages) + 2)
+        table = torch.zeros(3, max(pages), dtype=torch.int32)
+        caches = torch.full((2, len(numbers), page, 2, 128), torch.nan, dtype=torch.bfloat16, device="cuda")  # NHD
+        first = 0
+        for i, (_, *keys_and_values) in enumerate(sequences):
+            own = numbers[first : first + pages[i]]
+            table[i, : pages[i]] = own
+            first += pages[i]
+            for cache, rows in zip(caches, keys_and_values):
+                flat = torch.full((pages[i] * page, 2, 128), torch.nan, dtype=torch.bfloat16, device="cuda")
+                flat[: rows.shape[2]] = rows[0].transpose(0, 1)
+                cache[own.cuda()] = flat.view(pages[i], page, 2, 128)
+        q = torch.cat([q[0].transpose(0, 1) for q, _, _ in sequences])  # [total, heads, head_dim], as engines have it
+        starts = [0, 700, 701, 1213]
+        shape = sale.Shape(3, 700, 900, total_q=1213)
+        problem = sale.Problem(num_q_heads=8, num_kv_heads=2)
+        plan = sale.Engine(0).prepare(problem, sale.Policy(tau=0.0), sale.Serving(page_size=page))
+        out = torch.full_like(q, torch.nan)
+        call = sale.Tensors(
+            q.transpose(0, 1),
+            *(cache.transpose(1, 2) for cache in caches),
+            out.transpose(0, 1),
+            torch.empty(plan.workspace_bytes(shape), dtype=torch.uint8, device="cuda"),
+            shape=shape,
+            cu_seqlens_q=torch.tensor(starts, dtype=torch.int32, device="cuda"),
+            kv_lens=torch.tensor([kv_len for _, kv_len in lengths], dtype=torch.int32, device="cuda"),
+            block_table=table.cuda(),
+        )
+        plan.run(call, torch.cuda.current_stream().cuda_stream)
+        for begin, end, (each, k, v) in zip(starts, starts[1:], sequences):
+            self.assert_close(out[begin:end].transpose(0, 1)[None], by_the_book(each, k, v))
 
     def test_cuda_graphs_replay_it(self):
         q, k, v = tensors()
