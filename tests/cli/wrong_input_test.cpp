@@ -70,7 +70,8 @@ const std::vector<WrongInput> wrong_inputs = {
     {"error above the limit", "run --qkv @/good --device cpu --max-rel-l1 0", 3, "is above --max-rel-l1"},
     {"NaN limit", "run --qkv @/good --max-rel-l1 nan", 2, "--max-rel-l1 nan must be a number >= 0"},
     // Machine
-    {"no GPU driver", "run --qkv @/good --device 0 --cuda-driver @/libcuda.so.1", 1, "no NVIDIA driver"},
+    {"no GPU driver", "run --qkv @/good --device 0 --cuda-driver @/libcuda.so.1", 1,
+     "the driver that was named cannot be opened: @/libcuda.so.1"},
     {"GPU that is not there", "run --qkv @/good --device 7 --cuda-driver " FAKE_CUDA, 1,
      "there is no GPU 7; this machine has 1"},
     {"GPU without NVRTC", "run --qkv @/good --device 0 --nvrtc /nonexistent --cuda-driver " FAKE_CUDA, 1,
@@ -82,7 +83,8 @@ const std::vector<WrongInput> wrong_inputs = {
     {"truncated kernel in the cache", "cache verify --cache-dir @/damaged-cache", 3, "kernels/"},
     // Benchmarks
     {"benchmark of no device", "bench --device cpu", 2, "sale bench needs a device"},
-    {"benchmark without a driver", "bench --cuda-driver @/libcuda.so.1", 1, "no NVIDIA driver"},
+    {"benchmark without a driver", "bench --cuda-driver @/libcuda.so.1", 1,
+     "the driver that was named cannot be opened: @/libcuda.so.1"},
     {"length that is none", "bench --lengths 32k", 2, "unknown length \"32k\"; give a number of tokens"},
     {"unknown estimate", "bench --estimators fp8/wide", 2, "unknown estimate \"fp8/wide\""},
     {"channels of an integer estimate", "bench --estimators int8/64", 2, "estimate_dim"},
