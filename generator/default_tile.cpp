@@ -118,8 +118,10 @@ Tile prepare_tile(const KernelSpec &spec) {
   // Small shared memories have no room for more than two CTAs; from sm_100 on ptxas needs more registers, and so do
   // rows of 96 channels, which eight lanes do not share evenly.
   const bool many = spec.arch.max_shared_memory() >= 160 * 1024 && spec.arch.major < 10 && spec.head_dim != 96;
-  // With a quarter of the registers, pruning what was gathered spills, and so does finding a sequence's rows.
-  const bool more = (spec.prune_queries && spec.basis == EstimateBasis::channels) || spec.ragged;
+  // With a quarter of the registers, pruning what was gathered spills, gathering where the last CTA of a group has a
+  // head less, and finding a sequence's rows.
+  const bool uneven = spec.prune_queries || spec.gqa % heads != 0;
+  const bool more = (uneven && spec.basis == EstimateBasis::channels) || spec.ragged;
   const int most = more ? 3 : 4;
   return {.rows_per_warp = rows_per_warp,
           .warps = heads * spec.block_q / rows_per_warp,
