@@ -110,21 +110,24 @@ Tile select_tile(const KernelSpec &spec) {
 // on an H100.
 Tile prepare_tile(const KernelSpec &spec) {
   const bool wide = spec.head_dim > 128;
-  int heads = std::clamp((wide ? 64 : 128) / spec.block_q, 1, spec.gqa);
-  while (spec.basis == EstimateBasis::projection && spec.gqa % heads != 0) {
-    --heads; // the warps of a CTA share the projection's weights to the end
-  }
-  const int rows_per_warp = wide ? 16 : 32;
   // Small shared memories have no room for more than two CTAs; from sm_100 on ptxas needs more registers, and so do
   // rows of 96 channels, which eight lanes do not share evenly.
-  const bool many = spec.arch.max_shared_memory() >= 160 * 1024 && spec.arch.major < 10 && spec.head_dim != 96;
-  // With a quarter of the registers, pruning what was gathered spills, gathering where the last CTA of a group has a
-  // head less, and finding a sequence's rows.
-  const bool uneven = spec.prune_queries || spec.gqa % heads != 0;
-  const bool more = (uneven && spec.basis == EstimateBasis::channels) || spec.ragged;
-  const int most = more ? 3 : 4;
+  const bool many = !wide && spec.arch.max_shared_memory() >= 160 * 1024 && spec.arch.major < 10 && spec.head_dim != 96;
+  const bool gathers = spec.basis == EstimateBasis::channels;
+  // The warps of a CTA share a projection's weights to the end. With a quarter of the registers, gathering channels
+  // spills where a head may be missing.
+  const bool every_head = spec.basis == EstimateBasis::projection || (gathers && many);
+  int heads = std::clamp((wide ? 64 : 128) / spec.block_q, 1, spec.gqa);
+  while (every_head && spec.gqa % heads != 0) {
+    --heads;
+  }
+  const int rows_per_warp = wide ? 16 : 32;
+  const int warps = heads * spec.block_q / rows_per_warp;
+  // So does pruning what was gathered, and finding a sequence's rows.
+  const bool more = (spec.prune_queries && gathers) || spec.ragged;
+  const int most = gathers && warps == 2 ? 6 : (more ? 3 : 4);
   return {.rows_per_warp = rows_per_warp,
-          .warps = heads * spec.block_q / rows_per_warp,
+          .warps = warps,
           .keys_per_step = 32,
           .stages = 2,
           .min_ctas = wide ? 1 : (many ? most : 2)};
