@@ -39,34 +39,18 @@ bool word(const io::YamlNode &node, const std::string &key, const char *off, con
   return text == on;
 }
 
-Mode parse_mode(const io::YamlNode &node) {
-  const std::string text = node.text("mode");
-  for (const Mode mode : modes) {
-    if (text == to_string(mode)) {
-      return mode;
+// The one of `values` whose name the node says.
+template <class Values>
+auto one_of(const io::YamlNode &node, const char *key, const Values &values) {
+  const std::string text = node.text(key);
+  std::vector<std::string> names;
+  for (const auto value : values) {
+    if (text == to_string(value)) {
+      return value;
     }
+    names.emplace_back(to_string(value));
   }
-  node.refuse("mode must be sparse, given_mask or dense");
-}
-
-Batching parse_batching(const io::YamlNode &node) {
-  const std::string text = node.text("serving");
-  for (const Batching batching : batchings) {
-    if (text == to_string(batching)) {
-      return batching;
-    }
-  }
-  node.refuse("serving must be plain, packed or padded");
-}
-
-KbarSource parse_kbar(const io::YamlNode &node) {
-  const std::string text = node.text("kbar");
-  for (const KbarSource kbar : kbar_sources) {
-    if (text == to_string(kbar)) {
-      return kbar;
-    }
-  }
-  node.refuse("kbar must be mean, given or policy");
+  node.refuse(fmt::format("{} must be one of {}", key, fmt::join(names, ", ")));
 }
 
 // [q_len, kv_len]
@@ -118,7 +102,7 @@ CheckCase parse_case(const io::YamlNode &map) {
     });
   };
   with("arch", [&](const io::YamlNode &node) { c.arch = node.text("arch"); });
-  with("mode", [&](const io::YamlNode &node) { c.mode = parse_mode(node); });
+  with("mode", [&](const io::YamlNode &node) { c.mode = one_of(node, "mode", modes); });
   with("dtype", [&](const io::YamlNode &node) { c.problem.dtype = named(node, "dtype", io::parse_dtype); });
   integer("head_dim", c.problem.head_dim);
   integer("v_head_dim", c.problem.v_head_dim);
@@ -129,7 +113,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   integer("sliding_window", c.problem.sliding_window);
   number("softcap", c.problem.softcap);
   with("sink_logits", [&](const io::YamlNode &node) { c.problem.sink_logits = node.boolean("sink_logits"); });
-  with("serving", [&](const io::YamlNode &node) { c.batching = parse_batching(node); });
+  with("serving", [&](const io::YamlNode &node) { c.batching = one_of(node, "serving", batchings); });
   integer("page_size", c.page_size);
   with("pages", [&](const io::YamlNode &node) { c.pages_by_head = word(node, "pages", "nhd", "hnd"); });
   with("sequences", [&](const io::YamlNode &node) {
@@ -168,7 +152,7 @@ CheckCase parse_case(const io::YamlNode &map) {
   integer("dense_below", c.policy.dense_below);
   with("second_filter", [&](const io::YamlNode &node) { c.policy.second_filter = node.boolean("second_filter"); });
   with("per_call", [&](const io::YamlNode &node) { c.per_call = node.boolean("per_call"); });
-  with("kbar", [&](const io::YamlNode &node) { c.kbar = parse_kbar(node); });
+  with("kbar", [&](const io::YamlNode &node) { c.kbar = one_of(node, "kbar", kbar_sources); });
   with("seed", [&](const io::YamlNode &node) { c.seed = parse_seed(node); });
   try {
     validate(c);

@@ -72,7 +72,7 @@ TEST(CheckCase, HasSequencesThatArePackedPaddedOrInPages) {
             std::string::npos);
   EXPECT_NE(refusal_of("{serving: padded, sequences: [[3, 4, 5]]}").find("must be [q_len, kv_len]"), std::string::npos);
   EXPECT_NE(refusal_of("{sequences: [[3, 4]]}").find("need serving to be packed or padded"), std::string::npos);
-  EXPECT_NE(refusal_of("{serving: loose, sequences: [[3, 4]]}").find("must be plain, packed or padded"),
+  EXPECT_NE(refusal_of("{serving: loose, sequences: [[3, 4]]}").find("serving must be one of plain, packed, padded"),
             std::string::npos);
 }
 
@@ -80,6 +80,14 @@ TEST(CheckCase, MayHaveValuesOfFewerChannelsThanKeys) {
   const auto cases = parse_cases("{q_len: 3, kv_len: 5, head_dim: 192, v_head_dim: 128}", "case.yaml");
   EXPECT_EQ(cases[0].problem.v_head_dim, 128);
   EXPECT_NE(cases[0].describe().find("d192 v128"), std::string::npos);
+}
+
+TEST(CheckCase, SaysWhereItsMeanKeyIsFrom) {
+  const auto cases = parse_cases("- {q_len: 3, kv_len: 5, kbar: policy}\n- {q_len: 3, kv_len: 5}", "case.yaml");
+  EXPECT_EQ(cases[0].kbar, KbarSource::policy);
+  EXPECT_NE(cases[0].describe().find("kbar policy"), std::string::npos);
+  EXPECT_EQ(cases[1].kbar, KbarSource::mean);
+  EXPECT_NE(refusal_of("{q_len: 3, kv_len: 5, kbar: yours}").find("kbar must be one of mean, given, policy"), std::string::npos);
 }
 
 TEST(CheckCase, SaysWhatIsWrongInOneSentence) {
