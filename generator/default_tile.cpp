@@ -123,7 +123,7 @@ Tile prepare_tile(const KernelSpec &spec) {
   }
   const int rows_per_warp = wide ? 16 : 32;
   const int warps = heads * spec.block_q / rows_per_warp;
-  // So does pruning what was gathered, and finding a sequence's rows.
+  // Pruning what was gathered spills too, and so does finding a sequence's rows.
   const bool more = (spec.prune_queries && gathers) || spec.ragged;
   const int most = gathers && warps == 2 ? 6 : (more ? 3 : 4);
   return {.rows_per_warp = rows_per_warp,

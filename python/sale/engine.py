@@ -86,6 +86,12 @@ def _load_tuning(tuning: str | None) -> ctypes.c_void_p:
     return handle
 
 
+def _shape(shape: Shape) -> structs.Shape:
+    if not isinstance(shape, Shape):
+        raise TypeError(f"shape is {shape!r}; give sale.Shape(batch, q_len, kv_len)")
+    return shape.to_c()
+
+
 def _release_engine(handle: ctypes.c_void_p, _log: Any) -> None:
     """The callback is here so that it outlives the engine."""
     library().sale_engine_release(handle)
@@ -120,7 +126,12 @@ class Engine:
         for name, value in options.items():
             if name not in OPTIONS:
                 raise TypeError(f"Engine has no option {name!r}; it has {', '.join(OPTIONS)}")
-            setattr(c, name, str(value).encode() if isinstance(getattr(c, name), (bytes, type(None))) else value)
+            if isinstance(getattr(c, name), (bytes, type(None))):
+                setattr(c, name, str(value).encode())
+            elif isinstance(value, (int, float)):
+                setattr(c, name, value)
+            else:
+                raise TypeError(f"{name} is {value!r}; it is a number, or True or False")
         record = _load_tuning(tuning)
         c.tuning = record
         handle = ctypes.c_void_p()
@@ -161,13 +172,13 @@ class Plan:
 
     def workspace_bytes(self, shape: Shape) -> int:
         bytes_ = ctypes.c_size_t()
-        check(library().sale_plan_workspace_bytes(self._handle, shape.to_c(), bytes_))
+        check(library().sale_plan_workspace_bytes(self._handle, _shape(shape), bytes_))
         return bytes_.value
 
     def mask_words(self, shape: Shape) -> int:
         """32-bit words of a mask."""
         words = ctypes.c_size_t()
-        check(library().sale_plan_mask_words(self._handle, shape.to_c(), words))
+        check(library().sale_plan_mask_words(self._handle, _shape(shape), words))
         return words.value
 
     def code_cache_bytes(self, num_pages: int) -> int:

@@ -143,6 +143,10 @@ class Emulated(unittest.TestCase):
         self.assertIn(sentence, str(caught.exception))
         return caught.exception
 
+    def test_refuses_other_types(self):
+        self.refused(TypeError, "shape is (1, 90, 90); give sale.Shape", lambda: self.plan.workspace_bytes((1, 90, 90)))
+        self.refused(TypeError, "frozen is 'yes'; it is a number, or True or False", lambda: sale.Engine(0, frozen="yes"))
+
     def test_refuses_a_stream_that_is_no_number(self):
         self.refused(TypeError, "stream is 's'; give a CUstream", lambda: self.plan.run(self.tensors(), "s"))
 
