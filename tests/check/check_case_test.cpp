@@ -87,7 +87,8 @@ TEST(CheckCase, SaysWhereItsMeanKeyIsFrom) {
   EXPECT_EQ(cases[0].kbar, KbarSource::policy);
   EXPECT_NE(cases[0].describe().find("kbar policy"), std::string::npos);
   EXPECT_EQ(cases[1].kbar, KbarSource::mean);
-  EXPECT_NE(refusal_of("{q_len: 3, kv_len: 5, kbar: yours}").find("kbar must be one of mean, given, policy"), std::string::npos);
+  EXPECT_NE(refusal_of("{q_len: 3, kv_len: 5, kbar: yours}").find("kbar must be one of mean, given, policy"),
+            std::string::npos);
 }
 
 TEST(CheckCase, SaysWhatIsWrongInOneSentence) {
