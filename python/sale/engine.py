@@ -230,5 +230,5 @@ class Plan:
         return StageTimes(**{name: getattr(times, name) for name in StageTimes.__dataclass_fields__})
 
     def _args(self, tensors: Tensors, stream: int) -> tuple[structs.RunArgs, list[Any]]:
-        policy_dim = self.policy.estimate_dim or self.problem.head_dim
-        return tensors.to_c(self.problem, policy_dim, self.serving, self.mask_words, stream)
+        estimate_dim = self.policy.estimate_dim or self.problem.head_dim
+        return tensors.to_c(self.problem, estimate_dim, self.serving, self.mask_words, stream)

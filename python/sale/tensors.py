@@ -56,9 +56,9 @@ class Tensors:
     threshold_out: Any = None
 
     def to_c(
-        self, problem: Problem, policy_dim: int, serving: Serving, mask_words: Callable[[Shape], int], stream: int
+        self, problem: Problem, estimate_dim: int, serving: Serving, mask_words: Callable[[Shape], int], stream: int
     ) -> tuple[structs.RunArgs, list[Any]]:
-        """The arguments, and what must live as long. policy_dim: channels of the estimate."""
+        """The arguments, and what must live as long. estimate_dim: channels of the estimate."""
         if not isinstance(stream, int):  # ctypes would take the address of a text
             raise TypeError(f"stream is {stream!r}; give a CUstream (cudaStream_t) as a number")
         views = {
@@ -74,7 +74,7 @@ class Tensors:
         args.expected_density = self.expected_density
         kbar = views.get("kbar")
         args.kbar_shared = kbar is not None and len(kbar.shape) == 2
-        expected = _expected(problem, policy_dim, serving, shape, views)
+        expected = _expected(problem, estimate_dim, serving, shape, views)
         for name, view in views.items():
             if name in expected:
                 _require(view, name, *expected[name])
@@ -148,7 +148,7 @@ def merge_to_c(a: Part, b: Part, into: Part, problem: Problem, stream: int) -> t
 
 
 def _expected(
-    problem: Problem, policy_dim: int, serving: Serving, shape: Shape, views: dict[str, _tensor.View]
+    problem: Problem, estimate_dim: int, serving: Serving, shape: Shape, views: dict[str, _tensor.View]
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Element type and extents, of what has one."""
     q_heads, kv_heads, dim = problem.num_q_heads, problem.num_kv_heads, problem.head_dim
@@ -170,8 +170,8 @@ def _expected(
         "tau": ("f32", (q_heads,)),
         "shift": ("f32", (q_heads,)),
         "kbar": ("f32", (kv_heads, dim) if shared else (shape.batch, kv_heads, dim)),
-        "channels": ("i32", (kv_heads, policy_dim)),
-        "projection": ("f32", (kv_heads, 2, policy_dim, dim)),
+        "channels": ("i32", (kv_heads, estimate_dim)),
+        "projection": ("f32", (kv_heads, 2, estimate_dim, dim)),
         "sink_logits": ("f32", (q_heads,)),
         "cu_seqlens_q": starts,
         "cu_seqlens_kv": starts,
